@@ -1,0 +1,75 @@
+# semtok: semantic IDs in PostgreSQL.
+#
+#   make && make install     as any PGXS extension; PG_CONFIG selects the server
+#   make installcheck        pg_regress and isolation tests against a running server
+#   make demo                see it work: installs what is missing, builds, plays scenes (./tmp)
+#   make test                the same set-up, then every test
+#   make unit                core's unit tests, without a server
+#   make bench               benchmarks, each with its baseline
+
+EXTENSION = semtok
+EXTVERSION = 0.1.0
+MODULE_big = semtok
+
+CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
+OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c src/am/*.c \
+	src/tokenizer/*.c src/decode/*.c)))
+
+# The extension's SQL, one file per subject, in the order they depend on each other.
+SQL_PARTS = $(addprefix sql/,schema.sql semid.sql codebook.sql semset.sql semquery.sql \
+	semtrie.sql tokenizer.sql decode.sql)
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+EXTRA_CLEAN = test/unit/bin results output_iso regression.diffs regression.out tmp_check log
+
+REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+PROVE_TESTS = test/t/*.pl
+
+# Contraction would change codes: fma only where the source says so. The bitcode rule ignores
+# PG_CFLAGS, so it is told apart.
+SEMTOK_CFLAGS = -ffp-contract=off
+PG_CPPFLAGS = -Isrc
+PG_CFLAGS = $(SEMTOK_CFLAGS)
+# Core is C17; PostgreSQL's own flags ask for declarations first, which core does not follow.
+PG_CFLAGS += -Wno-declaration-after-statement
+SHLIB_LINK = -lm
+
+PG_CONFIG = pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+override BITCODE_CFLAGS += $(SEMTOK_CFLAGS)
+
+ifdef WERROR
+# System headers are not ours to warn about.
+override CPPFLAGS := $(subst -I$(includedir_server),-isystem $(includedir_server),$(CPPFLAGS))
+override CFLAGS += -Wextra -Wshadow -Wvla -Werror -Wno-unused-parameter -Wno-sign-compare
+endif
+
+$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
+	@echo "building $@"
+	@{ echo '\echo Use "CREATE EXTENSION semtok" to load this file. \quit'; cat $^; } > $@
+
+# Every object depends on every header: the tree is small and a stale object is never worth it.
+$(OBJS): $(wildcard src/*.h src/*/*.h)
+
+# Core's unit tests: each test/unit/test_*.c is one program over core and cmocka.
+UNIT_TESTS = $(patsubst test/unit/%.c,test/unit/bin/%,$(sort $(wildcard test/unit/test_*.c)))
+UNIT_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(SEMTOK_CFLAGS) -Isrc -Itest/unit
+
+test/unit/bin/%: test/unit/%.c $(wildcard src/core/*.c src/core/*.h test/unit/*.h)
+	@mkdir -p test/unit/bin
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(wildcard src/core/*.c) -lcmocka -lm
+
+.PHONY: unit demo test bench
+unit: $(UNIT_TESTS)
+	@status=0; for t in $^; do $$t || status=1; done; exit $$status
+
+demo:
+	@demo/run
+test:
+	@test/run
+bench:
+	@bench/run

@@ -1,0 +1,58 @@
+/*
+ * Residual quantization: encode, decode, beam encode.
+ *
+ * Exact by the reference rule of the numerics guide, on any machine: scores in binary64 with
+ * eight lanes, lowest code among equals, residuals in binary32 rounded step by step.
+ * Chen et al. 2010, "Approximate nearest neighbor search by residual vector quantization".
+ */
+#ifndef STK_RQ_H
+#define STK_RQ_H
+
+#include "alloc.h"
+#include "codebook.h"
+
+/* A codebook made ready to encode: half squared norms of every codeword. */
+typedef struct stk_rq stk_rq;
+
+/*
+ * Prepare cb, whose floats must outlive the result. Free with stk_rq_free.
+ * Returns STK_ENOMEM, or STK_EINVAL when a codeword is not finite.
+ */
+extern stk_status stk_rq_create(const stk_codebook *cb, const stk_allocator *a, stk_rq **out,
+								stk_error *err);
+extern void stk_rq_free(stk_rq *rq);
+extern const stk_codebook *stk_rq_codebook(const stk_rq *rq);
+
+/*
+ * Encode rows greedily, or with a beam.
+ *
+ *   x      [n][dim]     embeddings, finite
+ *   beam   1 = greedy, by definition; w > 1 keeps the w best prefixes a level, key
+ *          d_parent + 2 s in binary64, ties by s, then by code sequence
+ *   codes  [n][levels]  out
+ *
+ * Returns STK_EINVAL (not finite, or a zero vector under cosine), STK_ERANGE (a residual left
+ * binary32's range), STK_ENOMEM, STK_ECANCELED; err->row and err->level name the place.
+ */
+extern stk_status stk_rq_encode(const stk_rq *rq, const float *x, size_t n, int beam,
+								uint16_t *codes, const stk_monitor *monitor, stk_error *err);
+
+/*
+ * Sum the codewords of one id in level order, in binary32.
+ *
+ *   codes  [levels]  levels <= the codebook's; fewer levels give a coarser reconstruction
+ *   x      [dim]     out
+ *
+ * Returns STK_EINVAL when a code is not in the codebook, STK_ERANGE on overflow.
+ */
+extern stk_status stk_rq_decode(const stk_codebook *cb, const uint16_t *codes, int levels, float *x,
+								stk_error *err);
+
+/*
+ * What the codebook measures against under its metric: a copy of x, normalised when the metric
+ * is cosine. Returns STK_EINVAL when a value is not finite or a zero vector cannot be normalised.
+ */
+extern stk_status stk_rq_prepare_row(const stk_codebook *cb, const float *x, float *out,
+									 stk_error *err);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * An abstract trie of semantic IDs of one tokenizer, seen one node at a time.
+ *
+ * Search algorithms walk any trie through this: a semset, the semtrie index with its pending
+ * entries, a test's array. A node is a 64-bit handle that only the trie understands. Children
+ * come in ascending code order, each code once.
+ */
+#ifndef STK_TRIE_H
+#define STK_TRIE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "semid.h"
+#include "status.h"
+
+/* What a child is; bits may be combined (a ragged catalog has ids below ids). */
+#define STK_CHILD_INNER 1 /* has children: `node` is its handle */
+#define STK_CHILD_ID 2	  /* an id ends at this child: `posting` is its handle */
+#define STK_CHILD_TAIL 4  /* exactly one id below, `tail` levels deeper; never with the others */
+
+typedef struct stk_child
+{
+	uint16_t code;
+	uint8_t flags;
+	uint8_t tail_len;			/* STK_CHILD_TAIL: number of further codes, >= 1 */
+	const uint16_t *tail;		/* lives as long as the trie */
+	uint64_t node;				/* STK_CHILD_INNER */
+	uint64_t posting;			/* STK_CHILD_ID or STK_CHILD_TAIL */
+	uint64_t items;				/* items at and below (an index counts rows not yet vacuumed) */
+} stk_child;
+
+typedef struct stk_trie stk_trie;
+struct stk_trie
+{
+	/*
+	 * Children of node, ascending by code. The array is valid until the next call on this trie.
+	 * STK_ERETRY when the trie has been replaced meanwhile; other codes as they come.
+	 */
+	stk_status (*expand)(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n);
+};
+
+/* Where a search starts: one root for each tokenizer in the catalog, ascending. */
+typedef struct stk_root
+{
+	uint32_t tokenizer;
+	uint64_t node;
+} stk_root;
+
+#endif

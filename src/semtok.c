@@ -1,0 +1,17 @@
+/*
+ * Entry point of the module.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "guc.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	SemtokDefineSettings();
+}

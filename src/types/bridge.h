@@ -1,0 +1,31 @@
+/*
+ * Between core and PostgreSQL: memory, interrupts, errors.
+ */
+#ifndef SEMTOK_BRIDGE_H
+#define SEMTOK_BRIDGE_H
+
+#include "postgres.h"
+
+#include "core/alloc.h"
+#include "core/status.h"
+
+/* An allocator over a memory context; huge requests allowed, NULL when memory is out. */
+extern stk_allocator SemtokAllocator(MemoryContext context);
+
+/* Stops core's long loops when an interrupt is pending; the caller then checks for interrupts. */
+extern const stk_monitor SemtokMonitor;
+
+/*
+ * Raise the error for a status that is not STK_OK: 53200 for memory, 54000 for limits, 22023 for
+ * bad arguments, XX001 for corrupt data; STK_ECANCELED runs the pending interrupt. what begins
+ * the message ("could not encode embedding"); err may be NULL.
+ */
+extern void SemtokReportStatus(stk_status status, const stk_error *err, const char *what)
+	pg_attribute_noreturn();
+
+/* OID of one of semtok's types ("semid", "codebook", …), in the extension's schema. */
+extern Oid SemtokTypeOid(const char *name);
+/* Schema that the extension's types live in, quoted for SQL. */
+extern const char *SemtokTypeSchema(void);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * codebook on the PostgreSQL side, and the backend's cache of parsed codebooks.
+ *
+ * Parsed codebooks (view, prepared quantizer, Gram tables) are kept by content hash, so nothing
+ * ever invalidates them; semtok.codebook_cache_size bounds the memory that no one is using.
+ */
+#ifndef SEMTOK_CODEBOOK_H
+#define SEMTOK_CODEBOOK_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "core/codebook.h"
+#include "core/rq.h"
+
+#define CODEBOOK_HASH_LENGTH 32 /* SHA-256 of the stored form */
+
+typedef struct CodebookEntry CodebookEntry;
+
+/* Pin the parsed form of a codebook datum until `owner` is reset or deleted. */
+extern CodebookEntry *CodebookPin(Datum codebook, MemoryContext owner);
+/* The same by hash; NULL when the cache does not hold it. */
+extern CodebookEntry *CodebookPinByHash(const uint8 *hash, MemoryContext owner);
+/*
+ * The codebook argument of a function: parsed once per query, not per row. Uses the call site's
+ * fn_extra, which belongs to these functions alone.
+ */
+extern CodebookEntry *CodebookArg(FunctionCallInfo fcinfo, int argno);
+
+extern const stk_codebook *CodebookView(const CodebookEntry *entry);
+extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_LENGTH] */
+/* Prepared to encode; made at the first call. */
+extern const stk_rq *CodebookQuantizer(CodebookEntry *entry);
+/* Gram tables for neighbors; made at the first call. */
+extern const float *CodebookGram(CodebookEntry *entry);
+
+/* Build a datum from a shape and the codewords in stored order ([sum of sizes][dim]). */
+extern Datum CodebookMakeDatum(stk_metric metric, int levels, const uint32 *sizes, int dim,
+							   const float *codewords);
+
+/*
+ * An embedding argument: float4[] without NULLs, one dimension, finite. Returns its values
+ * (pointing into the detoasted array) and checks the count when expected_dim > 0:
+ * "expected 128 dimensions, not 64".
+ */
+extern const float *EmbeddingArg(Datum array, int expected_dim, int *dim);
+
+#endif
