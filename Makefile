@@ -50,7 +50,7 @@ endif
 
 $(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	@echo "building $@"
-	@{ echo '\echo Use "CREATE EXTENSION semtok" to load this file. \quit'; cat $^; } > $@
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION semtok" to load this file. \quit'; cat $^; } > $@
 
 # Every object depends on every header: the tree is small and a stale object is never worth it.
 $(OBJS): $(wildcard src/*.h src/*/*.h)
