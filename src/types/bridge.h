@@ -9,7 +9,10 @@
 #include "core/alloc.h"
 #include "core/status.h"
 
-/* An allocator over a memory context; huge requests allowed, NULL when memory is out. */
+/*
+ * An allocator over a memory context; huge requests allowed. NULL when memory is out, except that
+ * growing a block raises 53200 itself before PostgreSQL 16.
+ */
 extern stk_allocator SemtokAllocator(MemoryContext context);
 
 /* Stops core's long loops when an interrupt is pending; the caller then checks for interrupts. */
@@ -22,6 +25,9 @@ extern const stk_monitor SemtokMonitor;
  */
 extern void SemtokReportStatus(stk_status status, const stk_error *err, const char *what)
 	pg_attribute_noreturn();
+
+/* core's message as an errdetail: a capital letter and a full stop; palloc'd. */
+extern char *SemtokErrorSentence(const stk_error *err);
 
 /* OID of one of semtok's types ("semid", "codebook", …), in the extension's schema. */
 extern Oid SemtokTypeOid(const char *name);
