@@ -1,0 +1,68 @@
+/*
+ * The catalog of tokenizers, semtok.tokenizer, read without SPI: these lookups happen per row.
+ *
+ * Everything here reads under the active snapshot and is safe in parallel workers.
+ */
+#ifndef SEMTOK_CATALOG_H
+#define SEMTOK_CATALOG_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "types/codebook.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+/* What a catalog row says, the codebook apart. Plain memory: copy it freely. */
+typedef struct TokenizerInfo
+{
+	int32 id;
+	char name[NAMEDATALEN];
+	int32 version;
+	stk_metric metric;
+	int dim;
+	int levels;
+	uint32 sizes[STK_MAX_LEVELS];
+	bool active;
+	NameData owner;
+	uint8 hash[CODEBOOK_HASH_LENGTH];
+} TokenizerInfo;
+
+/* A tokenizer at a call site: its row and its codebook, pinned. */
+typedef struct TokenizerRef
+{
+	TokenizerInfo info;
+	CodebookEntry *codebook;
+} TokenizerRef;
+
+/* False when there is none. name is a C string in the server's encoding. */
+extern bool TokenizerFindById(int32 id, TokenizerInfo *info);
+extern bool TokenizerFindActive(const char *name, TokenizerInfo *info);
+extern bool TokenizerFindVersion(const char *name, int32 version, TokenizerInfo *info);
+
+/* The same, where none is an error (42704). version 0 means the active one. */
+extern void TokenizerGetById(int32 id, TokenizerInfo *info);
+extern void TokenizerGetByName(const char *name, int32 version, TokenizerInfo *info);
+
+/*
+ * Highest version of a name as the snapshot sees it, 0 when the name is free. *newest, which may
+ * be NULL, is filled when there is one.
+ */
+extern int32 TokenizerLastVersion(const char *name, Snapshot snapshot, TokenizerInfo *newest);
+
+/* The codebook of a row found before, pinned until `owner` is reset or deleted. */
+extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner);
+
+/*
+ * The tokenizer a function works with, remembered at its call site: an id is looked up once, since
+ * what an id means never changes; a name (its active version) once a call, but its codebook only
+ * when the version has changed. Use the call site's fn_extra, which belongs to these functions
+ * alone. The result is good until the next call of either.
+ */
+extern const TokenizerRef *TokenizerRefById(FunctionCallInfo fcinfo, int32 id);
+extern const TokenizerRef *TokenizerRefByName(FunctionCallInfo fcinfo, const text *name);
+
+/* OID of a relation in schema semtok; its absence is an error. */
+extern Oid SemtokRelationOid(const char *relname);
+
+#endif
