@@ -70,12 +70,10 @@ stk_codebook_write_header(uint8_t *out, stk_metric metric, int levels, const uin
 }
 
 stk_status
-stk_codebook_view(const uint8_t *bytes, size_t len, stk_codebook *cb, stk_error *err)
+stk_codebook_read_shape(const uint8_t *bytes, size_t len, stk_codebook *cb, stk_error *err)
 {
 	uint16_t levels;
 	uint32_t dim;
-	size_t expected;
-	const float *codewords;
 
 	if (len < FIXED_HEADER)
 		return stk_fail(err, STK_ECORRUPT, "codebook is cut off");
@@ -95,12 +93,11 @@ stk_codebook_view(const uint8_t *bytes, size_t len, stk_codebook *cb, stk_error 
 	if (len < header_bytes(levels))
 		return stk_fail(err, STK_ECORRUPT, "codebook is cut off");
 
+	memset(cb, 0, sizeof(*cb));
 	cb->metric = (stk_metric) bytes[1];
 	cb->levels = levels;
 	cb->dim = (int) dim;
-	memset(cb->sizes, 0, sizeof(cb->sizes));
 	memcpy(cb->sizes, bytes + FIXED_HEADER, 4 * (size_t) levels);
-
 	for (int l = 0; l < levels; l++)
 	{
 		if (cb->sizes[l] < 1 || cb->sizes[l] > STK_MAX_CODES)
@@ -108,15 +105,27 @@ stk_codebook_view(const uint8_t *bytes, size_t len, stk_codebook *cb, stk_error 
 							"level %d of the codebook has size %u, expected 1 to %d", l,
 							cb->sizes[l], STK_MAX_CODES);
 	}
-	expected = stk_codebook_bytes(levels, cb->sizes, (int) dim);
+	return STK_OK;
+}
+
+stk_status
+stk_codebook_view(const uint8_t *bytes, size_t len, stk_codebook *cb, stk_error *err)
+{
+	stk_status status = stk_codebook_read_shape(bytes, len, cb, err);
+	size_t expected;
+	const float *codewords;
+
+	if (status != STK_OK)
+		return status;
+	expected = stk_codebook_bytes(cb->levels, cb->sizes, cb->dim);
 	if (len != expected)
 		return stk_fail(err, STK_ECORRUPT, "codebook has %zu bytes, expected %zu", len, expected);
 
-	codewords = (const float *) (const void *) (bytes + header_bytes(levels));
-	for (int l = 0; l < STK_MAX_LEVELS; l++)
+	codewords = (const float *) (const void *) (bytes + header_bytes(cb->levels));
+	for (int l = 0; l < cb->levels; l++)
 	{
-		cb->codewords[l] = l < levels ? codewords : NULL;
-		codewords += (size_t) cb->sizes[l] * dim;
+		cb->codewords[l] = codewords;
+		codewords += (size_t) cb->sizes[l] * (size_t) cb->dim;
 	}
 	return STK_OK;
 }

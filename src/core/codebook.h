@@ -54,6 +54,12 @@ extern size_t stk_codebook_bytes(int levels, const uint32_t *sizes, int dim);
 extern size_t stk_codebook_write_header(uint8_t *out, stk_metric metric, int levels,
 										const uint32_t *sizes, int dim);
 /*
+ * Read metric, levels, dim and sizes of a stored form of which bytes may hold the beginning only;
+ * cb's codewords are NULL. STK_ECORRUPT when they are cut off or out of range.
+ */
+extern stk_status stk_codebook_read_shape(const uint8_t *bytes, size_t len, stk_codebook *cb,
+										  stk_error *err);
+/*
  * Make a view of a stored form. bytes must be 4-byte aligned and outlive the view.
  * Checks shape and length in O(levels); STK_ECORRUPT otherwise.
  */
