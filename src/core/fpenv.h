@@ -21,6 +21,12 @@
 
 typedef uint64_t stk_fpenv;
 
+/*
+ * Compilers do not know that arithmetic depends on the control word: keep work on memory on its
+ * side of the switch.
+ */
+#define STK_FPENV_BARRIER() __asm__ volatile("" : : : "memory")
+
 #if defined(__x86_64__) || defined(__i386__)
 #include <xmmintrin.h>
 
@@ -30,12 +36,14 @@ stk_fpenv_enter(void)
 	unsigned int old = _mm_getcsr();
 
 	_mm_setcsr(0x1f80); /* all exceptions masked, round to nearest */
+	STK_FPENV_BARRIER();
 	return old;
 }
 
 static inline void
 stk_fpenv_leave(stk_fpenv old)
 {
+	STK_FPENV_BARRIER();
 	_mm_setcsr((unsigned int) old);
 }
 
@@ -48,12 +56,14 @@ stk_fpenv_enter(void)
 
 	__asm__ volatile("mrs %0, fpcr" : "=r"(old));
 	__asm__ volatile("msr fpcr, %0" : : "r"((uint64_t) 0));
+	STK_FPENV_BARRIER();
 	return old;
 }
 
 static inline void
 stk_fpenv_leave(stk_fpenv old)
 {
+	STK_FPENV_BARRIER();
 	__asm__ volatile("msr fpcr, %0" : : "r"(old));
 }
 
