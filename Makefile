@@ -36,9 +36,12 @@ PG_CFLAGS = $(SEMTOK_CFLAGS)
 PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
+# demo, test and bench find or install PostgreSQL themselves.
+ifneq ($(filter-out demo test bench,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+endif
 
 override BITCODE_CFLAGS += $(SEMTOK_CFLAGS)
 

@@ -1,6 +1,9 @@
 # Sourced by demo/run, test/run and the scripts: where things are, and who runs the server.
 # shellcheck shell=bash
 
+# A make that called us is not the make that we call.
+unset MAKEFLAGS MAKELEVEL MFLAGS
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }
