@@ -87,11 +87,24 @@ typedef struct stk_semset_iter
 extern void stk_semset_iter_init(stk_semset_iter *it, const stk_semset *set);
 extern bool stk_semset_iter_next(stk_semset_iter *it, stk_semid *id);
 
+/* Index of a tokenizer's root, or UINT32_MAX. */
+extern uint32_t stk_semset_root(const stk_semset *set, uint32_t tokenizer);
+
 /*
  * Find the child with this code; node is an index within level `level` (a root's index when
  * level = 0). Returns the index within level + 1, or UINT32_MAX.
  */
 extern uint32_t stk_semset_child(const stk_semset *set, int level, uint32_t node, uint16_t code);
+
+/* Children of a node (of a root when level = 0): from .. to - 1 within level + 1; may be none. */
+extern void stk_semset_children(const stk_semset *set, int level, uint32_t node, uint32_t *from,
+								uint32_t *to);
+
+/* Does an id end at this node (level >= 1)? */
+extern bool stk_semset_is_id(const stk_semset *set, int level, uint32_t node);
+
+/* Number of ids at and below a node (below a root when level = 0). */
+extern uint64_t stk_semset_count(const stk_semset *set, int level, uint32_t node);
 
 /*
  * The set as an abstract trie. Handles: level << 32 | index within the level, for roots
