@@ -14,8 +14,9 @@
  *    16  u32  sizes[levels], padded with zeros to a multiple of 8
  *    then by kind
  *      LEVELS (norm full or none)   f64 cost[ΣK]; f32 logits[ΣK]
- *      WITHIN (any norm, with a set)   f32 logits[ΣK] padded to 8; f64 node_cost[total nodes of
- *                                         the set, in semset numbering]; semset's stored form
+ *      WITHIN (any norm, with a set)   f32 logits[ΣK], zeros up to a multiple of 8; f64
+ *                                   node_cost[total nodes of the set, in semset numbering];
+ *                                   semset's stored form
  *      MASKED (norm masked, no set) f32 logits[ΣK]
  *      NEIGHBORS (l2, cosine)       f64 xx; f64 own[ΣK] (|c|^2 - 2 x.c); f32 gram: for each pair
  *                                   of levels l < m in the order (0,1) (0,2) … (1,2) …:
@@ -23,11 +24,18 @@
  *      (inner product neighbors are LEVELS with norm none and logits x.c rounded to binary32,
  *      cost -x.c in binary64)
  *
- * Cost of an id: the left-to-right sum of its levels' costs from level 0 on; levels of the id
- * beyond the query's cost nothing; +infinity when the id has fewer levels than the query, a code
- * beyond the level's size, another tokenizer, or (WITHIN) is not in the set. For NEIGHBORS:
- * cost = max(0, ((xx + t_0) + t_1) + …), t_m = own[m] + 2 * (g_0m + g_1m + …), the sums left to
- * right in binary64.
+ * Cost of an id: the left-to-right sum of its levels' costs from level 0 on, starting at +0;
+ * levels of the id beyond the query's add nothing; +infinity when the id has fewer levels than
+ * the query, a code beyond the level's size or another tokenizer. For NEIGHBORS:
+ * cost = max(0, ((xx + t_0) + t_1) + …), t_m = own[m] + 2 * (g_0m + g_1m + …), t_0 = own[0], the
+ * sums left to right in binary64.
+ *
+ * WITHIN: the terms are the node costs along the id's path below the set's root of its own
+ * tokenizer, and the id itself must be a member of the set (a prefix of a member is not enough),
+ * else it costs infinity. Nodes deeper than the query's levels have cost 0 and are not added.
+ * With norm masked a node's cost comes from the softmax over the node and its siblings; siblings
+ * whose code is beyond the level's size cost infinity and take no part in it, and where no sibling
+ * has a finite logit all cost infinity.
  */
 #ifndef STK_QUERY_H
 #define STK_QUERY_H
