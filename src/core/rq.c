@@ -33,9 +33,8 @@ residual_out_of_range(stk_error *err, size_t row, int level)
 					"residual of level %d is out of range for type real", level);
 }
 
-/* r = x - c; false when a difference leaves binary32's range. r may be x. */
-static bool
-subtract(const float *x, const float *c, size_t dim, float *r)
+bool
+stk_rq_subtract(const float *x, const float *c, size_t dim, float *r)
 {
 	bool finite = true;
 
@@ -60,7 +59,7 @@ prepare_row(const stk_codebook *cb, const float *x, float *out, size_t row, stk_
 	}
 	if (cb->metric != STK_COSINE)
 	{
-		memcpy(out, x, dim * sizeof(float));
+		memmove(out, x, dim * sizeof(float));
 		return STK_OK;
 	}
 	norm = sqrt(stk_dot(x, x, dim));
@@ -168,7 +167,8 @@ encode_greedy(const stk_rq *rq, stk_nearest_work *work, const float *x, size_t n
 			float *row = residual + r * dim;
 
 			codes[r * levels + l] = level_codes[r];
-			if (l + 1 < levels && !subtract(row, t->codewords + level_codes[r] * dim, dim, row))
+			if (l + 1 < levels &&
+				!stk_rq_subtract(row, t->codewords + level_codes[r] * dim, dim, row))
 				return residual_out_of_range(err, first + r, l + 1);
 		}
 	}
@@ -375,8 +375,8 @@ encode_beam(const stk_rq *rq, stk_nearest_work *work, beam_work *b, const float 
 			*e = b->entries[side][c->parent];
 			e->key = c->key;
 			e->codes[l] = c->code;
-			if (!subtract(b->residuals[side] + c->parent * dim, codeword, dim,
-						  b->residuals[!side] + i * dim))
+			if (!stk_rq_subtract(b->residuals[side] + c->parent * dim, codeword, dim,
+								 b->residuals[!side] + i * dim))
 				return residual_out_of_range(err, row, l + 1);
 		}
 		parents = kept;

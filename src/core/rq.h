@@ -50,9 +50,16 @@ extern stk_status stk_rq_decode(const stk_codebook *cb, const uint16_t *codes, i
 
 /*
  * What the codebook measures against under its metric: a copy of x, normalised when the metric
- * is cosine. Returns STK_EINVAL when a value is not finite or a zero vector cannot be normalised.
+ * is cosine. out may be x. Returns STK_EINVAL when a value is not finite or a zero vector cannot
+ * be normalised.
  */
 extern stk_status stk_rq_prepare_row(const stk_codebook *cb, const float *x, float *out,
 									 stk_error *err);
+
+/*
+ * One step of residual quantization: r = x - c in binary32, element by element; r may be x.
+ * False when an element leaves binary32's range.
+ */
+extern bool stk_rq_subtract(const float *x, const float *c, size_t dim, float *r);
 
 #endif

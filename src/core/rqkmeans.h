@@ -10,12 +10,7 @@
 
 #include "alloc.h"
 #include "codebook.h"
-
-typedef enum stk_init
-{
-	STK_INIT_KMEANSPP = 0, /* k-means++ */
-	STK_INIT_RANDOM = 1	   /* distinct rows drawn at random */
-} stk_init;
+#include "kmeans.h"
 
 typedef struct stk_train_progress
 {
@@ -44,13 +39,22 @@ typedef struct stk_rqkmeans_options
 /*
  * Train.
  *
- *   x          [n][dim]  finite; sorted in place and overwritten with residuals
+ *   x          [n][dim]  finite; sorted in place, and may be overwritten with residuals
  *   codewords  [ΣK][dim] out, level by level (the stored form's order)
- *   counts     [ΣK]      out, rows (mini-batch: rows over all epochs) behind each codeword; may be NULL
+ *   counts     [ΣK]      out, rows (mini-batch: rows over all epochs) behind each codeword; may
+ *                        be NULL
  *
- * Fewer distinct rows than codewords is allowed: spare codewords repeat rows and stay dead.
- * Returns STK_EINVAL (no rows, a row not finite, a zero row under cosine), STK_ENOMEM,
- * STK_ECANCELED. Needs about n*(dim+levels)*4 bytes beside x.
+ * Lloyd trains a level to the end, then the next on its residuals; it stops early once nothing
+ * moves. With mini-batches every batch passes through all levels: a level first learns from the
+ * batch, then hands on the residuals of its codewords as they are now. The first batch also gives
+ * the initial codewords.
+ *
+ * Fewer distinct rows than codewords is allowed: spare codewords repeat rows and stay dead. With
+ * the cosine metric rows are normalised, and the first level's codewords too.
+ *
+ * Returns STK_EINVAL (no rows, a shape beyond the limits, a row not finite, a zero row under
+ * cosine: err->row is its place in x as given), STK_ERANGE (a residual left binary32's range),
+ * STK_ENOMEM, STK_ECANCELED. Needs about n * (dim + levels) * 4 bytes beside x at most.
  */
 extern stk_status stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_allocator *a,
 									 float *x, size_t n, float *codewords, double *counts,
