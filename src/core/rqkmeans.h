@@ -14,10 +14,10 @@
 
 typedef struct stk_train_progress
 {
-	int level;		  /* 0-based */
-	int epoch;		  /* 1-based */
+	int level;        /* 0-based */
+	int epoch;        /* 1-based */
 	double objective; /* mean squared distance of the residuals of this level, after the epoch */
-	uint32_t empty;	  /* codewords that no row chose in this epoch */
+	uint32_t empty;   /* codewords that no row chose in this epoch */
 } stk_train_progress;
 
 typedef struct stk_rqkmeans_options
@@ -26,8 +26,8 @@ typedef struct stk_rqkmeans_options
 	int levels;
 	uint32_t sizes[STK_MAX_LEVELS];
 	int dim;
-	int epochs;			/* Lloyd iterations, or passes over the rows with mini-batches; >= 1 */
-	size_t batch_size;	/* 0 = Lloyd; otherwise mini-batch k-means with persistent counts */
+	int epochs;        /* Lloyd iterations, or passes over the rows with mini-batches; >= 1 */
+	size_t batch_size; /* 0 = Lloyd; otherwise mini-batch k-means with persistent counts */
 	stk_init init;
 	uint64_t seed;
 	const stk_monitor *monitor;
