@@ -1,0 +1,191 @@
+/*
+ * Scoring children of a prefix, for every kind of query.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "explog.h"
+#include "query_form.h"
+#include "search_impl.h"
+
+static stk_status
+reserve(stk_search *s, size_t n)
+{
+	size_t room = n < 256 ? 256 : n;
+	void *grown;
+
+	if (n <= s->room)
+		return STK_OK;
+	grown = stk_realloc_array(&s->a, s->cost, room, sizeof(double));
+	if (!grown)
+		return STK_ENOMEM;
+	s->cost = grown;
+	grown = stk_realloc_array(&s->a, s->set_node, room, sizeof(uint32_t));
+	if (!grown)
+		return STK_ENOMEM;
+	s->set_node = grown;
+	grown = stk_realloc_array(&s->a, s->z, room, sizeof(float));
+	if (!grown)
+		return STK_ENOMEM;
+	s->z = grown;
+	s->room = room;
+	return STK_OK;
+}
+
+static void
+score_levels(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
+{
+	const double *level = s->q->cost[prefix->levels];
+	uint32_t size = s->q->sizes[prefix->levels];
+
+	for (size_t i = 0; i < n; i++)
+		s->cost[i] = children[i].code < size ? prefix->cost + level[children[i].code] : INFINITY;
+}
+
+/* Children and the set's nodes both ascend by code: one pass over the two. */
+static void
+score_within(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
+{
+	const stk_semset *set = s->set;
+	int l = prefix->levels;
+	uint32_t at, to;
+
+	stk_semset_children(set, l, prefix->set_node, &at, &to);
+	for (size_t i = 0; i < n; i++)
+	{
+		while (at < to && set->code[l + 1][at] < children[i].code)
+			at++;
+		if (at == to || set->code[l + 1][at] != children[i].code)
+		{
+			s->cost[i] = INFINITY;
+			continue;
+		}
+		s->set_node[i] = at;
+		s->cost[i] = prefix->cost;
+		if (l < s->q->levels)
+			s->cost[i] += s->q->node_cost[set->base[l + 1] + at];
+	}
+}
+
+static void
+score_neighbors(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
+{
+	uint16_t codes[STK_MAX_LEVELS];
+	int l = prefix->levels;
+
+	memcpy(codes, prefix->codes, (size_t) l * sizeof(uint16_t));
+	for (size_t i = 0; i < n; i++)
+	{
+		codes[l] = children[i].code;
+		s->cost[i] =
+			codes[l] < s->q->sizes[l] ? prefix->cost + stk_neighbor_term(s->q, codes, l) : INFINITY;
+	}
+}
+
+static void
+score_masked(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
+{
+	int l = prefix->levels;
+	size_t known = 0;
+
+	while (known < n && children[known].code < s->q->sizes[l])
+	{
+		s->z[known] = s->q->logits[l][children[known].code];
+		known++;
+	}
+	if (stk_softmax_costs(s->z, known, s->cost) != STK_OK)
+		known = 0;
+	for (size_t i = 0; i < known; i++)
+		s->cost[i] += prefix->cost;
+	for (size_t i = known; i < n; i++)
+		s->cost[i] = INFINITY;
+}
+
+stk_status
+search_score(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
+{
+	stk_status status = reserve(s, n);
+
+	if (status != STK_OK)
+		return status;
+	if (s->set)
+		score_within(s, prefix, children, n);
+	else if (prefix->levels >= s->q->levels)
+	{
+		for (size_t i = 0; i < n; i++)
+			s->cost[i] = prefix->cost;
+	}
+	else if (s->q->kind == STK_QUERY_LEVELS)
+		score_levels(s, prefix, children, n);
+	else if (s->q->kind == STK_QUERY_NEIGHBORS)
+		score_neighbors(s, prefix, children, n);
+	else
+		score_masked(s, prefix, children, n);
+	return STK_OK;
+}
+
+double
+search_score_tail(const stk_search *s, const search_prefix *prefix, const stk_child *child)
+{
+	const stk_query *q = s->q;
+	uint16_t codes[STK_MAX_LEVELS];
+	uint32_t set_node = prefix->set_node;
+	double sum = prefix->cost;
+
+	if (q->kind == STK_QUERY_NEIGHBORS)
+		memcpy(codes, prefix->codes, (size_t) prefix->levels * sizeof(uint16_t));
+	for (int i = 0, l = prefix->levels; l < q->levels; i++, l++)
+	{
+		uint16_t code = child->tail[i];
+
+		if (s->set)
+		{
+			set_node = stk_semset_child(s->set, l, set_node, code);
+			sum += q->node_cost[s->set->base[l + 1] + set_node];
+		}
+		else if (code >= q->sizes[l])
+			return INFINITY;
+		else if (q->kind == STK_QUERY_NEIGHBORS)
+		{
+			codes[l] = code;
+			sum += stk_neighbor_term(q, codes, l);
+		}
+		else
+			sum += q->cost[l][code];
+	}
+	return sum;
+}
+
+static bool
+tail_in_set(const stk_semset *set, const stk_child *child, int levels, uint32_t node)
+{
+	for (int i = 0; i < child->tail_len && node != UINT32_MAX; i++)
+		node = stk_semset_child(set, levels + i, node, child->tail[i]);
+	return node != UINT32_MAX && stk_semset_is_id(set, levels + child->tail_len, node);
+}
+
+stk_status
+search_live_flags(const stk_search *s, const stk_child *child, int levels, uint32_t set_node,
+				  uint8_t *flags)
+{
+	*flags = child->flags;
+	if (levels + (child->flags & STK_CHILD_TAIL ? child->tail_len : 0) > STK_MAX_LEVELS ||
+		(levels == STK_MAX_LEVELS && child->flags & STK_CHILD_INNER))
+		return STK_ECORRUPT;
+	if (child->flags & STK_CHILD_ID &&
+		(levels < s->q->levels || (s->set && !stk_semset_is_id(s->set, levels, set_node))))
+		*flags &= (uint8_t) ~STK_CHILD_ID;
+	if (child->flags & STK_CHILD_INNER && s->set)
+	{
+		uint32_t from, to;
+
+		stk_semset_children(s->set, levels, set_node, &from, &to);
+		if (from == to)
+			*flags &= (uint8_t) ~STK_CHILD_INNER;
+	}
+	if (child->flags & STK_CHILD_TAIL &&
+		(levels + child->tail_len < s->q->levels ||
+		 (s->set && !tail_in_set(s->set, child, levels, set_node))))
+		*flags &= (uint8_t) ~STK_CHILD_TAIL;
+	return STK_OK;
+}
