@@ -27,7 +27,7 @@ typedef struct stk_hit
 	double cost;
 	stk_semid id;
 	uint64_t posting; /* the trie's handle */
-	uint64_t items;
+	uint64_t items;   /* the child's: those of ids below this id count too */
 } stk_hit;
 
 typedef struct stk_search_stats

@@ -29,7 +29,7 @@ struct stk_search
 	stk_status status; /* the first failure is the last answer */
 
 	/* Scratch of search_score: one entry a child. */
-	double *cost;		/* of the prefix and the child; +infinity = not allowed */
+	double *cost;       /* of the prefix and the child; +infinity = not allowed */
 	uint32_t *set_node; /* WITHIN: the child's index in the set's level */
 	float *z;
 	size_t room;
@@ -39,8 +39,8 @@ struct stk_search
 typedef struct search_prefix
 {
 	int levels;
-	double cost;	   /* sum of the levels' terms so far; neighbors: not clamped at 0 */
-	uint32_t set_node; /* WITHIN */
+	double cost;           /* sum of the levels' terms so far; neighbors: not clamped at 0 */
+	uint32_t set_node;     /* WITHIN */
 	const uint16_t *codes; /* NEIGHBORS */
 } search_prefix;
 
@@ -88,7 +88,7 @@ extern double search_score_tail(const stk_search *s, const search_prefix *prefix
  */
 typedef struct neighbor_bound
 {
-	float *row_min[STK_MAX_LEVELS][STK_MAX_LEVELS];	/* l < m: [sizes[l]], least of a gram row */
+	float *row_min[STK_MAX_LEVELS][STK_MAX_LEVELS];  /* l < m: [sizes[l]], least of a gram row */
 	double pair_min[STK_MAX_LEVELS][STK_MAX_LEVELS]; /* least of the whole table */
 	double margin;
 	float *memory;
@@ -126,17 +126,17 @@ typedef struct walker
 	const stk_allocator *a;
 	const stk_semset *set; /* only its members, NULL = all */
 	stk_semid path;
-	stk_child at;		   /* flags: what is left to do here */
+	stk_child at; /* flags: what is left to do here */
 	uint32_t set_node;
-	int base;			   /* levels of the place where the walk began */
-	int frames;			   /* in use */
+	int base;   /* levels of the place where the walk began */
+	int frames; /* in use */
 	walk_frame frame[STK_MAX_LEVELS];
 } walker;
 
 /* w must be zeroed before its first use; it may begin again at any time. */
 extern void walker_begin(walker *w, stk_trie *trie, const stk_semset *set, const stk_allocator *a,
-						 uint32_t tokenizer, const uint16_t *codes, int levels,
-						 const stk_child *at, uint32_t set_node);
+						 uint32_t tokenizer, const uint16_t *codes, int levels, const stk_child *at,
+						 uint32_t set_node);
 /* Next id; hit->cost is left alone. */
 extern stk_status walker_next(walker *w, bool *found, stk_hit *hit);
 extern void walker_release(walker *w);
