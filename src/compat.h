@@ -25,4 +25,20 @@
 #define SemtokReallocHuge(ptr, size) repalloc_huge(ptr, size)
 #endif
 
+/* 16 made the JSON parser's actions return a result, 17 lets the caller own the lexer. */
+#if PG_VERSION_NUM >= 160000
+#define SemtokJsonResult JsonParseErrorType
+#define SEMTOK_JSON_SUCCESS return JSON_SUCCESS
+#else
+#define SemtokJsonResult void
+#define SEMTOK_JSON_SUCCESS return
+#endif
+#if PG_VERSION_NUM >= 170000
+#define SemtokJsonLexContext(text, len) \
+	makeJsonLexContextCstringLen(NULL, text, len, GetDatabaseEncoding(), true)
+#else
+#define SemtokJsonLexContext(text, len) \
+	makeJsonLexContextCstringLen(text, len, GetDatabaseEncoding(), true)
+#endif
+
 #endif

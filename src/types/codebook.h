@@ -10,6 +10,8 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/array.h"
+
 #include "core/codebook.h"
 #include "core/rq.h"
 
@@ -34,6 +36,24 @@ extern const stk_rq *CodebookQuantizer(CodebookEntry *entry);
 /* Gram tables for neighbors; made at the first call. */
 extern const float *CodebookGram(CodebookEntry *entry);
 
+#define PG_GETARG_CODEBOOK_P(n) ((struct varlena *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
+
+/* View a detoasted datum; a corrupt one is an error. */
+extern void CodebookReadView(struct varlena *v, stk_codebook *view);
+/* SHA-256 of a detoasted datum's stored form; hash is [CODEBOOK_HASH_LENGTH]. */
+extern void CodebookComputeHash(struct varlena *v, uint8 *hash);
+
+/*
+ * A datum of this shape, its codewords still to be filled in: *codewords is where they go,
+ * [sum of sizes][dim]. A shape beyond the limits is an error (54000).
+ */
+extern struct varlena *CodebookAllocate(stk_metric metric, int levels, const uint32 *sizes, int dim,
+										float **codewords);
+/* Raise an error (22023) when a codeword is not finite. */
+extern void CodebookCheckFinite(struct varlena *v);
+/* The metric of this name, or an error (22023). */
+extern stk_metric CodebookParseMetric(const char *name);
+
 /* Build a datum from a shape and the codewords in stored order ([sum of sizes][dim]). */
 extern Datum CodebookMakeDatum(stk_metric metric, int levels, const uint32 *sizes, int dim,
 							   const float *codewords);
@@ -44,5 +64,7 @@ extern Datum CodebookMakeDatum(stk_metric metric, int levels, const uint32 *size
  * "expected 128 dimensions, not 64".
  */
 extern const float *EmbeddingArg(Datum array, int expected_dim, int *dim);
+/* A one-dimensional float4[] of these values. */
+extern ArrayType *EmbeddingArray(const float *values, int dim);
 
 #endif

@@ -1,0 +1,55 @@
+/*
+ * Embeddings are real[]: one dimension, no NULLs, every value finite.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+
+#include "types/codebook.h"
+
+const float *
+EmbeddingArg(Datum array, int expected_dim, int *dim)
+{
+	ArrayType *a = DatumGetArrayTypeP(array);
+	const float *values = (const float *) ARR_DATA_PTR(a);
+	int n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+
+	Assert(ARR_ELEMTYPE(a) == FLOAT4OID);
+	if (ARR_NDIM(a) > 1)
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("expected an array of one dimension, not %d", ARR_NDIM(a))));
+	if (expected_dim > 0 && n != expected_dim)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expected %d dimensions, not %d", expected_dim, n)));
+	if (n < 1 || n > STK_MAX_DIM)
+		ereport(ERROR,
+				(errcode(n < 1 ? ERRCODE_INVALID_PARAMETER_VALUE : ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("expected 1 to %d dimensions, not %d", STK_MAX_DIM, n)));
+	if (array_contains_nulls(a))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("a value of an embedding must not be null")));
+	for (int i = 0; i < n; i++)
+		if (!isfinite(values[i]))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("value %d of the embedding is %s", i + 1,
+								   isnan(values[i]) ? "NaN" : "infinite")));
+	*dim = n;
+	return values;
+}
+
+ArrayType *
+EmbeddingArray(const float *values, int dim)
+{
+	Size bytes = ARR_OVERHEAD_NONULLS(1) + sizeof(float) * (Size) dim;
+	ArrayType *a = palloc0(bytes);
+
+	SET_VARSIZE(a, bytes);
+	a->ndim = 1;
+	a->elemtype = FLOAT4OID;
+	ARR_DIMS(a)[0] = dim;
+	ARR_LBOUND(a)[0] = 1;
+	memcpy(ARR_DATA_PTR(a), values, sizeof(float) * (Size) dim);
+	return a;
+}
