@@ -1,0 +1,38 @@
+# Sourced by demo/run: the second half of scene 6, killing the server under load.
+# shellcheck shell=bash disable=SC2154
+
+# Insert items one by one, each its own transaction, and note what the server acknowledged.
+insert_until_killed() {
+  local writer=$1 noted=$2
+  {
+    echo '\set ON_ERROR_STOP on'
+    perl -e 'printf "INSERT INTO items (item_id, title, embedding, sid)
+               SELECT %d, title, embedding, sid FROM items WHERE item_id = %d RETURNING item_id;\n",
+               1000000 + $_ * 4 + $ARGV[0], 1 + $_ % $ARGV[1] for 0 .. 200000' "$writer" "$items"
+  } | run_psql >"$noted" 2>/dev/null
+}
+
+# Sets the table acknowledged.
+crash() {
+  local noted pids pid writer writers=()
+  noted=$(mktemp -d)
+  for writer in 0 1 2 3; do
+    insert_until_killed "$writer" "$noted/$writer" &
+    writers+=($!)
+  done
+  while [ "$(cat "$noted"/? 2>/dev/null | wc -l)" -lt 500 ]; do sleep 0.05; done
+  pids=$(run_psql -c "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity")
+  pids="$(head -1 "$place/data/postmaster.pid") $pids"
+  # shellcheck disable=SC2086
+  kill -9 $pids 2>/dev/null || true
+  wait "${writers[@]}" || true
+  for pid in $pids; do
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+  done
+  # pg_ctl warns of the lock file that the killed server left.
+  scripts/server start "$place" 2>"$place/restart.log" || { cat "$place/restart.log"; return 1; }
+  cat "$noted"/? >"$noted/all"
+  run_psql -c 'CREATE TABLE acknowledged (item_id int)'
+  run_psql -c 'COPY acknowledged FROM STDIN' <"$noted/all"
+  rm -r "$noted"
+}

@@ -1,0 +1,101 @@
+# The documentation says what is so: its SQL runs, the README's example prints what the README
+# shows, and the README names all of the extension and nothing that is not there.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $top = abs_path(dirname(__FILE__) . '/../..');
+my $readme = slurp_file("$top/README.md");
+
+# The fenced blocks of a Markdown text: [language, text], in their order.
+sub blocks
+{
+	my $text = shift;
+	my @blocks;
+	push @blocks, [ $1, $2 ] while $text =~ /^```(\w*)\n(.*?)^```$/msg;
+	return @blocks;
+}
+
+my $node = PostgreSQL::Test::Cluster->new('docs');
+$node->init;
+$node->start;
+
+# The first block of the README is the example, the second what it prints.
+my ($example, $shown) = map { $_->[1] } (grep { $_->[0] =~ /^(sql|text)$/ } blocks($readme))[ 0, 1 ];
+$node->safe_psql('postgres', 'CREATE DATABASE example');
+my ($status, $out, $err) = $node->psql('example', $example, on_error_stop => 1);
+is($status, 0, "the README's example runs") or diag($err);
+is($out, $shown =~ s/\s+\z//r, 'and prints what the README shows');
+cmp_ok(scalar(grep { /\S/ } split /\n/, $example), '<=', 24, 'and is short');
+
+# Every other sql block runs after those before it in the same file.
+my $number = 0;
+foreach my $file ("$top/README.md", "$top/CONTRIBUTING.md", glob("$top/docs/*.md"))
+{
+	my ($name) = $file =~ m{([^/]+)$};
+	my @sql = map { $_->[1] } grep { $_->[0] eq 'sql' } blocks(slurp_file($file));
+	my $database = 'docs' . ++$number;
+	my $block = 0;
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	foreach my $sql (@sql)
+	{
+		($status, $out, $err) = $node->psql($database, $sql, on_error_stop => 1);
+		is($status, 0, "$name: sql block " . ++$block . ' runs') or diag("$sql\n$err");
+	}
+}
+
+# What the extension consists of.
+my $names = $node->safe_psql('example', q{
+	WITH member AS (
+		SELECT classid, objid FROM pg_depend
+		WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+		AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'semtok'))
+	SELECT DISTINCT CASE nspname WHEN 'semtok' THEN 'semtok.' ELSE '' END || proname
+	FROM member JOIN pg_proc p ON classid = 'pg_proc'::regclass AND objid = p.oid
+	     JOIN pg_namespace n ON n.oid = pronamespace
+	WHERE prorettype NOT IN ('cstring'::regtype, 'index_am_handler'::regtype)
+	AND NOT 'internal'::regtype = ANY (proargtypes) AND NOT 'cstring'::regtype = ANY (proargtypes)
+	AND NOT 'cstring[]'::regtype = ANY (proargtypes)
+	-- What is reached by an operator, an operator class, a cast or an aggregate has no use by name.
+	AND NOT EXISTS (SELECT FROM pg_operator WHERE oprcode = p.oid)
+	AND NOT EXISTS (SELECT FROM pg_amproc WHERE amproc = p.oid)
+	AND NOT EXISTS (SELECT FROM pg_cast WHERE castfunc = p.oid)
+	AND NOT EXISTS (SELECT FROM pg_type WHERE typsend = p.oid OR typreceive = p.oid)
+	AND NOT EXISTS (SELECT FROM pg_aggregate WHERE p.oid IN (aggtransfn, aggfinalfn, aggcombinefn,
+	                aggserialfn, aggdeserialfn))
+	UNION
+	SELECT 'semtok.' || relname
+	FROM member JOIN pg_class c ON classid = 'pg_class'::regclass AND objid = c.oid
+	WHERE relkind IN ('r', 'v')
+	UNION
+	SELECT typname FROM member JOIN pg_type t ON classid = 'pg_type'::regclass AND objid = t.oid
+	WHERE typtype = 'b' AND typcategory <> 'A'
+	UNION
+	SELECT oprname FROM member JOIN pg_operator o ON classid = 'pg_operator'::regclass AND objid = o.oid
+	UNION
+	SELECT amname FROM member JOIN pg_am a ON classid = 'pg_am'::regclass AND objid = a.oid
+	UNION
+	SELECT name FROM pg_settings WHERE name LIKE 'semtok.%'});
+cmp_ok(scalar(my @names = split /\n/, $names), '>', 30, 'the extension has its objects');
+foreach my $name (@names)
+{
+	my $escaped = $name eq '|' ? '\\|' : $name;
+	ok(index($readme, $escaped) >= 0, "the README names $name");
+}
+
+# And back: what the README calls semtok.something exists.
+my %known = map { $_ => 1 } @names,
+  split /\n/, $node->safe_psql('example', q{
+	SELECT 'semtok.' || proname FROM pg_proc WHERE pronamespace = 'semtok'::regnamespace
+	UNION SELECT 'semtok.' || relname FROM pg_class WHERE relnamespace = 'semtok'::regnamespace});
+my %mentioned = map { $_ => 1 } $readme =~ /(?<![\w.])(semtok\.[a-z_]+)/g;
+foreach my $name (sort keys %mentioned)
+{
+	ok($known{$name} || $name =~ /^semtok\.(control|so|c)$/, "the README's $name exists");
+}
+
+done_testing();
