@@ -1,0 +1,297 @@
+/*
+ * Reading the catalog of tokenizers.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "tokenizer/catalog.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* Columns of semtok.tokenizer that are read here. */
+enum
+{
+	COLUMN_ID = 1,
+	COLUMN_NAME = 2,
+	COLUMN_VERSION = 3,
+	COLUMN_METRIC = 5,
+	COLUMN_DIM = 6,
+	COLUMN_SIZES = 7,
+	COLUMN_ACTIVE = 8,
+	COLUMN_OWNER = 9,
+	COLUMN_HASH = 13,
+	COLUMN_CODEBOOK = 15
+};
+
+/* What a call site remembers: see TokenizerRefById. */
+typedef struct TokenizerSite
+{
+	TokenizerRef ref;
+	MemoryContext pin; /* holds the pin on ref.codebook; reset when the tokenizer changes */
+} TokenizerSite;
+
+Oid
+SemtokRelationOid(const char *relname)
+{
+	Oid oid = get_relname_relid(relname, get_namespace_oid("semtok", false));
+
+	if (!OidIsValid(oid))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"semtok.%s\" does not exist", relname)));
+	return oid;
+}
+
+static Datum
+TokenizerColumn(HeapTuple tuple, Relation rel, int column)
+{
+	bool isnull;
+	Datum value = heap_getattr(tuple, column, RelationGetDescr(rel), &isnull);
+
+	if (isnull)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("column %d of semtok.tokenizer is null", column)));
+	return value;
+}
+
+/* Read a row; one that the verbs cannot have written is an error. */
+static void
+TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->id = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_ID));
+	info->version = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_VERSION));
+	info->dim = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_DIM));
+	info->active = DatumGetBool(TokenizerColumn(tuple, rel, COLUMN_ACTIVE));
+	info->owner = *DatumGetName(TokenizerColumn(tuple, rel, COLUMN_OWNER));
+
+	char *name = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_NAME));
+	char *metric = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_METRIC));
+	ArrayType *sizes = DatumGetArrayTypeP(TokenizerColumn(tuple, rel, COLUMN_SIZES));
+	bytea *hash = DatumGetByteaPP(TokenizerColumn(tuple, rel, COLUMN_HASH));
+
+	strlcpy(info->name, name, sizeof(info->name));
+	info->levels = ArrayGetNItems(ARR_NDIM(sizes), ARR_DIMS(sizes));
+	if (stk_metric_parse(metric, &info->metric) != STK_OK || ARR_ELEMTYPE(sizes) != INT4OID ||
+		ARR_HASNULL(sizes) || info->levels < 1 || info->levels > STK_MAX_LEVELS ||
+		VARSIZE_ANY_EXHDR(hash) != CODEBOOK_HASH_LENGTH)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("row of tokenizer %d in semtok.tokenizer is damaged", info->id)));
+	for (int l = 0; l < info->levels; l++)
+		info->sizes[l] = (uint32) ((const int32 *) ARR_DATA_PTR(sizes))[l];
+	memcpy(info->hash, VARDATA_ANY(hash), CODEBOOK_HASH_LENGTH);
+	pfree(name);
+	pfree(metric);
+}
+
+/* Find the only row that the keys allow and `active_only` asks for. */
+static bool
+TokenizerFind(const char *index, ScanKey keys, int nkeys, bool active_only, TokenizerInfo *info)
+{
+	Relation rel = table_open(SemtokRelationOid("tokenizer"), AccessShareLock);
+	SysScanDesc scan =
+		systable_beginscan(rel, SemtokRelationOid(index), true, GetActiveSnapshot(), nkeys, keys);
+	HeapTuple tuple;
+	bool found = false;
+
+	/* Where indexes are ignored the scan passes rows that a partial index would not hold. */
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (active_only && !DatumGetBool(TokenizerColumn(tuple, rel, COLUMN_ACTIVE)))
+			continue;
+		TokenizerReadRow(tuple, rel, info);
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+bool
+TokenizerFindById(int32 id, TokenizerInfo *info)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, COLUMN_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(id));
+	return TokenizerFind("tokenizer_pkey", &key, 1, false, info);
+}
+
+/* The column's collation is "C", which is what ScanKeyInit assumes. */
+static void
+TokenizerNameKey(ScanKey key, const text *name)
+{
+	ScanKeyInit(key, COLUMN_NAME, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(name));
+}
+
+static bool
+TokenizerFindActiveText(const text *name, TokenizerInfo *info)
+{
+	ScanKeyData key;
+
+	TokenizerNameKey(&key, name);
+	return TokenizerFind("tokenizer_active_key", &key, 1, true, info);
+}
+
+bool
+TokenizerFindActive(const char *name, TokenizerInfo *info)
+{
+	return TokenizerFindActiveText(cstring_to_text(name), info);
+}
+
+bool
+TokenizerFindVersion(const char *name, int32 version, TokenizerInfo *info)
+{
+	ScanKeyData keys[2];
+
+	TokenizerNameKey(&keys[0], cstring_to_text(name));
+	ScanKeyInit(&keys[1], COLUMN_VERSION, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(version));
+	return TokenizerFind("tokenizer_name_version_key", keys, 2, false, info);
+}
+
+void
+TokenizerGetById(int32 id, TokenizerInfo *info)
+{
+	if (!TokenizerFindById(id, info))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("tokenizer with id %d does not exist", id)));
+}
+
+static void
+TokenizerNameMissing(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("tokenizer \"%s\" does not exist", name)));
+}
+
+void
+TokenizerGetByName(const char *name, int32 version, TokenizerInfo *info)
+{
+	if (version == 0)
+	{
+		if (!TokenizerFindActive(name, info))
+			TokenizerNameMissing(name);
+	}
+	else if (!TokenizerFindVersion(name, version, info))
+	{
+		if (TokenizerLastVersion(name, GetActiveSnapshot(), NULL) == 0)
+			TokenizerNameMissing(name);
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("version %d of tokenizer \"%s\" does not exist", version, name)));
+	}
+}
+
+int32
+TokenizerLastVersion(const char *name, Snapshot snapshot, TokenizerInfo *newest)
+{
+	Relation rel = table_open(SemtokRelationOid("tokenizer"), AccessShareLock);
+	ScanKeyData key;
+	HeapTuple tuple;
+	int32 last = 0;
+
+	TokenizerNameKey(&key, cstring_to_text(name));
+	SysScanDesc scan = systable_beginscan(rel, SemtokRelationOid("tokenizer_name_version_key"),
+										  true, snapshot, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		int32 version = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_VERSION));
+
+		if (version <= last)
+			continue;
+		last = version;
+		if (newest)
+			TokenizerReadRow(tuple, rel, newest);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return last;
+}
+
+CodebookEntry *
+TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner)
+{
+	CodebookEntry *entry = CodebookPinByHash(info->hash, owner);
+
+	if (entry)
+		return entry;
+
+	Relation rel = table_open(SemtokRelationOid("tokenizer"), AccessShareLock);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, COLUMN_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(info->id));
+	SysScanDesc scan = systable_beginscan(rel, SemtokRelationOid("tokenizer_pkey"), true,
+										  GetActiveSnapshot(), 1, &key);
+	HeapTuple tuple = systable_getnext(scan);
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("tokenizer with id %d does not exist", info->id)));
+	entry = CodebookPin(TokenizerColumn(tuple, rel, COLUMN_CODEBOOK), owner);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (memcmp(CodebookHash(entry), info->hash, CODEBOOK_HASH_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("codebook of tokenizer %d does not match its hash", info->id)));
+	return entry;
+}
+
+static TokenizerSite *
+TokenizerSiteOf(FunctionCallInfo fcinfo)
+{
+	TokenizerSite *site = fcinfo->flinfo->fn_extra;
+
+	if (!site)
+	{
+		MemoryContext context = fcinfo->flinfo->fn_mcxt;
+
+		site = MemoryContextAllocZero(context, sizeof(*site));
+		site->pin = AllocSetContextCreate(context, "semtok tokenizer", ALLOCSET_SMALL_SIZES);
+		fcinfo->flinfo->fn_extra = site;
+	}
+	return site;
+}
+
+/* Make the site refer to info, pinning the codebook unless it is the one pinned already. */
+static const TokenizerRef *
+TokenizerSiteUse(TokenizerSite *site, const TokenizerInfo *info)
+{
+	if (!site->ref.codebook || memcmp(site->ref.info.hash, info->hash, CODEBOOK_HASH_LENGTH) != 0)
+	{
+		site->ref.codebook = NULL;
+		MemoryContextReset(site->pin);
+		site->ref.codebook = TokenizerCodebook(info, site->pin);
+	}
+	site->ref.info = *info;
+	return &site->ref;
+}
+
+const TokenizerRef *
+TokenizerRefById(FunctionCallInfo fcinfo, int32 id)
+{
+	TokenizerSite *site = TokenizerSiteOf(fcinfo);
+	TokenizerInfo info;
+
+	if (site->ref.codebook && site->ref.info.id == id)
+		return &site->ref;
+	TokenizerGetById(id, &info);
+	return TokenizerSiteUse(site, &info);
+}
+
+const TokenizerRef *
+TokenizerRefByName(FunctionCallInfo fcinfo, const text *name)
+{
+	TokenizerSite *site = TokenizerSiteOf(fcinfo);
+	TokenizerInfo info;
+
+	if (!TokenizerFindActiveText(name, &info))
+		TokenizerNameMissing(text_to_cstring(name));
+	return TokenizerSiteUse(site, &info);
+}

@@ -1,0 +1,104 @@
+/*
+ * Gathering training rows.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "tokenizer/sample.h"
+#include "utils/memutils.h"
+
+void
+SampleInit(Sample *sample, size_t limit, uint64 seed)
+{
+	memset(sample, 0, sizeof(*sample));
+	sample->context = CurrentMemoryContext;
+	sample->limit = limit;
+	sample->seed = seed;
+}
+
+static int
+SampleCompare(const Sample *sample, uint64 ahash, const float *a, uint64 bhash, const float *b)
+{
+	if (ahash != bhash)
+		return ahash < bhash ? -1 : 1;
+	return memcmp(a, b, sizeof(float) * sample->dim);
+}
+
+static int
+SampleHeapCompare(Datum a, Datum b, void *arg)
+{
+	const Sample *sample = arg;
+	size_t i = DatumGetInt64(a);
+	size_t j = DatumGetInt64(b);
+
+	return SampleCompare(sample, sample->hashes[i], sample->x + i * sample->dim, sample->hashes[j],
+						 sample->x + j * sample->dim);
+}
+
+static void
+SampleGrow(Sample *sample)
+{
+	size_t capacity = sample->capacity ? sample->capacity + sample->capacity / 2 : 1024;
+
+	if (sample->limit && capacity > sample->limit)
+		capacity = sample->limit;
+
+	Size bytes = mul_size(capacity, mul_size(sample->dim, sizeof(float)));
+
+	if (!sample->x)
+		sample->x = MemoryContextAllocHuge(sample->context, bytes);
+	else
+		sample->x = repalloc_huge(sample->x, bytes);
+	if (sample->limit && !sample->hashes)
+		sample->hashes =
+			MemoryContextAllocHuge(sample->context, mul_size(capacity, sizeof(uint64)));
+	else if (sample->limit)
+		sample->hashes = repalloc_huge(sample->hashes, mul_size(capacity, sizeof(uint64)));
+	sample->capacity = capacity;
+}
+
+/* Order the rows by hash, once there are as many as the sample may have. */
+static void
+SampleBuildHeap(Sample *sample)
+{
+	MemoryContext old = MemoryContextSwitchTo(sample->context);
+
+	sample->heap = binaryheap_allocate((int) sample->limit, SampleHeapCompare, sample);
+	for (size_t i = 0; i < sample->rows; i++)
+		binaryheap_add_unordered(sample->heap, Int64GetDatum(i));
+	binaryheap_build(sample->heap);
+	MemoryContextSwitchTo(old);
+}
+
+void
+SampleAdd(Sample *sample, const float *x, int dim)
+{
+	Size bytes = sizeof(float) * dim;
+	uint64 hash = 0;
+
+	sample->dim = dim;
+	if (sample->limit)
+		hash = hash_bytes_extended((const unsigned char *) x, (int) bytes, sample->seed);
+
+	if (sample->limit == 0 || sample->rows < sample->limit)
+	{
+		if (sample->rows == sample->capacity)
+			SampleGrow(sample);
+		memcpy(sample->x + sample->rows * dim, x, bytes);
+		if (sample->limit)
+			sample->hashes[sample->rows] = hash;
+		sample->rows++;
+		return;
+	}
+
+	if (!sample->heap)
+		SampleBuildHeap(sample);
+
+	size_t last = DatumGetInt64(binaryheap_first(sample->heap));
+
+	if (SampleCompare(sample, hash, x, sample->hashes[last], sample->x + last * dim) >= 0)
+		return;
+	memcpy(sample->x + last * dim, x, bytes);
+	sample->hashes[last] = hash;
+	binaryheap_replace_first(sample->heap, Int64GetDatum(last));
+}

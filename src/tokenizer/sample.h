@@ -1,0 +1,35 @@
+/*
+ * The rows a tokenizer is trained on, gathered one by one: all of them, or a sample.
+ */
+#ifndef SEMTOK_SAMPLE_H
+#define SEMTOK_SAMPLE_H
+
+#include "postgres.h"
+
+#include "lib/binaryheap.h"
+
+#define SAMPLE_MAX_ROWS 100000000
+
+/*
+ * A sample of `limit` rows is those whose contents have the smallest seeded hashes. So it depends
+ * on what the rows are, not on their order or on the plan that brings them; rows with equal
+ * content come in or stay out together, as far as the limit allows.
+ */
+typedef struct Sample
+{
+	MemoryContext context; /* of x, hashes and heap */
+	size_t limit;          /* 0 = every row */
+	uint64 seed;
+	int dim;
+	float *x; /* [rows][dim] */
+	size_t rows;
+	size_t capacity;
+	uint64 *hashes;   /* [rows]; NULL without a limit */
+	binaryheap *heap; /* of row numbers, the largest hash first; NULL until the limit is reached */
+} Sample;
+
+extern void SampleInit(Sample *sample, size_t limit, uint64 seed);
+/* Take a row in, or not. Memory that is short is an error (53200). */
+extern void SampleAdd(Sample *sample, const float *x, int dim);
+
+#endif
