@@ -6,6 +6,8 @@
 #include "fmgr.h"
 #include "guc.h"
 
+#include "am/semtrie.h"
+
 PG_MODULE_MAGIC;
 
 extern PGDLLEXPORT void _PG_init(void);
@@ -14,4 +16,5 @@ void
 _PG_init(void)
 {
 	SemtokDefineSettings();
+	SemtrieDefineOptions();
 }

@@ -1,0 +1,216 @@
+/*
+ * VACUUM: take dead rows out of run and delta, then merge.
+ *
+ * A row in the run loses its TID's offset number, a delta entry is flagged: nothing moves, so a
+ * reader never misses what it should see. TIDs that readers have in memory stay harmless until
+ * the heap reuses them, which begins after bulk delete returns, and whoever takes a snapshot
+ * after that reads a higher vacuum_count.
+ */
+#include "am/semtrie.h"
+
+#include "access/generic_xlog.h"
+#include "commands/tablespace.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+typedef struct BulkDelete
+{
+	Relation index;
+	BufferAccessStrategy strategy;
+	IndexBulkDeleteResult *stats;
+	IndexBulkDeleteCallback callback;
+	void *callback_state;
+	uint16 *offsets; /* of this page's dead TIDs or entries */
+	int noffsets;
+	uint64 dead_in_run;
+} BulkDelete;
+
+/* Note a TID of the page at hand, and whether it is dead. */
+static void
+visit_tid(uint32 offset, ItemPointer tid, void *state)
+{
+	BulkDelete *bulk = state;
+
+	if (SemtrieTidIsRemoved(tid))
+		return;
+	if (bulk->callback(tid, bulk->callback_state))
+		bulk->offsets[bulk->noffsets++] = (uint16) offset;
+	else
+		bulk->stats->num_index_tuples++;
+}
+
+/*
+ * Mark what was found on a page, in place. Only this changes TIDs and flags, and the
+ * maintenance lock keeps it to one backend, so that the offsets found in a copy hold.
+ */
+static void
+mark_dead(BulkDelete *bulk, BlockNumber block, bool in_run)
+{
+	Buffer buffer;
+	GenericXLogState *state;
+	Page page;
+
+	if (bulk->noffsets == 0)
+		return;
+	buffer = ReadBufferExtended(bulk->index, MAIN_FORKNUM, block, RBM_NORMAL, bulk->strategy);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(bulk->index);
+	page = GenericXLogRegisterBuffer(state, buffer, 0);
+	for (int i = 0; i < bulk->noffsets; i++)
+	{
+		char *at = (char *) page + bulk->offsets[i];
+
+		if (in_run)
+		{
+			OffsetNumber removed = InvalidOffsetNumber;
+
+			memcpy(at + offsetof(ItemPointerData, ip_posid), &removed, sizeof(removed));
+		}
+		else
+			((SemtrieDeltaEntry *) at)->flags |= SEMTRIE_DELTA_DEAD;
+	}
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+	bulk->stats->tuples_removed += bulk->noffsets;
+	if (in_run)
+		bulk->dead_in_run += bulk->noffsets;
+	bulk->noffsets = 0;
+}
+
+static void
+clean_run(BulkDelete *bulk, const SemtrieMeta *meta)
+{
+	SemtrieDirectoryEntry *entries;
+	size_t n;
+	SemtrieMap *map;
+	PGAlignedBlock page;
+
+	if (SemtrieReadDirectory(bulk->index, meta, &entries, &n, NULL) != STK_OK)
+		SemtrieReportCorrupt(bulk->index, meta->directory, "expected a directory page");
+	map = SemtrieMapMake(CurrentMemoryContext, entries, n);
+	for (BlockNumber i = 0; i < map->pages; i++)
+	{
+		SemtrieRunView view = {bulk->index, meta->run.id, map, bulk->strategy};
+		BlockNumber block = SemtrieMapBlock(map, i);
+
+		vacuum_delay_point();
+		if (SemtrieRunReadPage(&view, i, page.data) != STK_OK)
+			SemtrieReportCorrupt(bulk->index, block, "page of another run");
+		if (!SemtrieRunPageTids(page.data, visit_tid, bulk))
+			SemtrieReportCorrupt(bulk->index, block, "records that contradict themselves");
+		mark_dead(bulk, block, true);
+	}
+	SemtrieMapRelease(map);
+}
+
+/* From the head to the tail as it is when the walk gets there; later rows are not dead. */
+static void
+clean_delta(BulkDelete *bulk, const SemtrieMeta *meta)
+{
+	BlockNumber block = meta->head;
+	PGAlignedBlock page;
+
+	for (uint64 seq = meta->head_seq; block != InvalidBlockNumber; seq++)
+	{
+		uint32 offset = SEMTRIE_DELTA_BEGIN;
+		uint32 at = offset;
+		SemtrieDeltaEntry entry;
+		const uint8 *bytes;
+		bool corrupt = false;
+
+		vacuum_delay_point();
+		SemtrieCopyPage(bulk->index, block, bulk->strategy, page.data);
+		if (!SemtriePageIs(page.data, SEMTRIE_PAGE_DELTA, seq, 0))
+			SemtrieReportCorrupt(bulk->index, block, "expected a delta page");
+		for (; SemtrieDeltaNext(page.data, &offset, &entry, &bytes, &corrupt); at = offset)
+			if (!(entry.flags & SEMTRIE_DELTA_DEAD))
+				visit_tid(at, &entry.tid, bulk);
+		if (corrupt)
+			SemtrieReportCorrupt(bulk->index, block, "delta entry that cannot be");
+		mark_dead(bulk, block, false);
+		block = ((SemtrieDeltaHeader *) (page.data + SEMTRIE_PAGE_BEGIN))->next;
+	}
+}
+
+/*
+ * Tell the caches. Always, even when nothing was removed now: a bulk delete that failed half-way
+ * may have removed it before.
+ */
+static void
+raise_vacuum_count(BulkDelete *bulk)
+{
+	Buffer buffer = ReadBuffer(bulk->index, SEMTRIE_META_BLOCK);
+	GenericXLogState *state;
+	SemtrieMeta *meta;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(bulk->index);
+	meta =
+		(SemtrieMeta *) ((char *) GenericXLogRegisterBuffer(state, buffer, 0) + SEMTRIE_PAGE_BEGIN);
+	meta->vacuum_count++;
+	meta->dead += bulk->dead_in_run;
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+}
+
+IndexBulkDeleteResult *
+semtrie_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+				   IndexBulkDeleteCallback callback, void *callback_state)
+{
+	BulkDelete bulk = {.index = info->index,
+					   .strategy = info->strategy,
+					   .callback = callback,
+					   .callback_state = callback_state};
+	SemtrieMeta meta;
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+	stats->num_index_tuples = 0;
+	bulk.stats = stats;
+	bulk.offsets = palloc(sizeof(uint16) * BLCKSZ / sizeof(ItemPointerData));
+
+	/* From the first page to the last; see SemtrieLockMaintenance. */
+	SemtrieLockMaintenance(info->index);
+	SemtrieReadMeta(info->index, &meta);
+	clean_run(&bulk, &meta);
+	clean_delta(&bulk, &meta);
+	raise_vacuum_count(&bulk);
+	SemtrieUnlockMaintenance(info->index);
+	pfree(bulk.offsets);
+	return stats;
+}
+
+/* Rewriting the run pays when rows wait in the delta, or when a tenth of the run is dead. */
+static bool
+worth_merging(Relation index, const SemtrieMeta *meta)
+{
+	return meta->dead * 10 > meta->run.items + meta->run.nulls_count ||
+		   SemtrieDeltaHasEntries(index, meta);
+}
+
+IndexBulkDeleteResult *
+semtrie_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	SemtrieMeta meta;
+
+	if (info->analyze_only)
+		return stats;
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+
+	/* Sorting may need a temporary file; no catalog access under the lock. */
+	PrepareTempTablespaces();
+	SemtrieLockMaintenance(info->index);
+	SemtrieReadMeta(info->index, &meta);
+	if (worth_merging(info->index, &meta))
+	{
+		SemtrieMerge(info->index, info->strategy);
+		SemtrieReadMeta(info->index, &meta);
+	}
+	SemtrieUnlockMaintenance(info->index);
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	stats->num_index_tuples = (double) (meta.run.items + meta.run.nulls_count) - (double) meta.dead;
+	stats->estimated_count = false;
+	return stats;
+}
