@@ -427,6 +427,9 @@ beams(void **state)
 				b->codewords[i] = rintf(2 * b->codewords[i]);
 			for (size_t i = 0; i < 20 * 11; i++)
 				x[i] = rintf(x[i]);
+			/* In one dimension even prefixes of different parents tie all the time. */
+			for (size_t i = 0; i < 35 * 11; i++)
+				b->codewords[i] = i % 11 == 0 ? b->codewords[i] : 0;
 		}
 		rq = quantizer(&b->cb);
 		for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)

@@ -1,0 +1,713 @@
+/* k-means and RQ-KMeans: sums by the rule, updates, determinism, odd inputs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/rq.h"
+#include "core/rqkmeans.h"
+#include "rows.h"
+
+static double
+add_lanes(const double *lane)
+{
+	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+		   ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+/* Sum one column over the rows with a code, in the documented shape; returns their number. */
+static size_t
+plain_sum(const float *x, size_t n, size_t dim, const uint16_t *codes, uint16_t code, size_t column,
+		  double *sum)
+{
+	double lane[8] = {0};
+	size_t members = 0;
+
+	*sum = 0;
+	for (size_t i = 0; i < n; i++)
+	{
+		if (codes[i] != code)
+			continue;
+		lane[members++ % 8] += x[i * dim + column];
+		if (members % 256 == 0)
+		{
+			*sum += add_lanes(lane);
+			memset(lane, 0, sizeof(lane));
+		}
+	}
+	*sum += add_lanes(lane);
+	return members;
+}
+
+typedef struct problem
+{
+	stk_kmeans km;
+	stk_kmeans_work work;
+	float centroids[50 * 40];
+	double counts[50];
+	double half[50];
+} problem;
+
+static problem *
+problem_make(size_t n, size_t dim, uint32_t size)
+{
+	problem *p = malloc(sizeof(problem));
+
+	memset(p, 0, sizeof(*p));
+	p->km = (stk_kmeans){
+		.dim = dim, .size = size, .centroids = p->centroids, .counts = p->counts, .half = p->half};
+	assert_int_equal(stk_kmeans_work_init(&p->work, n, dim, size, &stk_malloc, NULL), STK_OK);
+	return p;
+}
+
+static void
+problem_free(problem *p)
+{
+	stk_kmeans_work_free(&p->work);
+	free(p);
+}
+
+static void
+means_have_one_shape(void **state)
+{
+	uint64_t seed = 1;
+	size_t n = 3000, dim = 11;
+	float *x = malloc(n * dim * sizeof(float));
+	uint16_t *codes = malloc(n * sizeof(uint16_t));
+	problem *p = problem_make(n, dim, 7);
+	float before[7 * 11];
+	bool changed;
+
+	(void) state;
+	fill(x, n * dim, 1, &seed);
+	/*
+	 * Numbers of all sizes whose second half cancels the first: what is left is rounding alone, so
+	 * the shape of the sum shows.
+	 */
+	for (size_t i = 0; i < 256 * dim; i++)
+		x[i] = ldexpf(x[i], (int) (next_bits(&seed) % 60));
+	for (size_t i = 0; i < 256; i++)
+	{
+		for (size_t j = 0; j < dim; j++)
+			x[(511 - i) * dim + j] = -x[i * dim + j];
+	}
+	fill(p->centroids, 7 * dim, 1, &seed);
+	memcpy(before, p->centroids, sizeof(before));
+	/* Code 3 has no rows, code 5 one, code 4 one chunk, code 6 two chunks, the others more. */
+	for (size_t i = 0; i < n; i++)
+		codes[i] = i < 512 ? 6 : (uint16_t) (next_bits(&seed) % 3);
+	for (size_t i = 600; i < 600 + 256; i++)
+		codes[i] = 4;
+	codes[900] = 5;
+	assert_int_equal(stk_kmeans_update(&p->km, &p->work, x, n, codes, &changed), STK_OK);
+	assert_true(changed);
+	for (uint16_t k = 0; k < 7; k++)
+	{
+		for (size_t i = 0; i < dim; i++)
+		{
+			double sum;
+			size_t members = plain_sum(x, n, dim, codes, k, i, &sum);
+			float mean = members ? (float) (sum / (double) members) : before[k * dim + i];
+
+			assert_true(p->counts[k] == (double) members);
+			assert_memory_equal(&p->centroids[k * dim + i], &mean, sizeof(mean));
+		}
+	}
+	assert_int_equal(stk_kmeans_update(&p->km, &p->work, x, n, codes, &changed), STK_OK);
+	assert_false(changed);
+	problem_free(p);
+	free(codes);
+	free(x);
+}
+
+static void
+batches_keep_their_counts(void **state)
+{
+	uint64_t seed = 2;
+	size_t n = 300, dim = 5;
+	float x[300 * 5];
+	uint16_t codes[300];
+	problem *p = problem_make(n, dim, 4);
+	double counts[4] = {0};
+
+	(void) state;
+	fill(p->centroids, 4 * dim, 1, &seed);
+	for (int batch = 0; batch < 5; batch++)
+	{
+		float before[4 * 5];
+
+		memcpy(before, p->centroids, sizeof(before));
+		fill(x, n * dim, 3, &seed);
+		for (size_t i = 0; i < n; i++)
+			codes[i] = (uint16_t) (next_bits(&seed) % (batch == 2 ? 2 : 3));
+		assert_int_equal(stk_kmeans_add_batch(&p->km, &p->work, x, n, codes), STK_OK);
+		for (uint16_t k = 0; k < 4; k++)
+		{
+			size_t members = 0;
+
+			for (size_t i = 0; i < dim; i++)
+			{
+				double sum;
+				float expected = before[k * dim + i];
+
+				members = plain_sum(x, n, dim, codes, k, i, &sum);
+				if (members)
+					expected = (float) ((counts[k] * (double) expected + sum) /
+										(counts[k] + (double) members));
+				assert_memory_equal(&p->centroids[k * dim + i], &expected, sizeof(expected));
+			}
+			counts[k] += (double) members;
+			assert_true(p->counts[k] == counts[k]);
+		}
+	}
+	problem_free(p);
+}
+
+static void
+assignment_error(void **state)
+{
+	uint64_t seed = 3;
+	size_t n = 100, dim = 9;
+	float x[100 * 9];
+	uint16_t codes[100];
+	problem *p = problem_make(n, dim, 20);
+
+	(void) state;
+	fill(x, n * dim, 1, &seed);
+	for (int inner_product = 0; inner_product <= 1; inner_product++)
+	{
+		double error;
+		double expected = 0;
+
+		p->km.inner_product = inner_product;
+		assert_int_equal(stk_kmeans_start(&p->km, &p->work, x, n, STK_INIT_RANDOM, 1, 0), STK_OK);
+		assert_int_equal(stk_kmeans_assign(&p->km, &p->work, x, n, codes, &error), STK_OK);
+		for (size_t i = 0; i < n; i++)
+		{
+			assert_int_equal(codes[i],
+							 plain_nearest(x + i * dim, p->centroids, 20, dim, inner_product));
+			for (size_t j = 0; j < dim; j++)
+			{
+				double d = (double) x[i * dim + j] - p->centroids[codes[i] * dim + j];
+
+				expected += d * d;
+			}
+		}
+		assert_true(fabs(error - expected) < 1e-9 * n);
+	}
+	problem_free(p);
+}
+
+/* Long rows that hardly differ: their distance is lost in rounding, but never below zero. */
+static void
+distances_are_never_negative(void **state)
+{
+	uint64_t seed = 12;
+	float x[64 * 40];
+	uint16_t codes[64];
+	problem *p = problem_make(64, 40, 50);
+
+	(void) state;
+	for (int round = 0; round < 20; round++)
+	{
+		fill(x, 40, 1e10f, &seed);
+		for (size_t i = 1; i < 64; i++)
+		{
+			memcpy(x + i * 40, x, 40 * sizeof(float));
+			x[i * 40 + i % 40] = nextafterf(x[i * 40 + i % 40], INFINITY);
+			x[i * 40 + 7] = (float) i;
+		}
+		assert_int_equal(
+			stk_kmeans_start(&p->km, &p->work, x, 64, STK_INIT_KMEANSPP, (uint64_t) round, 0),
+			STK_OK);
+		for (size_t i = 0; i < 64; i++)
+		{
+			double error;
+
+			assert_int_equal(stk_kmeans_assign(&p->km, &p->work, x + i * 40, 1, codes, &error),
+							 STK_OK);
+			assert_true(error >= 0);
+		}
+	}
+	problem_free(p);
+}
+
+/* k-means++ never draws a row twice while a row is no centroid, and random draws are distinct. */
+static void
+starts(void **state)
+{
+	uint64_t seed = 4;
+	float x[60 * 3];
+
+	(void) state;
+	fill(x, 60 * 3, 1, &seed);
+	/* 30 distinct rows, each twice. */
+	memcpy(x + 30 * 3, x, 30 * 3 * sizeof(float));
+	for (stk_init init = STK_INIT_KMEANSPP; init <= STK_INIT_RANDOM; init++)
+	{
+		for (uint32_t size = 1; size <= 50; size += 7)
+		{
+			problem *p = problem_make(60, 3, size);
+			size_t distinct = 0;
+
+			assert_int_equal(stk_kmeans_start(&p->km, &p->work, x, 60, init, size, 0), STK_OK);
+			for (uint32_t k = 0; k < size; k++)
+			{
+				bool row = false;
+				bool fresh = true;
+				double half = 0.5 * plain_dot(p->centroids + k * 3, p->centroids + k * 3, 3);
+
+				for (size_t i = 0; i < 30; i++)
+					row |= memcmp(p->centroids + k * 3, x + i * 3, 3 * sizeof(float)) == 0;
+				for (uint32_t j = 0; j < k; j++)
+					fresh &=
+						memcmp(p->centroids + k * 3, p->centroids + j * 3, 3 * sizeof(float)) != 0;
+				assert_true(row);
+				assert_true(half == p->half[k]);
+				distinct += fresh;
+			}
+			if (init == STK_INIT_KMEANSPP)
+				assert_int_equal(distinct, size < 30 ? size : 30);
+			else
+				assert_true(distinct >= (size + 1) / 2);
+			problem_free(p);
+		}
+	}
+}
+
+/* k-means++ draws by squared distance: a far row is nearly always the second centroid. */
+static void
+far_rows_are_drawn(void **state)
+{
+	float x[50];
+	problem *p = problem_make(50, 1, 2);
+	int far = 0;
+
+	(void) state;
+	for (size_t i = 0; i < 50; i++)
+		x[i] = i == 20 ? 1000 : (float) i / 50;
+	for (uint64_t seed = 0; seed < 200; seed++)
+	{
+		assert_int_equal(stk_kmeans_start(&p->km, &p->work, x, 50, STK_INIT_KMEANSPP, seed, 0),
+						 STK_OK);
+		far += p->centroids[0] == 1000 || p->centroids[1] == 1000;
+	}
+	assert_true(far >= 199);
+	problem_free(p);
+}
+
+/* What progress reported. */
+typedef struct history
+{
+	int calls;
+	stk_train_progress last[STK_MAX_LEVELS];
+	bool rose;
+} history;
+
+static void
+record(void *ctx, const stk_train_progress *p)
+{
+	history *h = ctx;
+
+	if (p->epoch > 1 && p->objective > h->last[p->level].objective * (1 + 1e-6))
+		h->rose = true;
+	h->last[p->level] = *p;
+	h->calls++;
+}
+
+/* Rows around a few random centres. */
+static void
+clustered(float *x, size_t n, size_t dim, uint64_t *seed)
+{
+	float centres[20 * 40];
+
+	fill(centres, 20 * dim, 1, seed);
+	for (size_t i = 0; i < n; i++)
+	{
+		size_t centre = next_bits(seed) % 20;
+
+		for (size_t j = 0; j < dim; j++)
+			x[i * dim + j] = centres[centre * dim + j] + 0.2f * next_float(seed);
+	}
+}
+
+static void
+any_row_order_gives_the_same_codebook(void **state)
+{
+	uint64_t seed = 5;
+	enum
+	{
+		n = 700,
+		dim = 10
+	};
+	static float x[n * dim];
+	static float y[n * dim];
+	float results[3][72 * 10];
+	double counts[3][72];
+
+	(void) state;
+	clustered(x, n, dim, &seed);
+	/* Duplicates, and rows that differ by the sign of a zero. */
+	memcpy(x + 100 * dim, x, 50 * dim * sizeof(float));
+	memcpy(x + 300 * dim, x, dim * sizeof(float));
+	memset(x + 310 * dim, 0, 3 * dim * sizeof(float));
+	x[310 * dim + 4] = -0.0f;
+	x[311 * dim] = 0x1p-149f;
+	x[312 * dim] = -1;
+	for (int variant = 0; variant < 8; variant++)
+	{
+		stk_rqkmeans_options opt = {.metric = variant == 7  ? STK_IP
+											  : variant & 1 ? STK_COSINE
+															: STK_L2,
+									.levels = 3,
+									.sizes = {32, 16, 24},
+									.dim = dim,
+									.epochs = 6,
+									.batch_size = variant & 2 ? 90 : 0,
+									.init = variant & 4 ? STK_INIT_RANDOM : STK_INIT_KMEANSPP,
+									.seed = 99};
+
+		if (opt.metric == STK_COSINE)
+			x[310 * dim] = 1;
+		for (int order = 0; order < 3; order++)
+		{
+			stk_error err = {.message = ""};
+
+			for (size_t i = 0; i < n; i++)
+			{
+				size_t from = order == 0 ? i : order == 1 ? n - 1 - i : i * 457 % n;
+
+				memcpy(y + i * dim, x + from * dim, dim * sizeof(float));
+			}
+			assert_int_equal(
+				stk_rqkmeans_train(&opt, &stk_malloc, y, n, results[order], counts[order], &err),
+				STK_OK);
+			assert_memory_equal(results[order], results[0], sizeof(results[0]));
+			assert_memory_equal(counts[order], counts[0], sizeof(counts[0]));
+		}
+		opt.seed = 100;
+		memcpy(y, x, n * dim * sizeof(float));
+		assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, y, n, results[1], NULL, NULL),
+						 STK_OK);
+		assert_memory_not_equal(results[1], results[0], sizeof(results[0]));
+		x[310 * dim] = 0;
+	}
+}
+
+static void
+lloyd_descends_and_matches_encoding(void **state)
+{
+	uint64_t seed = 6;
+	size_t n = 1000, dim = 12;
+	float *x = malloc(n * dim * sizeof(float));
+	float *y = malloc(n * dim * sizeof(float));
+	uint16_t *codes = malloc(n * 2 * sizeof(uint16_t));
+	float codewords[56 * 12];
+	double counts[56];
+	double used[56] = {0};
+	history h = {.calls = 0};
+	stk_rqkmeans_options opt = {.levels = 2,
+								.sizes = {40, 16},
+								.dim = 12,
+								.epochs = 10,
+								.seed = 3,
+								.progress = record,
+								.progress_ctx = &h};
+	stk_codebook cb = {
+		.levels = 2, .dim = 12, .sizes = {40, 16}, .codewords = {codewords, codewords + 40 * 12}};
+	stk_error err;
+	stk_rq *rq;
+	double error[2] = {0, 0};
+
+	(void) state;
+	clustered(x, n, dim, &seed);
+	memcpy(y, x, n * dim * sizeof(float));
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, y, n, codewords, counts, &err), STK_OK);
+	assert_false(h.rose);
+	assert_true(h.calls <= 20 && h.last[1].epoch >= 1);
+
+	/* Encoding the rows finds the assignment that training ended with. */
+	assert_int_equal(stk_rq_create(&cb, &stk_malloc, &rq, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, x, n, 1, codes, NULL, &err), STK_OK);
+	for (size_t i = 0; i < n; i++)
+	{
+		for (int l = 0; l < 2; l++)
+		{
+			float back[12];
+
+			assert_int_equal(stk_rq_decode(&cb, codes + 2 * i, l + 1, back, &err), STK_OK);
+			for (size_t j = 0; j < dim; j++)
+				error[l] +=
+					((double) x[i * dim + j] - back[j]) * ((double) x[i * dim + j] - back[j]);
+		}
+		used[codes[2 * i]]++;
+		used[40 + codes[2 * i + 1]]++;
+	}
+	assert_memory_equal(used, counts, sizeof(used));
+	for (int l = 0; l < 2; l++)
+		assert_true(fabs(error[l] / (double) n - h.last[l].objective) < 1e-6);
+	assert_true(error[1] < error[0]);
+	stk_rq_free(rq);
+	free(codes);
+	free(y);
+	free(x);
+}
+
+/* Mini-batch training written plainly: every batch through all levels, update before residual. */
+static void
+batches_pass_through_all_levels(void **state)
+{
+	uint64_t seed = 7;
+	size_t n = 64, dim = 4;
+	float x[64 * 4];
+	float codewords[12 * 4];
+	float expected[12 * 4];
+	double counts[12];
+	uint16_t codes[64];
+	bool changed;
+	history h = {.calls = 0};
+	stk_rqkmeans_options opt = {.levels = 2,
+								.sizes = {8, 4},
+								.dim = 4,
+								.epochs = 1,
+								.batch_size = 1000,
+								.seed = 11,
+								.progress = record,
+								.progress_ctx = &h};
+	problem *p = problem_make(n, dim, 8);
+
+	(void) state;
+	fill(x, n * dim, 1, &seed);
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, n, codewords, counts, NULL), STK_OK);
+	assert_int_equal(h.calls, 2);
+	for (size_t i = 1; i < n; i++)
+		assert_true(x[(i - 1) * dim] <= x[i * dim]);
+
+	/* One batch holds all rows: start, assign, update, assign again, residual. x is sorted now. */
+	for (int l = 0; l < 2; l++)
+	{
+		double error;
+
+		p->km.size = l == 0 ? 8 : 4;
+		assert_int_equal(stk_kmeans_start(&p->km, &p->work, x, n, STK_INIT_KMEANSPP, 11, l),
+						 STK_OK);
+		assert_int_equal(stk_kmeans_assign(&p->km, &p->work, x, n, codes, &error), STK_OK);
+		assert_int_equal(stk_kmeans_update(&p->km, &p->work, x, n, codes, &changed), STK_OK);
+		memcpy(expected + l * 8 * 4, p->centroids, p->km.size * dim * sizeof(float));
+		assert_memory_equal(counts + l * 8, p->counts, p->km.size * sizeof(double));
+		assert_int_equal(stk_kmeans_assign(&p->km, &p->work, x, n, codes, &error), STK_OK);
+		assert_true(h.last[l].objective == error / (double) n);
+		for (size_t i = 0; i < n; i++)
+			assert_true(
+				stk_rq_subtract(x + i * dim, p->centroids + codes[i] * dim, dim, x + i * dim));
+	}
+	assert_memory_equal(codewords, expected, sizeof(codewords));
+	problem_free(p);
+}
+
+static void
+cosine_codewords_are_unit(void **state)
+{
+	uint64_t seed = 8;
+	float x[200 * 6];
+	float codewords[24 * 6];
+	stk_rqkmeans_options opt = {
+		.metric = STK_COSINE, .levels = 2, .sizes = {16, 8}, .dim = 6, .epochs = 5, .seed = 1};
+
+	(void) state;
+	for (opt.batch_size = 0; opt.batch_size <= 64; opt.batch_size += 64)
+	{
+		fill(x, 200 * 6, 50, &seed);
+		assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 200, codewords, NULL, NULL),
+						 STK_OK);
+		for (size_t k = 0; k < 16; k++)
+			assert_true(fabs(plain_dot(codewords + k * 6, codewords + k * 6, 6) - 1) < 1e-6);
+	}
+}
+
+static void
+few_rows(void **state)
+{
+	float codewords[20 * 2];
+	double counts[20];
+	float x[5 * 2];
+	history h = {.calls = 0};
+	stk_rqkmeans_options opt = {.levels = 2,
+								.sizes = {16, 4},
+								.dim = 2,
+								.epochs = 5,
+								.progress = record,
+								.progress_ctx = &h};
+
+	(void) state;
+	for (int variant = 0; variant < 4; variant++)
+	{
+		const float rows[10] = {1, 2, 3, 4, 1, 2, 5, 6, 3, 4};
+		double total[2] = {0, 0};
+
+		opt.batch_size = variant & 1 ? 2 : 0;
+		opt.init = variant & 2 ? STK_INIT_RANDOM : STK_INIT_KMEANSPP;
+		memcpy(x, rows, sizeof(x));
+		assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 5, codewords, counts, NULL),
+						 STK_OK);
+		for (size_t k = 0; k < 20; k++)
+			total[k >= 16] += counts[k];
+		assert_true(total[0] == (variant & 1 ? 25 : 5) && total[1] == total[0]);
+		if (!(variant & 1))
+		{
+			/* Three distinct rows have codewords of their own; the others repeat and stay dead. */
+			assert_int_equal(h.last[0].empty, 13);
+			assert_true(h.last[0].objective == 0);
+			assert_int_equal(h.last[1].empty, 3);
+		}
+		memset(&h, 0, sizeof(h));
+	}
+}
+
+static void
+bad_input(void **state)
+{
+	uint64_t seed = 9;
+	float x[40 * 3];
+	float codewords[8 * 3];
+	stk_rqkmeans_options opt = {.levels = 2, .sizes = {4, 4}, .dim = 3, .epochs = 2};
+	stk_error err;
+
+	(void) state;
+	fill(x, 40 * 3, 1, &seed);
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 0, codewords, NULL, &err),
+					 STK_EINVAL);
+	opt.epochs = 0;
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+					 STK_EINVAL);
+	opt.epochs = 1;
+	opt.sizes[1] = 0;
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+					 STK_EINVAL);
+	opt.sizes[1] = 4;
+	x[31 * 3 + 1] = NAN;
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+					 STK_EINVAL);
+	assert_int_equal(err.row, 31);
+	fill(x, 40 * 3, 1, &seed);
+	memset(x + 12 * 3, 0, 3 * sizeof(float));
+	opt.metric = STK_COSINE;
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+					 STK_EINVAL);
+	assert_int_equal(err.row, 12);
+}
+
+/* Rows near the ends of binary32's range train; a residual beyond it is an error. */
+static void
+huge_rows(void **state)
+{
+	uint64_t seed = 10;
+	float x[60 * 3];
+	float codewords[8 * 3];
+	stk_rqkmeans_options opt = {.levels = 2, .sizes = {4, 4}, .dim = 3, .epochs = 3};
+	stk_error err;
+
+	(void) state;
+	fill(x, 60 * 3, 1e38f, &seed);
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 60, codewords, NULL, &err), STK_OK);
+	for (size_t i = 0; i < 8 * 3; i++)
+		assert_true(isfinite(codewords[i]));
+	fill(x, 60 * 3, 0x1p-140f, &seed);
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 60, codewords, NULL, &err), STK_OK);
+
+	opt.metric = STK_IP;
+	opt.sizes[0] = 1;
+	for (size_t i = 0; i < 60; i++)
+		x[3 * i] = i < 50 ? 3e38f : -3e38f;
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 60, codewords, NULL, &err),
+					 STK_ERANGE);
+	assert_int_equal(err.level, 1);
+}
+
+static void
+failures_leave_nothing_behind(void **state)
+{
+	uint64_t seed = 11;
+	float x[100 * 4];
+	float codewords[12 * 4];
+
+	(void) state;
+	for (size_t batch_size = 0; batch_size <= 30; batch_size += 30)
+	{
+		for (int canceled = 0; canceled <= 1; canceled++)
+		{
+			bool done = false;
+
+			for (long left = 0; !done; left++)
+			{
+				long looks = left;
+				short_memory memory = {canceled ? 1000000 : left, 0};
+				stk_allocator a = short_allocator(&memory);
+				stk_monitor monitor = {stop_countdown, &looks};
+				stk_rqkmeans_options opt = {.levels = 2,
+											.sizes = {8, 4},
+											.dim = 4,
+											.epochs = 2,
+											.batch_size = batch_size,
+											.monitor = canceled ? &monitor : NULL};
+				stk_status status;
+
+				fill(x, 100 * 4, 1, &seed);
+				status = stk_rqkmeans_train(&opt, &a, x, 100, codewords, NULL, NULL);
+				done = status == STK_OK;
+				if (!done)
+					assert_int_equal(status, canceled ? STK_ECANCELED : STK_ENOMEM);
+				assert_int_equal(memory.live, 0);
+			}
+		}
+	}
+}
+
+static void
+shared_data(void **state)
+{
+	size_t n, dim;
+	float *x = shared_rows("ann/siftsmall_query.fvecs", 100, &n, &dim);
+	float *codewords;
+	stk_rqkmeans_options opt = {.levels = 2, .sizes = {16, 16}, .epochs = 20};
+	history h = {.calls = 0};
+
+	(void) state;
+	if (!x)
+		skip();
+	opt.dim = (int) dim;
+	opt.progress = record;
+	opt.progress_ctx = &h;
+	codewords = malloc(32 * dim * sizeof(float));
+	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, n, codewords, NULL, NULL), STK_OK);
+	assert_false(h.rose);
+	assert_true(h.last[1].objective < h.last[0].objective);
+	free(codewords);
+	free(x);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(means_have_one_shape),
+		cmocka_unit_test(batches_keep_their_counts),
+		cmocka_unit_test(assignment_error),
+		cmocka_unit_test(distances_are_never_negative),
+		cmocka_unit_test(starts),
+		cmocka_unit_test(far_rows_are_drawn),
+		cmocka_unit_test(any_row_order_gives_the_same_codebook),
+		cmocka_unit_test(lloyd_descends_and_matches_encoding),
+		cmocka_unit_test(batches_pass_through_all_levels),
+		cmocka_unit_test(cosine_codewords_are_unit),
+		cmocka_unit_test(few_rows),
+		cmocka_unit_test(bad_input),
+		cmocka_unit_test(huge_rows),
+		cmocka_unit_test(failures_leave_nothing_behind),
+		cmocka_unit_test(shared_data),
+	};
+
+	return cmocka_run_group_tests_name("k-means", tests, NULL, NULL);
+}
