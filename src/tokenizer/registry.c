@@ -70,10 +70,10 @@ TokenizerLockId(int32 id, LOCKMODE mode)
 
 /*
  * Highest version now, whatever the transaction's snapshot shows, with the right to add to or
- * change the name checked. 0 when the name is free.
+ * change the name checked, and whose the name is. 0 and the current user when the name is free.
  */
 static int32
-TokenizerCheckOwner(const char *name)
+TokenizerCheckOwner(const char *name, NameData *owner_name)
 {
 	TokenizerInfo newest;
 
@@ -83,10 +83,14 @@ TokenizerCheckOwner(const char *name)
 
 	PopActiveSnapshot();
 	if (last == 0)
+	{
+		namestrcpy(owner_name, GetUserNameFromId(GetUserId(), false));
 		return 0;
+	}
+	*owner_name = newest.owner;
 
 	/* A role that is gone leaves its tokenizers to superusers. */
-	Oid owner = get_role_oid(NameStr(newest.owner), true);
+	Oid owner = get_role_oid(NameStr(*owner_name), true);
 
 	if (OidIsValid(owner) ? !has_privs_of_role(GetUserId(), owner) : !superuser())
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -98,6 +102,7 @@ void
 TokenizerCheckWritable(const char *verb, const char *name)
 {
 	size_t len = strlen(name);
+	NameData owner;
 
 	PreventCommandIfReadOnly(verb);
 	PreventCommandIfParallelMode(verb);
@@ -105,16 +110,18 @@ TokenizerCheckWritable(const char *verb, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected a tokenizer name of 1 to %d bytes, not %zu",
 							   NAMEDATALEN - 1, len)));
-	(void) TokenizerCheckOwner(name);
+	(void) TokenizerCheckOwner(name, &owner);
 }
 
 void
 TokenizerLockForChange(const char *verb, const char *name)
 {
+	NameData owner;
+
 	TokenizerCheckWritable(verb, name);
 	TokenizerLockName(name);
 	/* The name may have changed hands while the lock was another's. */
-	(void) TokenizerCheckOwner(name);
+	(void) TokenizerCheckOwner(name, &owner);
 }
 
 static void
@@ -211,12 +218,10 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 	/* Late, so that a long training of the same name holds up nobody. */
 	TokenizerLockName(tokenizer->name);
 
-	int32 last = TokenizerCheckOwner(tokenizer->name);
 	NameData owner;
+	int32 last = TokenizerCheckOwner(tokenizer->name, &owner);
 	CodebookEntry *entry = CodebookPin(tokenizer->codebook, CurrentMemoryContext);
 	const stk_codebook *cb = CodebookView(entry);
-
-	namestrcpy(&owner, GetUserNameFromId(GetUserId(), false));
 
 	Datum values[] = {CStringGetTextDatum(tokenizer->name),
 					  Int32GetDatum(last + 1),

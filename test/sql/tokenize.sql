@@ -1,0 +1,175 @@
+-- CALL semtok.tokenize.
+
+SET client_min_messages = error;
+-- About 60 rows a page; embeddings repeat, so ids do.
+CREATE TABLE goods (id int, x real[], sid semid, price int, filler text DEFAULT repeat('-', 60));
+INSERT INTO goods
+	SELECT i, array[i % 50 * 37 % 101, i % 50 * 61 % 97, i % 10]::real[], null, i
+	FROM generate_series(1, 500) AS i;
+INSERT INTO goods VALUES (501, null, null, 501);
+SELECT semtok.train('goods', 'SELECT x FROM goods', levels => 2, codes => 8) IS NOT NULL AS ok;
+SELECT semtok.train('goods', 'SELECT x FROM goods', levels => 2, codes => 8, seed => 1) IS NOT NULL AS ok;
+
+CREATE VIEW state AS
+	SELECT count(sid) AS ids, count(DISTINCT sid) AS distinct,
+		count(*) FILTER (WHERE semid_prefix(sid, 2) = semtok.encode('goods', x)) AS right
+	FROM goods;
+
+-- All rows but the one without an embedding; a second run changes nothing.
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+SELECT * FROM state;
+CREATE TEMP TABLE before AS SELECT id, ctid AS tid FROM goods;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+SELECT count(*) FROM goods JOIN before USING (id) WHERE goods.ctid <> tid;
+
+-- The other version replaces the ids of this one, and back.
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', version => 2);
+SELECT ids, "right" FROM state;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', 1, 100);
+SELECT * FROM state;
+
+-- Only some rows; the condition may name the table, end in a comment and use the caller's functions.
+UPDATE goods SET sid = null;
+CREATE FUNCTION cheap(int) RETURNS boolean LANGUAGE sql AS 'SELECT $1 <= 100';
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', where_clause => 'cheap(goods.price) OR id = 300 -- and no more');
+SELECT count(*), max(price) FROM goods WHERE sid IS NOT NULL;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', where_clause => 'price > 450', collisions => 'append');
+SELECT count(*), count(*) FILTER (WHERE semid_levels(sid) = 3) AS appended FROM goods WHERE sid IS NOT NULL AND price > 450;
+
+-- Appending: every id is unique, the first row of an id has it bare, the others count on.
+UPDATE goods SET sid = null;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', batch_size => 50, collisions => 'append');
+SELECT * FROM state;
+SELECT bool_and(n = rank) AS counted FROM (
+	SELECT CASE semid_levels(sid) WHEN 2 THEN 0 ELSE semid_code(sid, 2) END AS n,
+		row_number() OVER (PARTITION BY semid_prefix(sid, 2) ORDER BY sid) - 1 AS rank
+	FROM goods WHERE sid IS NOT NULL) AS s;
+
+-- A published id never moves: new rows go on after the highest number, also where ids are gone.
+CREATE TEMP TABLE published AS SELECT id, sid FROM goods WHERE id <= 500;
+DELETE FROM goods WHERE id BETWEEN 1 AND 50;
+INSERT INTO goods SELECT 1000 + i, array[i % 50 * 37 % 101, i % 50 * 61 % 97, i % 10]::real[], null, i FROM generate_series(1, 100) AS i;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', collisions => 'append');
+SELECT * FROM state;
+SELECT count(*) FROM goods AS g JOIN published AS p USING (id) WHERE g.sid <> p.sid;
+SELECT count(*) FROM goods AS g JOIN published AS p USING (sid) WHERE g.id <> p.id AND EXISTS (SELECT FROM goods AS o WHERE o.id = p.id);
+-- Ids appended otherwise count as well.
+UPDATE goods SET sid = semid_prefix(sid, 2) || 500 WHERE id = 1001;
+INSERT INTO goods (id, x) SELECT 2001, x FROM goods WHERE id = 1001;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', collisions => 'append');
+SELECT semid_code(sid, 2) FROM goods WHERE id = 2001;
+-- At the last number the next row is refused, and keeps no id.
+UPDATE goods SET sid = semid_prefix(sid, 2) || 65535 WHERE id = 1001;
+INSERT INTO goods (id, x) SELECT 2002, x FROM goods WHERE id = 1001;
+\set VERBOSITY terse
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', collisions => 'append', batch_size => 1000000);
+\set VERBOSITY default
+SELECT sid FROM goods WHERE id = 2002;
+DELETE FROM goods WHERE id > 2000;
+
+-- A run that fails keeps the batches it committed; the next one goes on there.
+UPDATE goods SET sid = null;
+VACUUM FULL goods;
+UPDATE goods SET x = '{1,2}' WHERE id = 400;
+\set VERBOSITY terse
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', batch_size => 1, collisions => 'append');
+\set VERBOSITY default
+SELECT count(sid) BETWEEN 1 AND 549 AS some FROM goods;
+UPDATE goods SET x = (SELECT x FROM goods WHERE id = 399) WHERE id = 400;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', batch_size => 1, collisions => 'append');
+SELECT * FROM state;
+
+-- Column types: anything with a cast to real[], a domain over semid, odd names.
+CREATE DOMAIN ids AS semid;
+CREATE TABLE "Odd ""one""" ("the vector" float8[], "the id" ids);
+INSERT INTO "Odd ""one""" SELECT x FROM goods;
+CALL semtok.tokenize('"Odd ""one"""', 'the vector', 'the id', 'goods', collisions => 'append');
+SELECT count("the id"), count(DISTINCT "the id") FROM "Odd ""one""";
+DROP TABLE "Odd ""one""";
+CREATE TABLE texts (x text, sid semid(2, 8));
+INSERT INTO texts SELECT x::text FROM goods;
+CALL semtok.tokenize('texts', 'x', 'sid', 'goods');
+SELECT count(sid) FROM texts;
+
+-- Partitions: one numbering over all of them.
+CREATE TABLE parts (id int, sid semid, gone int, x real[]) PARTITION BY RANGE (id);
+ALTER TABLE parts DROP COLUMN gone;
+CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (250);
+CREATE TABLE parts_high (x real[], id int, sid semid);
+CREATE TABLE parts_tree PARTITION OF parts FOR VALUES FROM (250) TO (10000) PARTITION BY RANGE (id);
+ALTER TABLE parts_tree ATTACH PARTITION parts_high FOR VALUES FROM (250) TO (10000);
+INSERT INTO parts (id, x) SELECT id, x FROM goods;
+CALL semtok.tokenize('parts', 'x', 'sid', 'goods', collisions => 'append', where_clause => 'parts.id > 100');
+SELECT tableoid::regclass, count(sid), count(*) - count(sid) AS without FROM parts GROUP BY 1 ORDER BY 1;
+SELECT count(*), count(DISTINCT sid) FROM parts WHERE sid IS NOT NULL;
+CREATE TABLE parents (x real[], sid semid);
+CREATE TABLE children () INHERITS (parents);
+INSERT INTO parents SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id LIMIT 30;
+INSERT INTO children SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id LIMIT 30;
+CALL semtok.tokenize('parents', 'x', 'sid', 'goods');
+SELECT tableoid::regclass, count(sid) FROM parents GROUP BY 1 ORDER BY 1;
+CREATE TABLE equals (id int, x real[], sid semid);
+INSERT INTO equals SELECT i, '{1,2,3}' FROM generate_series(1, 5) AS i;
+CALL semtok.tokenize('equals', 'x', 'sid', 'goods', collisions => 'append');
+SELECT id, (semid_codes(sid))[3] AS appended FROM equals ORDER BY id;
+CREATE TABLE empty (x real[], sid semid);
+CALL semtok.tokenize('empty', 'x', 'sid', 'goods');
+
+-- In serializable transactions too, and where triggers watch.
+SET default_transaction_isolation = serializable;
+UPDATE goods SET sid = null;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', batch_size => 50, collisions => 'append');
+SELECT * FROM state;
+RESET default_transaction_isolation;
+
+-- Not where it cannot commit.
+BEGIN;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+ROLLBACK;
+CREATE FUNCTION inside() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL semtok.tokenize('goods', 'x', 'sid', 'goods'); END $$;
+SELECT inside();
+-- But in a procedure or a block that may.
+UPDATE goods SET sid = null;
+DO $$ BEGIN CALL semtok.tokenize('goods', 'x', 'sid', 'goods'); COMMIT; END $$;
+SELECT * FROM state;
+
+-- Bad calls, untyped literals throughout.
+CREATE VIEW goods_view AS SELECT * FROM goods;
+\set VERBOSITY sqlstate
+CALL semtok.tokenize('nosuch', 'x', 'sid', 'goods');
+\set VERBOSITY default
+CALL semtok.tokenize(0, 'x', 'sid', 'goods');
+CALL semtok.tokenize(null, 'x', 'sid', 'goods');
+CALL semtok.tokenize('goods', null, 'sid', 'goods');
+CALL semtok.tokenize('goods', 'x', null, 'goods');
+CALL semtok.tokenize('goods', 'x', 'sid', null);
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', null, null);
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', null, '10', null);
+CALL semtok.tokenize('goods_view', 'x', 'sid', 'goods');
+CALL semtok.tokenize('goods', 'nosuch', 'sid', 'goods');
+CALL semtok.tokenize('goods', 'x', 'nosuch', 'goods');
+CALL semtok.tokenize('goods', 'x', 'ctid', 'goods');
+CALL semtok.tokenize('goods', 'x', 'x', 'goods');
+CALL semtok.tokenize('goods', 'price', 'sid', 'goods');
+CALL semtok.tokenize('goods', 'x', 'sid', 'nosuch');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', 3);
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', '0');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', '1', '0');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', '1', '10', 'relocate');
+CALL semtok.tokenize('texts', 'x', 'sid', 'goods', '1', '10', 'append');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', '1', '10', 'keep', 'nosuch = 1');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', '1', '10', 'keep', 'price');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', '1', '10', 'keep', 'true) OR (');
+\set VERBOSITY sqlstate
+BEGIN;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+ROLLBACK;
+SET default_transaction_read_only = on;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+RESET default_transaction_read_only;
+\set VERBOSITY default
+
+DROP TABLE before, published, goods, texts, parts, parents, equals, empty CASCADE;
+DROP FUNCTION cheap, inside;
+DROP DOMAIN ids;
+SELECT semtok.drop_tokenizer('goods');
