@@ -14,3 +14,19 @@ CREATE OPERATOR CLASS semid_ops DEFAULT FOR TYPE @extschema@.semid USING semtrie
 		FOR ORDER BY pg_catalog.float_ops;
 COMMENT ON OPERATOR CLASS semid_ops USING semtrie IS 'semantic IDs in a trie';
 COMMENT ON OPERATOR FAMILY semid_ops USING semtrie IS 'semantic IDs in a trie';
+
+CREATE FUNCTION semtok.index_info(index regclass,
+	OUT generation bigint, OUT runs bigint, OUT tokenizers bigint, OUT levels bigint,
+	OUT nodes bigint, OUT ids bigint, OUT items bigint, OUT nulls bigint, OUT dead bigint,
+	OUT delta_entries bigint, OUT delta_dead bigint, OUT delta_pages bigint,
+	OUT run_pages bigint, OUT retired_pages bigint, OUT reserved_pages bigint,
+	OUT free_pages bigint, OUT bytes bigint, OUT vacuum_count bigint)
+	AS 'MODULE_PATHNAME', 'semtok_index_info' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION semtok.index_info(regclass) IS
+	'what a semtrie index holds: its run (with rows that VACUUM removed as dead), its delta, its pages';
+
+CREATE FUNCTION semtok.index_check(index regclass, heapallindexed boolean DEFAULT false)
+	RETURNS void
+	AS 'MODULE_PATHNAME', 'semtok_index_check' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION semtok.index_check(regclass, boolean) IS
+	'verify the structure of a semtrie index, and with heapallindexed that it holds every row of its table';

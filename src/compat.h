@@ -41,4 +41,11 @@
 	makeJsonLexContextCstringLen(text, len, GetDatabaseEncoding(), true)
 #endif
 
+/* 16 replaced the ownership checks of each kind of object by one. */
+#if PG_VERSION_NUM >= 160000
+#define SemtokOwnsRelation(relid) object_ownercheck(RelationRelationId, relid, GetUserId())
+#else
+#define SemtokOwnsRelation(relid) pg_class_ownercheck(relid, GetUserId())
+#endif
+
 #endif

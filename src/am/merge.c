@@ -93,34 +93,14 @@ read_delta(Merge *merge, Bitmapset **used)
 		SemtrieReportCorrupt(merge->index, merge->meta.tail, "delta chain ends too early");
 }
 
-/*
- * Read the metapage and, at the same moment, the relation's size: every block below is then
- * referred to or free, since inserters take blocks under the metapage's lock only.
- */
-static BlockNumber
-read_state(Merge *merge)
-{
-	Buffer buffer = ReadBuffer(merge->index, SEMTRIE_META_BLOCK);
-	BlockNumber blocks;
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	merge->meta = *SemtrieMetaOnPage(merge->index, BufferGetPage(buffer));
-	blocks = RelationGetNumberOfBlocks(merge->index);
-	UnlockReleaseBuffer(buffer);
-	if (blocks > INT_MAX)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("semtrie index \"%s\" is too large to merge",
-							   RelationGetRelationName(merge->index))));
-	return blocks;
-}
-
 /* Find the blocks that nothing refers to, reading everything that refers to blocks. */
 static void
 find_free_blocks(Merge *merge)
 {
-	BlockNumber blocks = read_state(merge);
 	Bitmapset *used = bms_make_singleton(SEMTRIE_META_BLOCK);
+	BlockNumber blocks;
 
+	SemtrieReadState(merge->index, &merge->meta, &blocks);
 	if (SemtrieReadDirectory(merge->index, &merge->meta, &merge->entries, &merge->nentries,
 							 &merge->directory_pages) != STK_OK)
 		SemtrieReportCorrupt(merge->index, merge->meta.directory, "expected a directory page");

@@ -94,6 +94,26 @@ SemtrieReadMeta(Relation index, SemtrieMeta *meta)
 	UnlockReleaseBuffer(buffer);
 }
 
+/*
+ * Inserters take blocks under the metapage's exclusive lock only, so that every block below the
+ * size seen here is either referred to or free. Blocks beyond 2^31 - 1 (16 TB) have no room in
+ * the sets that merge and check make.
+ */
+void
+SemtrieReadState(Relation index, SemtrieMeta *meta, BlockNumber *blocks)
+{
+	Buffer buffer = ReadBuffer(index, SEMTRIE_META_BLOCK);
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	memcpy(meta, SemtrieMetaOnPage(index, BufferGetPage(buffer)), sizeof(SemtrieMeta));
+	*blocks = RelationGetNumberOfBlocks(index);
+	UnlockReleaseBuffer(buffer);
+	if (*blocks > PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("semtrie index \"%s\" has too many pages",
+							   RelationGetRelationName(index))));
+}
+
 void
 SemtrieWritePage(Relation index, BlockNumber block, Page image)
 {

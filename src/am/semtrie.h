@@ -263,6 +263,8 @@ extern void SemtrieMetaPageInit(Page page, const SemtrieMeta *meta);
 /* The metapage's contents; the caller holds a lock. Errors name what is wrong. */
 extern SemtrieMeta *SemtrieMetaOnPage(Relation index, Page page);
 extern void SemtrieReadMeta(Relation index, SemtrieMeta *meta);
+/* The metapage and the relation's size at the same moment. */
+extern void SemtrieReadState(Relation index, SemtrieMeta *meta, BlockNumber *blocks);
 /* Write a page into a block of its own, WAL-logged where the relation is. */
 extern void SemtrieWritePage(Relation index, BlockNumber block, Page image);
 /* Pinned and exclusively locked new block at the end of the relation. */
@@ -466,6 +468,13 @@ extern void SemtrieMerge(Relation index, BufferAccessStrategy strategy);
 extern int SemtriePendingLimit(Relation index); /* kB */
 /* Define the storage parameters; called when the module is loaded. */
 extern void SemtrieDefineOptions(void);
+
+/* info.c */
+
+/* Open a semtrie index under AccessShareLock; another relation is an error (42809). */
+extern Relation SemtrieOpenIndex(Oid relid);
+/* Raise 42501 unless the user owns the table or is in pg_stat_scan_tables. */
+extern void SemtrieRequireInspection(Relation index);
 
 /* callbacks */
 
