@@ -4,8 +4,11 @@ CREATE TABLE published AS SELECT item_id, sid FROM items;
 SELECT * FROM semtok.collisions('items', 'sid') ORDER BY items DESC, sid LIMIT 3;
 :hide
 
-\echo » Where every item needs an id of its own, a level is appended, and only where an id is shared: one item keeps the id, the others continue it. No published id moves to another item.
+\echo » Where every item needs an id of its own, one level is appended, and only where an id is shared: the first item keeps the id, the others get theirs anew, longer. No published id ever moves to another item.
 :show
+UPDATE items SET sid = NULL
+WHERE EXISTS (SELECT FROM items AS first WHERE first.sid = items.sid AND first.item_id < items.item_id);
+
 CALL semtok.tokenize('items', 'embedding', 'sid', 'items', collisions => 'append');
 :hide
 SELECT sid AS worst FROM published GROUP BY sid ORDER BY count(*) DESC, sid LIMIT 1 \gset

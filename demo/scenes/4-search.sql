@@ -35,7 +35,7 @@ $$;
 
 CREATE TABLE question AS SELECT in_words(:'question') AS q;
 
-SELECT left(title, 52) AS title, left(description, 42) AS description FROM items
+SELECT left(title, 50) AS title, left(description, 42) AS description FROM items
 ORDER BY sid <~> (SELECT q FROM question) LIMIT 10;
 
 EXPLAIN (COSTS OFF)

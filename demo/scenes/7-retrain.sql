@@ -1,7 +1,7 @@
-\echo » Items change, and one day the tokenizer is trained again. The new version gets an id of its own; until it is activated everything goes on with the old one.
+\echo » Items change, and one day the tokenizer is trained again. The new version gets an id of its own (not the next one: after a crash sequences skip numbers); until it is activated everything goes on with the old one.
 :show
 SELECT semtok.train('items', 'SELECT embedding FROM items', levels => :levels, codes => :codes,
-                    seed => 7) AS new \gset
+                    epochs => 10, seed => 7) AS new \gset
 SELECT id, name, version, active FROM semtok.tokenizers ORDER BY id;
 :hide
 

@@ -15,7 +15,7 @@ CREATE TABLE true_ten AS
 SELECT probe.item_id, n.item_id AS near
 FROM probe, LATERAL (SELECT item_id FROM items ORDER BY semid(array[item_id - 1]) <~> truth LIMIT 10) AS n;
 :show
-SELECT method, count(t.near) / 500.0 AS recall_at_10
+SELECT method, round(count(t.near) / 500.0, 2) AS recall_at_10
 FROM (SELECT 'ids alone' AS method, item_id, near FROM nearest WHERE place <= 10
       UNION ALL
       SELECT 'best 100 by ids, ranked by embeddings', item_id, near

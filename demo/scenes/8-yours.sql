@@ -1,4 +1,4 @@
-CREATE TABLE my_items AS SELECT item_id, title, embedding FROM items;
+CREATE TABLE my_items AS SELECT item_id, title, embedding FROM items ORDER BY item_id LIMIT 3000;
 \echo » The same for a table of your own, my_items with a column embedding of type real[] (or the vector of pgvector): three lines.
 :show
 SELECT semtok.train('mine', 'SELECT embedding FROM my_items');
