@@ -131,6 +131,6 @@ SourceScan(const char *query, int dim, stk_metric metric, SourceRow row, void *c
 									   "skipped %lld rows whose embedding is null",
 									   (unsigned long) nulls, (long long) nulls)));
 	if (number == nulls)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("the source query returned no embedding")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the source query returned no embedding")));
 }

@@ -37,6 +37,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
@@ -79,6 +80,7 @@ typedef struct TokenizeRun
 	TokenizerInfo tokenizer;
 	TokenizeTable *tables;
 	int ntables;
+	MemoryContext batch; /* reset with every batch */
 	int64 rows;          /* given an id so far */
 	TimestampTz noticed; /* when the last NOTICE went out, at first the start */
 } TokenizeRun;
@@ -261,10 +263,14 @@ TokenizeAppend(TokenizeRun *run, const char *table, const char *relation, Datum 
 	appendStringInfoString(&sql, " FOR NO KEY UPDATE) AS l");
 	TokenizeExecute(sql.data, lengthof(range_types), range_types, range_values, SPI_OK_SELECT);
 
-	Datum tids = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	SPITupleTable *locked = SPI_tuptable;
+	Datum tids = SPI_getbinval(locked->vals[0], locked->tupdesc, 1, &isnull);
 
 	if (isnull)
+	{
+		SPI_freetuptable(locked);
 		return;
+	}
 
 	Datum values[] = {Int32GetDatum(run->tokenizer.id), tids, Int32GetDatum(run->tokenizer.levels)};
 
@@ -295,6 +301,7 @@ TokenizeAppend(TokenizeRun *run, const char *table, const char *relation, Datum 
 		table, run->alias, run->column, run->embedding, relation, run->types);
 	TokenizeExecute(sql.data, lengthof(types), types, values, SPI_OK_UPDATE);
 	run->rows += SPI_processed;
+	SPI_freetuptable(locked);
 }
 
 /* Where in the table an error arose. */
@@ -344,12 +351,17 @@ TokenizeBatch(TokenizeRun *run, const TokenizeTable *table, BlockNumber first, B
 	TokenizerInfo info;
 
 	SPI_commit();
+	MemoryContextReset(run->batch);
 
+	MemoryContext old = MemoryContextSwitchTo(run->batch);
 	const char *relation = TokenizeLock(run->relation);
 
 	place.table = table->oid == run->relation ? relation : TokenizeLock(table->oid);
 	if (!relation || !place.table)
+	{
+		MemoryContextSwitchTo(old);
 		return false;
+	}
 	TokenizerLockId(run->tokenizer.id, AccessShareLock);
 	EnsurePortalSnapshotExists();
 	TokenizerGetById(run->tokenizer.id, &info);
@@ -362,6 +374,7 @@ TokenizeBatch(TokenizeRun *run, const TokenizeTable *table, BlockNumber first, B
 	else
 		TokenizeKeep(run, place.table, range);
 	error_context_stack = callback.previous;
+	MemoryContextSwitchTo(old);
 	return true;
 }
 
@@ -473,10 +486,13 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 	}
 	TokenizeFindTables(&run);
 	run.noticed = GetCurrentTimestamp();
+	run.batch =
+		AllocSetContextCreate(CurrentMemoryContext, "semtok tokenize", ALLOCSET_DEFAULT_SIZES);
 
 	TokenizeWalk(&run);
 	if (run.rows > 0)
 		TokenizeWalk(&run);
+	SPI_commit();
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -130,7 +130,7 @@ CREATE FUNCTION inside() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL semtok.t
 SELECT inside();
 -- But in a procedure or a block that may.
 UPDATE goods SET sid = null;
-DO $$ BEGIN CALL semtok.tokenize('goods', 'x', 'sid', 'goods'); COMMIT; END $$;
+DO $$ BEGIN CALL semtok.tokenize('goods', 'x', 'sid', 'goods'); RAISE 'afterwards'; END $$;
 SELECT * FROM state;
 
 -- Bad calls, untyped literals throughout.

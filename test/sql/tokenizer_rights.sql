@@ -79,6 +79,24 @@ DROP POLICY few ON wares;
 ALTER TABLE wares DISABLE ROW LEVEL SECURITY;
 UPDATE wares SET sid = null;
 
+-- Looking for ids runs nobody's functions with greater rights than the table's owner has.
+SET ROLE regress_semtok_other;
+CREATE TEMP TABLE trap (x real[], sid semid);
+INSERT INTO trap VALUES (null, '[1]');
+CREATE FUNCTION pg_temp.spring() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	RAISE WARNING 'planned as %', current_user;
+	RETURN true;
+END
+$$;
+SET client_min_messages = warning;
+CREATE INDEX ON trap (sid) WHERE pg_temp.spring();
+RESET ROLE;
+SELECT semtok.drop_tokenizer('wares', 1);
+SET client_min_messages = error;
+DROP TABLE trap;
+DROP FUNCTION pg_temp.spring();
+
 -- Training can be taken away.
 REVOKE EXECUTE ON FUNCTION semtok.train(text, text, text, int, int, text, int, int, text, bigint, bigint, text, jsonb) FROM PUBLIC;
 SET ROLE regress_semtok_other;
