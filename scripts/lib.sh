@@ -1,8 +1,12 @@
 # Sourced by demo/run, test/run and the scripts: where things are, and who runs the server.
 # shellcheck shell=bash
 
-# A make that called us is not the make that we call.
+# A make that called us is not the make that we call, and the caller's own server is none of ours.
 unset MAKEFLAGS MAKELEVEL MFLAGS
+for variable in "${!PG@}"; do
+  case $variable in PG_CONFIG | PGBIN) ;; *) unset "$variable" ;; esac
+done
+unset variable
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
