@@ -1,1 +1,60 @@
+-- Decoding verbs: constrained search over the items of a table, an index or a set.
 
+CREATE FUNCTION semtok.neighbors(tokenizer int, embedding real[])
+RETURNS @extschema@.semquery
+AS 'MODULE_PATHNAME', 'semtok_neighbors_id'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION semtok.neighbors(int, real[]) IS
+'query by example: squared distance between the embedding and the item''s reconstruction by this tokenizer';
+
+CREATE FUNCTION semtok.neighbors(name text, embedding real[])
+RETURNS @extschema@.semquery
+AS 'MODULE_PATHNAME', 'semtok_neighbors_name'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION semtok.neighbors(text, real[]) IS
+'query by example with the active version of the named tokenizer';
+
+CREATE FUNCTION semtok.beam_search(
+	items regclass, query @extschema@.semquery, k int DEFAULT 10, beam_size int DEFAULT 50,
+	temperature float8 DEFAULT 0, seed bigint DEFAULT NULL, norm text DEFAULT NULL,
+	OUT rank int, OUT sid @extschema@.semid, OUT logprob float8, OUT items bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'semtok_beam_search'
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION semtok.beam_search(regclass, @extschema@.semquery, int, int, float8, bigint, text) IS
+'k best ids of a semtrie index or its table by beam search, with the number of visible rows of each';
+
+CREATE FUNCTION semtok.beam_search_set(
+	items @extschema@.semset, query @extschema@.semquery, k int DEFAULT 10, beam_size int DEFAULT 50,
+	temperature float8 DEFAULT 0, seed bigint DEFAULT NULL, norm text DEFAULT NULL,
+	OUT rank int, OUT sid @extschema@.semid, OUT logprob float8, OUT items bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'semtok_beam_search_set'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION semtok.beam_search_set(@extschema@.semset, @extschema@.semquery, int, int, float8, bigint, text) IS
+'k best ids of a set by beam search';
+
+CREATE FUNCTION semtok.next_codes(
+	items regclass, prefix @extschema@.semid, OUT code int, OUT items bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'semtok_next_codes'
+LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 256;
+COMMENT ON FUNCTION semtok.next_codes(regclass, @extschema@.semid) IS
+'codes that may follow a prefix (null: the first codes) and the index entries below each';
+
+CREATE FUNCTION semtok.next_codes_set(
+	items @extschema@.semset, prefix @extschema@.semid, OUT code int, OUT items bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'semtok_next_codes_set'
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 256;
+COMMENT ON FUNCTION semtok.next_codes_set(@extschema@.semset, @extschema@.semid) IS
+'codes that may follow a prefix (null: the first codes) and the ids of the set below each';
+
+CREATE FUNCTION semtok.explain(
+	sid @extschema@.semid, query @extschema@.semquery, within @extschema@.semset DEFAULT NULL,
+	OUT level int, OUT code int, OUT logprob float8, OUT rank int, OUT siblings int)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'semtok_explain'
+LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 3;
+COMMENT ON FUNCTION semtok.explain(@extschema@.semid, @extschema@.semquery, @extschema@.semset) IS
+'why an id got its score: log-probability of each code and its rank among the codes it competes with';
