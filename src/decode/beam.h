@@ -28,7 +28,7 @@ extern void BeamEmit(BeamSink *sink, double cost, const stk_semid *id, int64 ite
 
 /*
  * The search by an ordered query, for tables whose row security applies to the caller (or whose
- * index is too new for the snapshot). Results are those the caller could have selected.
+ * index is too new for the snapshot). It is exact: the k best of the rows the caller may see.
  */
 extern void BeamSearchExecutor(const Items *items, Datum semquery, BeamSink *sink);
 

@@ -160,13 +160,12 @@ BeamSearchExecutor(const Items *items, Datum semquery, BeamSink *sink)
 	TieGroup group = {.context = CurrentMemoryContext};
 	Oid argtypes[1] = {SemtokTypeOid("semquery")};
 	char *sql = ordered_query(items);
-	char width[12];
 	int nest_level = NewGUCNestLevel();
 	Portal portal;
 	bool more = true;
 
-	snprintf(width, sizeof(width), "%d", sink->beam_size);
-	set_locally("semtok.beam_width", width);
+	/* Exact: a beam filled with rows that the caller may not see would leave none to return. */
+	set_locally("semtok.beam_width", "0");
 	set_locally("cursor_tuple_fraction", "0"); /* few rows will be fetched */
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, sql, 1, argtypes, &semquery, NULL, true,

@@ -1,0 +1,30 @@
+-- What the extension promises the planner and the administrator about its functions.
+CREATE VIEW p_functions AS
+SELECT p.*, p.oid::regprocedure::text AS signature
+  FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+  JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+ WHERE e.extname = 'semtok';
+
+-- LEAKPROOF: semid's comparisons, hashes and ^@, nothing else
+SELECT signature FROM p_functions WHERE proleakproof ORDER BY signature COLLATE "C";
+-- what reads tables
+SELECT signature FROM p_functions WHERE provolatile = 's' ORDER BY signature COLLATE "C";
+-- what writes them
+SELECT signature FROM p_functions WHERE provolatile = 'v' ORDER BY signature COLLATE "C";
+-- not safe in a parallel worker
+SELECT signature, proparallel FROM p_functions WHERE proparallel <> 's' ORDER BY signature COLLATE "C";
+-- operators are immutable, strict and parallel safe: they may be shipped to other nodes
+SELECT o.oid::regoperator
+  FROM pg_operator o JOIN p_functions p ON p.oid = o.oprcode
+ WHERE p.provolatile <> 'i' OR p.proparallel <> 's' OR NOT p.proisstrict;
+-- verbs run with the caller's rights and search_path
+SELECT signature FROM p_functions WHERE prosecdef OR proconfig IS NOT NULL;
+-- arguments of verbs have names, none of them reserved
+SELECT p.signature, k.word FROM p_functions p, unnest(p.proargnames) n(name), pg_get_keywords() k
+ WHERE k.word = n.name AND k.catcode = 'R';
+SELECT signature FROM p_functions
+ WHERE pronamespace = 'semtok'::regnamespace AND pronargs > 0 AND (proargnames IS NULL OR '' = ANY (proargnames))
+ ORDER BY 1;
+-- nothing lies outside the two schemas
+SELECT signature FROM p_functions WHERE pronamespace NOT IN ('public'::regnamespace, 'semtok'::regnamespace);
+DROP VIEW p_functions;

@@ -1,0 +1,48 @@
+-- Every verb takes untyped literals: no overload is ambiguous.
+SET client_min_messages = warning;
+CREATE TABLE u_items (id int, embedding real[], sid semid);
+INSERT INTO u_items SELECT i, array[i % 10, i % 7, i % 3]::real[] FROM generate_series(1, 100) i;
+CREATE INDEX u_items_sid ON u_items USING semtrie (sid);
+CREATE TABLE u_calls (i int GENERATED ALWAYS AS IDENTITY, verb text, call text);
+INSERT INTO u_calls (verb, call) VALUES
+('train', $$SELECT semtok.train('u_one', 'SELECT embedding FROM u_items', 'rqkmeans', '2', '4', 'l2', '5', NULL, 'kmeans++', '1', NULL, NULL, NULL)$$),
+('train', $$SELECT semtok.train('u_two', 'SELECT embedding FROM u_items', codes => array[4,3], epochs => '3')$$),
+('train', $$SELECT semtok.train(name => 'u_one', source => 'SELECT embedding FROM u_items', levels => '2', codes => 4, epochs => '2')$$),
+('activate', $$SELECT semtok.activate('u_one', '2')$$),
+('encode', $$SELECT semtok.encode('u_one', '{1,2,3}')$$),
+('encode', $$SELECT semtok.encode('u_one', '{1,2,3}', '2')$$),
+('encode', $$SELECT semtok.encode(tokenizer => (SELECT id FROM semtok.tokenizers WHERE name = 'u_two'), embedding => '{1,2,3}')$$),
+('encode', $$SELECT semtok.encode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two'), '{1,2,3}')$$),
+('decode', $$SELECT semtok.decode('u_one', '[0,1]')$$),
+('decode', $$SELECT semtok.decode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two'), '[0,1]')$$),
+('decode', $$SELECT semtok.decode((SELECT id FROM semtok.tokenizers WHERE name = 'u_two'), '[0,1]')$$),
+('tokenize', $$CALL semtok.tokenize('u_items', 'embedding', 'sid', 'u_one')$$),
+('tokenize', $$CALL semtok.tokenize('u_items', 'embedding', 'sid', 'u_one', '2', '1000', 'append', 'id > 0')$$),
+('evaluate', $$SELECT semtok.evaluate('u_one', 'SELECT embedding FROM u_items')$$),
+('collisions', $$SELECT semtok.collisions('u_items', 'sid')$$),
+('logits', $$SELECT semtok.logits('{{1,2},{3,4}}')$$),
+('logits', $$SELECT semtok.logits('{1,2,3,4}', '{2,2}', '0', 'masked', semset('{"[0,1]"}'::semid[]))$$),
+('neighbors', $$SELECT semtok.neighbors('u_one', '{1,2,3}')$$),
+('neighbors', $$SELECT semtok.neighbors((SELECT id FROM semtok.tokenizers WHERE name = 'u_two'), '{1,2,3}')$$),
+('neighbors', $$SELECT semtok.neighbors((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two'), '{1,2,3}')$$),
+('beam_search', $$SELECT semtok.beam_search('u_items', semtok.logits('{{1,2},{3,4}}'), '3', '5', '0', '1', 'masked')$$),
+('beam_search_set', $$SELECT semtok.beam_search_set(semset('{"[0,1]"}'::semid[]), semtok.logits('{{1,2},{3,4}}'), '3', '5', '0', '1', 'none')$$),
+('next_codes', $$SELECT semtok.next_codes('u_items', '[1]')$$),
+('next_codes', $$SELECT semtok.next_codes('u_items', NULL)$$),
+('next_codes_set', $$SELECT semtok.next_codes_set(semset('{"[0,1]"}'::semid[]), '[0]')$$),
+('explain', $$SELECT semtok.explain('[0,1]', semtok.logits('{{1,2},{3,4}}'), NULL)$$),
+('index_info', $$SELECT semtok.index_info('u_items_sid')$$),
+('index_check', $$SELECT semtok.index_check('u_items_sid', 'true')$$),
+('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_one', '1')$$),
+('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_two')$$),
+('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_one', NULL)$$);
+
+-- Procedures that commit need a session that is not in a block: each call is a statement of its own.
+SELECT call FROM u_calls ORDER BY i \gexec
+
+-- the list above is complete
+SELECT DISTINCT p.proname AS not_called FROM pg_proc p
+ WHERE p.pronamespace = 'semtok'::regnamespace AND p.prorettype <> 'trigger'::regtype
+   AND NOT EXISTS (SELECT FROM u_calls WHERE verb = p.proname)
+ ORDER BY 1;
+DROP TABLE u_items, u_calls;
