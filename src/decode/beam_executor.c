@@ -2,7 +2,6 @@
 
 #include <math.h>
 
-#include "access/genam.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -12,7 +11,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
-#include "utils/relcache.h"
 #include "utils/ruleutils.h"
 
 #include "decode/beam.h"
@@ -38,22 +36,6 @@ typedef struct TieGroup
 	size_t size;
 } TieGroup;
 
-/* What a partial index, named by the caller, restricts the search to; NULL without a predicate. */
-static char *
-index_predicate(const Items *items)
-{
-	Relation index = index_open(items->index, AccessShareLock);
-	List *predicate = RelationGetIndexPredicate(index);
-	char *sql = NULL;
-
-	if (predicate != NIL)
-		sql = deparse_expression((Node *) make_ands_explicit(predicate),
-								 deparse_context_for("i", RelationGetRelid(items->table)), true,
-								 false);
-	index_close(index, NoLock);
-	return sql;
-}
-
 /* The ordered query; its only parameter is the semquery. */
 static char *
 ordered_query(const Items *items)
@@ -62,15 +44,16 @@ ordered_query(const Items *items)
 	Oid relid = RelationGetRelid(items->table);
 	char relkind = items->table->rd_rel->relkind;
 	const char *column = quote_identifier(get_attname(relid, items->column, false));
-	const char *predicate = index_predicate(items);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT i.%s, i.%s OPERATOR(%s.<~>) $1 FROM %s%s i", column, column,
 					 SemtokTypeSchema(), relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 												RelationGetRelationName(items->table)));
-	if (predicate)
-		appendStringInfo(&sql, " WHERE %s", predicate);
+	if (items->predicate != NIL)
+		appendStringInfo(&sql, " WHERE %s",
+						 deparse_expression((Node *) make_ands_explicit(items->predicate),
+											deparse_context_for("i", relid), true, false));
 	appendStringInfo(&sql, " ORDER BY i.%s OPERATOR(%s.<~>) $1", column, SemtokTypeSchema());
 	return sql.data;
 }

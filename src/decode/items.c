@@ -1,8 +1,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/genam.h"
+#include "access/sysattr.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
@@ -11,7 +12,9 @@
 #include "catalog/pg_inherits.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
+#include "nodes/nodes.h"
 #include "nodes/pg_list.h"
+#include "optimizer/optimizer.h"
 #include "storage/shmem.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -92,16 +95,44 @@ choose_index(Relation table, IndexFacts *facts)
 	return chosen;
 }
 
-/* The caller needs SELECT on the table or on the column. */
+/*
+ * The caller needs SELECT on the table, or on the column and on those that the index's predicate
+ * reads: what such an index holds tells about them.
+ */
 static void
-check_select(Relation table, AttrNumber column)
+check_select(const Items *items)
 {
-	Oid relid = RelationGetRelid(table);
+	Oid relid = RelationGetRelid(items->table);
+	Bitmapset *columns = NULL;
+	int member = -1;
 
-	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-		pg_attribute_aclcheck(relid, column, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(table->rd_rel->relkind),
-					   RelationGetRelationName(table));
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return;
+	pull_varattnos((Node *) items->predicate, 1, &columns);
+	columns = bms_add_member(columns, items->column - FirstLowInvalidHeapAttributeNumber);
+	while ((member = bms_next_member(columns, member)) >= 0)
+	{
+		AttrNumber column = member + FirstLowInvalidHeapAttributeNumber;
+		AclResult result =
+			column == InvalidAttrNumber
+				? pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ALL)
+				: pg_attribute_aclcheck(relid, column, GetUserId(), ACL_SELECT);
+
+		if (result != ACLCHECK_OK)
+			aclcheck_error(result, get_relkind_objtype(items->table->rd_rel->relkind),
+						   RelationGetRelationName(items->table));
+	}
+}
+
+/* The predicate of an index; NIL without one. */
+static List *
+read_predicate(Oid index)
+{
+	Relation rel = index_open(index, AccessShareLock);
+	List *predicate = copyObject(RelationGetIndexPredicate(rel));
+
+	index_close(rel, NoLock);
+	return predicate;
 }
 
 /* Open one plain index and its table. */
@@ -186,7 +217,8 @@ ItemsOpen(Oid relid)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("index \"%s\" is on an expression: expected an index on a column",
 							   get_rel_name(items->index))));
-	check_select(items->table, items->column);
+	items->predicate = read_predicate(items->index);
+	check_select(items);
 	/* Raises when row_security is off and a policy would apply. */
 	items->row_security =
 		check_enable_rls(RelationGetRelid(items->table), InvalidOid, false) == RLS_ENABLED;

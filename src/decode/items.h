@@ -26,6 +26,7 @@ typedef struct Items
 	Relation table;    /* the table meant: plain, materialized view or partitioned */
 	Oid index;         /* its semtrie index; partitioned like the table */
 	AttrNumber column; /* the indexed semid column */
+	List *predicate;   /* what a partial index, named by the caller, is restricted to */
 	bool row_security; /* row security applies to the caller */
 	bool unsafe_index; /* the index may miss rows of this transaction's snapshot (indcheckxmin) */
 	int n_leaves;
@@ -35,7 +36,7 @@ typedef struct Items
 /*
  * Open what a regclass names, in the current memory context. Errors: 42809 not a table or a
  * semtrie index, 42704 no index that serves, 55000 several of them or one that is not valid, 42501 no
- * SELECT on the column, 0A000 an index on an expression.
+ * SELECT on the column (or those of the index's predicate), 0A000 an index on an expression.
  */
 extern Items *ItemsOpen(Oid relid);
 /* Close the relations; locks are kept until the transaction ends. */

@@ -50,6 +50,18 @@ SELECT isnt_empty('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'and fo
 SELECT isnt_empty('SELECT * FROM semtok.beam_search(''parts'', q())', 'a right on the partitioned table covers its partitions');
 SELECT refused('SELECT * FROM semtok.beam_search(''part1'', q())', 'but not when the partition is named');
 
+-- a partial index tells about the columns of its predicate
+CREATE INDEX items_partial ON items USING semtrie (sid) WHERE secret < 's5';
+GRANT SELECT (sid) ON items TO semtok_priv_other;
+SET ROLE semtok_priv_other;
+SELECT isnt_empty('SELECT * FROM semtok.beam_search(''items'', q())', 'SELECT on the column alone');
+SELECT refused('SELECT * FROM semtok.beam_search(''items_partial'', q())', 'is not enough for a partial index');
+RESET ROLE;
+REVOKE SELECT (sid) ON items FROM semtok_priv_other;
+SET ROLE semtok_priv_reader;
+SELECT isnt_empty('SELECT * FROM semtok.beam_search(''items_partial'', q())', 'which needs its predicate''s columns too');
+RESET ROLE;
+
 -- counts of an index
 SELECT refused('SELECT * FROM semtok.index_info(''items_sid'')', 'index_info needs more than SELECT');
 SELECT refused('SELECT * FROM semtok.index_check(''items_sid'', true)', 'so does index_check');

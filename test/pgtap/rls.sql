@@ -89,6 +89,11 @@ SELECT results_eq('SELECT b.sid, b.items FROM allowed a, semtok.beam_search_set(
   'what the hint says works: a semset of own rows');
 SELECT results_eq('SELECT count(*) FROM semtok.beam_search(''items'', q(), 1, 1)', 'VALUES (1::bigint)',
   'one beam still finds one own row');
+RESET ROLE;
+CREATE INDEX items_partial ON items USING semtrie (sid) WHERE id <= 1000 AND tenant <> 'nobody';
+SET ROLE semtok_rls_a;
+SELECT results_eq('SELECT sum(items)::bigint FROM semtok.beam_search(''items_partial'', q(), 1000, 1000)', 'VALUES (20::bigint)',
+  'a partial index stays one');
 SET row_security = off;
 SELECT throws_ok('SELECT * FROM semtok.beam_search(''items'', q())', '42501', NULL, 'row_security = off is an error, not a bypass');
 RESET row_security;
