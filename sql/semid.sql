@@ -95,15 +95,23 @@ CREATE FUNCTION semid_prefix(semid @extschema@.semid, n integer) RETURNS @extsch
 COMMENT ON FUNCTION @extschema@.semid_prefix(@extschema@.semid, integer) IS
 	'first n levels of a semantic ID; the whole ID when it has no more than n';
 
-CREATE FUNCTION semid_append(semid @extschema@.semid, code integer) RETURNS @extschema@.semid
+-- An operator || whose right side is int itself would be the best match for 'text' || 1 everywhere
+-- in the database. A domain is no exact match, so that stays what it was.
+CREATE DOMAIN semcode AS integer;
+COMMENT ON DOMAIN @extschema@.semcode IS
+	'a code as the right side of semid || code: an int, but no int, so that ''text'' || 1 stays text';
+
+CREATE FUNCTION semid_append(semid @extschema@.semid, code @extschema@.semcode)
+	RETURNS @extschema@.semid
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION @extschema@.semid_append(@extschema@.semid, integer) IS
+COMMENT ON FUNCTION @extschema@.semid_append(@extschema@.semid, @extschema@.semcode) IS
 	'semantic ID with one more level';
 
 CREATE OPERATOR || (
-	LEFTARG = @extschema@.semid, RIGHTARG = integer, FUNCTION = @extschema@.semid_append
+	LEFTARG = @extschema@.semid, RIGHTARG = @extschema@.semcode,
+	FUNCTION = @extschema@.semid_append
 );
-COMMENT ON OPERATOR @extschema@.|| (@extschema@.semid, integer) IS 'append a level';
+COMMENT ON OPERATOR @extschema@.|| (@extschema@.semid, @extschema@.semcode) IS 'append a level';
 
 -- Order: tokenizer, then codes, a prefix before its extensions
 

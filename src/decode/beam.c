@@ -150,9 +150,8 @@ read_query(FunctionCallInfo fcinfo)
 		return PG_GETARG_DATUM(1);
 	name = text_to_cstring(PG_GETARG_TEXT_PP(6));
 	if (stk_norm_parse(name, &norm) != STK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown norm \"%s\"", name),
-				 errhint("Expected full, none or masked.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expected norm full, none or masked, not \"%s\"", name)));
 	return change_norm(PG_GETARG_DATUM(1), norm);
 }
 

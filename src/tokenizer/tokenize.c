@@ -441,7 +441,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 		castNode(CallContext, fcinfo->context)->atomic)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 						errmsg("semtok.tokenize() cannot run inside a transaction block"),
-						errhint("It commits after every batch: CALL it outside of BEGIN … COMMIT "
+						errhint("It commits after every batch: CALL it outside of BEGIN ... COMMIT "
 								"and of functions.")));
 	TokenizeRequire(fcinfo, ARG_RELATION, "relation");
 	TokenizeRequire(fcinfo, ARG_EMBEDDING, "embedding");

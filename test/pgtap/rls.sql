@@ -1,5 +1,5 @@
 -- Row security: no foreign row through any scan or verb, and all of the caller's own.
-SELECT plan(39);
+SELECT plan(38);
 
 CREATE ROLE semtok_rls_a;
 CREATE ROLE semtok_rls_b;
@@ -16,7 +16,7 @@ CREATE POLICY own ON items USING (tenant = current_user);
 GRANT SELECT ON items TO semtok_rls_a, semtok_rls_b;
 
 CREATE FUNCTION q(norm text DEFAULT 'full') RETURNS semquery LANGUAGE sql IMMUTABLE AS $$
-  SELECT semtok.logits(array(SELECT sin(x * 1.7)::real * 2 FROM generate_series(1, 24) x), '{7,6,11}', norm => norm)
+  SELECT semtok.logits(array(SELECT (sin(x * 1.7) * 2)::real FROM generate_series(1, 24) x), '{7,6,11}', norm => norm)
 $$;
 CREATE TABLE expected AS
 SELECT tenant, sid, (sid <~> q()) AS cost, count(*) AS items FROM items GROUP BY tenant, sid;

@@ -51,8 +51,8 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT codebook_agg(0, 0, '{NaN}')$$),
 ($$SELECT codebook_agg(0, k, array_fill(1, array[1 + k])::real[]) FROM generate_series(0, 1) k$$),
 ($$SELECT codebook_agg(0, 0, '{1}') FROM generate_series(1, 2)$$),
-($$SELECT codebook_vector(codebook, 2, 0) FROM semtok.tokenizer$$),
-($$SELECT codebook_vector(codebook, 0, 4) FROM semtok.tokenizer$$),
+($$SELECT codebook_vector(codebook, 2, 0) FROM semtok.tokenizer WHERE name = 'b_one'$$),
+($$SELECT codebook_vector(codebook, 0, 4) FROM semtok.tokenizer WHERE name = 'b_one'$$),
 ($$SELECT codebook_from_safetensors('\x00', 'l2')$$),
 ($$SELECT codebook_from_safetensors('\x0200000000000000' || '{}'::bytea, 'l2')$$),
 -- semset, semquery
@@ -120,9 +120,10 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.encode('b_one', '{1,2,NULL}')$$),
 ($$SELECT semtok.encode('b_one', '{{1,2,3}}')$$),
 ($$SELECT semtok.encode('b_one', '{1,2,3}', 0)$$),
-($$SELECT semtok.encode(codebook, '{3e38,-3e38,3e38}') FROM semtok.tokenizer$$),
+($$SELECT semtok.encode(codebook_agg(l, 0, '{-3e38}'), '{3e38}') FROM generate_series(0, 1) l$$),
 ($$SELECT semtok.decode('b_one', '[9,1]')$$),
-($$SELECT semtok.decode('b_one', '[1,1,1]')$$),
+($$SELECT semtok.decode('[1,1]')$$),
+($$SELECT semtok.decode('[1,1]@2147483647')$$),
 ($$SELECT semtok.decode('b_one', '[1,1]@2147483647')$$),
 ($$SELECT semtok.decode('b_none', '[1,1]')$$),
 ($$SELECT semtok.evaluate('b_none', 'SELECT embedding FROM b_items')$$),
@@ -201,7 +202,8 @@ END $$;
 \pset fieldsep '\n   '
 \pset tuples_only on
 \pset recordsep '\n'
-SELECT c.call, a.sqlstate || ' ' || a.message || CASE WHEN a.hint <> '' THEN E'\n   hint: ' || a.hint ELSE '' END
+-- what the sequence of ids has got to depends on other tests
+SELECT c.call, a.sqlstate || ' ' || regexp_replace(a.message, 'of tokenizer \d+, not', 'of tokenizer N, not') || CASE WHEN a.hint <> '' THEN E'\n   hint: ' || a.hint ELSE '' END
   FROM b_calls c JOIN b_answers a USING (i) ORDER BY i;
 \pset format aligned
 \pset tuples_only off
@@ -214,5 +216,5 @@ SELECT DISTINCT p.proname AS not_called FROM pg_proc p
  WHERE p.pronamespace = 'semtok'::regnamespace AND p.prorettype <> 'trigger'::regtype
    AND NOT EXISTS (SELECT FROM b_calls WHERE call ~ ('semtok\.' || p.proname || '\('))
  ORDER BY 1;
-SELECT semtok.drop_tokenizer('b_one');
 DROP TABLE b_items, b_plain, b_calls, b_answers;
+SELECT semtok.drop_tokenizer('b_one');

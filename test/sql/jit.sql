@@ -4,7 +4,7 @@ CREATE TABLE j_items AS
 SELECT i AS id, array(SELECT (sin(i * 12.9898 + d * 78.233) * 43758.5453)::real FROM generate_series(1, 9) d) AS embedding
   FROM generate_series(1, 400) i;
 CREATE TABLE j_codebook AS
-SELECT codebook_agg(l, k, array(SELECT ((cos(l * 3.1 + k * 17.7 + d * 5.3) * 20000) / (l + 1))::real
+SELECT codebook_agg(l, k, array(SELECT ((cos(l * 3.1 + k * k * 17.7 + k * d * 5.3) * 30000) / (l + 1))::real
                                   FROM generate_series(1, 9) d)) AS codebook
   FROM generate_series(0, 2) l, generate_series(0, 15) k;
 CREATE FUNCTION j_results() RETURNS TABLE (id int, sid semid, beamed semid, logits_cost bigint, neighbors_cost bigint)
@@ -15,7 +15,7 @@ LANGUAGE sql AS $$
     FROM (SELECT i.id, semtok.encode(c.codebook, i.embedding) AS sid,
                  semtok.encode(c.codebook, i.embedding, 4) AS beamed
             FROM j_items i, j_codebook c OFFSET 0) e,
-         (SELECT semtok.logits(array(SELECT sin(x)::real * 3 FROM generate_series(1, 48) x), '{16,16,16}') AS logits,
+         (SELECT semtok.logits(array(SELECT (sin(x) * 3)::real FROM generate_series(1, 48) x), '{16,16,16}') AS logits,
                  semtok.neighbors(codebook, array[1,2,3,4,5,-6,7,8,9]::real[]) AS neighbors
             FROM j_codebook OFFSET 0) q
 $$;

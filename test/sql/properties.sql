@@ -27,4 +27,10 @@ SELECT signature FROM p_functions
  ORDER BY 1;
 -- nothing lies outside the two schemas
 SELECT signature FROM p_functions WHERE pronamespace NOT IN ('public'::regnamespace, 'semtok'::regnamespace);
+-- operators of the same names, on untyped literals, still mean what they mean without the extension
+SELECT 'text' || 1 AS int, 'text' || 1::bigint AS bigint, 'text' || 1::smallint AS smallint, 1 || 'text' AS left,
+       pg_typeof('[1]' || 1), '{1}' || 2 AS array, '{1}' || array[2] AS arrays, 'text' ^@ 'te' AS starts,
+       '{1}' <@ array[1] AS contained, 'a' = 'a' AS equal, 'a' < 'b' AS less, '[1]' || '[2]' AS untyped;
+SELECT '[1]'::semid || 2 AS int, '[1]'::semid || 2::smallint AS smallint, '[1]'::semid || '2' AS untyped,
+       semid_append('[1]', 2) AS function;
 DROP VIEW p_functions;
