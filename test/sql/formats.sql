@@ -14,9 +14,9 @@ SELECT encode(semquery_send(q), 'hex') FROM (VALUES
 	(4, semtok.logits('{1,2,3}', '{1,2}', 0, 'masked', '{[0,1]@5,[0,0]}')),
 	(5, semtok.logits('{1,2,3}', '{1,2}', 0, 'full', '{[0,1],[0,1,4]}')),
 	(6, semtok.logits('{0,1,2,3,4,5,6,7,8,9}', '{10}', 2147483647, 'none')),
-	(7, semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"l2","data":"AACAPwAAAEAAAEBA"}', '{1.5}')),
-	(8, semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"cosine","data":"AACAPwAAgL8AAEBA"}', '{1.5}')),
-	(9, semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"ip","data":"AACAPwAAAEAAAEBA"}', '{1.5}'))) t(n, q) ORDER BY n;
+	(7, semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"l2","data":"AACAPwAAAEAAAEBA"}'::codebook, '{1.5}')),
+	(8, semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"cosine","data":"AACAPwAAgL8AAEBA"}'::codebook, '{1.5}')),
+	(9, semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"ip","data":"AACAPwAAAEAAAEBA"}'::codebook, '{1.5}'))) t(n, q) ORDER BY n;
 SELECT encode(codebook_to_safetensors('{"dim":1,"sizes":[2,1],"metric":"l2","data":"AACAPwAAAEAAAEBA"}'), 'escape');
 -- what lies on disk is that form: lengths with their header, kept inline
 CREATE TABLE stored (sid semid, cb codebook, ids semset, q semquery);

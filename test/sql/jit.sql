@@ -1,10 +1,10 @@
 -- Compiled expressions give the same codes and costs: contraction in a just-in-time copy would show
 -- here. Where PostgreSQL was built without LLVM the settings do nothing and the test says the same.
 CREATE TABLE j_items AS
-SELECT i AS id, array(SELECT (sin(i * 12.9898 + d * 78.233) * 43758.5453)::real FROM generate_series(1, 9) d) AS embedding
+SELECT i AS id, array(SELECT (mod((sin(i * 12.9898 + d * 78.233) * 43758.5453)::numeric, 1))::real FROM generate_series(1, 9) d) AS embedding
   FROM generate_series(1, 400) i;
 CREATE TABLE j_codebook AS
-SELECT codebook_agg(l, k, array(SELECT ((cos(l * 3.1 + k * k * 17.7 + k * d * 5.3) * 30000) / (l + 1))::real
+SELECT codebook_agg(l, k, array(SELECT (mod((cos(l * 31.1 + k * 17.7 + d * 5.3) * 43758.5453)::numeric, 1) / (l + 1))::real
                                   FROM generate_series(1, 9) d)) AS codebook
   FROM generate_series(0, 2) l, generate_series(0, 15) k;
 CREATE FUNCTION j_results() RETURNS TABLE (id int, sid semid, beamed semid, logits_cost bigint, neighbors_cost bigint)

@@ -11,7 +11,7 @@ SELECT semid('[1,2]@3');
 SELECT '{1,2,3}'::int[]::semid, '[1,2,3]@9'::semid::int[], semid_codes('[1,2,3]@9');
 SELECT semid_code(s, 0), semid_code(s, 2), semid_levels(s), semid_tokenizer(s) FROM (SELECT '[7,8,9]@5'::semid) t(s);
 SELECT n, semid_prefix('[7,8,9]@5', n) FROM generate_series(1, 4) n;
-SELECT '[7,8]@5' || 9, '[7]' || 8 || 9;
+SELECT '[7,8]@5'::semid || 9, '[7]'::semid || 8 || 9;
 -- the casts are explicit only
 CREATE TABLE explicit_only (s semid, a int[]);
 INSERT INTO explicit_only (s) VALUES (array[1]);
@@ -24,13 +24,13 @@ SELECT num_nulls(semid(NULL::int[]), semid('{1}'::int[], NULL), semid_codes(NULL
 -- typmod
 CREATE TABLE typed (s semid(3,256));
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'typed'::regclass AND attnum > 0;
-INSERT INTO typed VALUES ('[1,2,255]'), ('[1,2]' || 3), ('{4,5,6}'::int[]::semid);
+INSERT INTO typed VALUES ('[1,2,255]'), ('[1,2]'::semid || 3), ('{4,5,6}'::int[]::semid);
 COPY typed FROM stdin;
 [7,8,9]@4
 \.
 INSERT INTO typed VALUES ('[1,2]');
 INSERT INTO typed VALUES ('[1,2,256]');
-INSERT INTO typed VALUES ('[1,2]' || 256);
+INSERT INTO typed VALUES ('[1,2]'::semid || 256);
 COPY typed FROM stdin;
 [7,8,256]
 \.

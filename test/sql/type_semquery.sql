@@ -12,7 +12,7 @@ SELECT semquery_kind(q), semquery_norm(q), semquery_tokenizer(q), semquery_level
 	(semtok.logits('{1,2,3}', '{1,2}', 5, 'masked', '{[0,1]@5}')),
 	(semtok.logits('{1,2,3}', '{1,2}', within => '{[0,1]@5}')),
 	(semtok.logits(logits => '{1,2,3}', sizes => '{1,2}', tokenizer => 7, norm => 'full', within => NULL)),
-	(semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"l2","data":"AACAPwAAAEAAAEBA"}', '{1}'))) t(q);
+	(semtok.neighbors('{"dim":1,"sizes":[2,1],"metric":"l2","data":"AACAPwAAAEAAAEBA"}'::codebook, '{1}'))) t(q);
 SELECT semtok.logits(NULL) IS NULL AS logits, semtok.neighbors(NULL::codebook, '{1}') IS NULL AS codebook,
 	semtok.neighbors('{"dim":1,"sizes":[1],"metric":"l2","data":"AACAPw=="}'::codebook, NULL) IS NULL AS embedding;
 
@@ -30,7 +30,7 @@ SELECT id <~> semtok.logits('{1,2,3,4}', '{2,2}', norm => 'masked') FROM ids;
 -- neighbors: squared distance to the reconstruction; minus the product for ip
 SELECT codebook_agg(l, c, array[l + c, 1 - l]::real[], 'l2') AS cb, codebook_agg(l, c, array[l + c, 1 - l]::real[], 'ip') AS ip
 FROM generate_series(0, 1) l, generate_series(0, 1) c \gset
-SELECT id, id <~> semtok.neighbors(:'cb', '{2,3}') AS l2, id <~> semtok.neighbors(:'ip', '{2,3}') AS ip FROM ids;
+SELECT id, id <~> semtok.neighbors(:'cb'::codebook, '{2,3}') AS l2, id <~> semtok.neighbors(:'ip'::codebook, '{2,3}') AS ip FROM ids;
 SELECT semid_codes(id) AS codes, (2 - a[1] - b[1]) ^ 2 + (3 - a[2] - b[2]) ^ 2 AS l2, -(2 * (a[1] + b[1]) + 3 * (a[2] + b[2])) AS ip
 FROM ids, LATERAL (SELECT codebook_vector(:'cb', 0, semid_code(id, 0)) a, codebook_vector(:'cb', 1, semid_code(id, 1)) b) t
 WHERE id IN ('[0,0]', '[0,1]', '[1,0]', '[1,1]');
@@ -39,7 +39,7 @@ WHERE id IN ('[0,0]', '[0,1]', '[1,0]', '[1,1]');
 CREATE TABLE queries (n int, q semquery);
 INSERT INTO queries VALUES (1, semtok.logits('{0.1,2,3,-Infinity}', '{2,2}')), (2, semtok.logits('{1,2,3}', '{1,2}', 9, 'none')),
 	(3, semtok.logits('{1,2,3}', '{1,2}', norm => 'masked')), (4, semtok.logits('{1,2,3}', '{1,2}', 0, 'masked', '{[0,1]@5,[0,0]}')),
-	(5, semtok.logits('{1,2,3}', '{1,2}', 0, 'none', '{}')), (6, semtok.neighbors(:'cb', '{1,2}')), (7, semtok.neighbors(:'ip', '{1,2}'));
+	(5, semtok.logits('{1,2,3}', '{1,2}', 0, 'none', '{}')), (6, semtok.neighbors(:'cb'::codebook, '{1,2}')), (7, semtok.neighbors(:'ip'::codebook, '{1,2}'));
 SELECT q FROM queries WHERE n = 1;
 CREATE TABLE copies (n int, q semquery);
 \copy queries to 'results/type_semquery.copy' (format binary)
@@ -75,7 +75,7 @@ BEGIN
 END $$;
 SET jit = on; SET jit_above_cost = 0; SET jit_inline_above_cost = 0; SET jit_optimize_above_cost = 0;
 SELECT n, sum(id <~> q)::numeric(20,6) FROM queries, many WHERE n > 100 GROUP BY n ORDER BY n;
-SELECT id, id <~> semtok.neighbors(:'cb', '{2,3}') AS l2 FROM ids;
+SELECT id, id <~> semtok.neighbors(:'cb'::codebook, '{2,3}') AS l2 FROM ids;
 RESET jit; RESET jit_above_cost; RESET jit_inline_above_cost; RESET jit_optimize_above_cost;
 SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
 ALTER TABLE many SET (parallel_workers = 2);
