@@ -98,32 +98,41 @@ TokenizeCheckRelation(Oid relation)
 						errmsg("\"%s\" is not a table", get_rel_name(relation))));
 }
 
-/* A user column by name, on which the caller has the rights. */
+/* A user column by name. */
 static AttrNumber
-TokenizeColumn(Oid relation, const char *column, AclMode rights)
+TokenizeColumn(Oid relation, const char *column)
 {
 	AttrNumber attnum = get_attnum(relation, column);
-	AclMode missing;
 
 	if (attnum <= InvalidAttrNumber)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
 						errmsg("column \"%s\" of relation \"%s\" does not exist", column,
 							   get_rel_name(relation))));
-	missing = rights & ~pg_class_aclmask(relation, GetUserId(), rights, ACLMASK_ALL);
-	if (missing && pg_attribute_aclcheck(relation, attnum, GetUserId(), missing) != ACLCHECK_OK)
-		aclcheck_error_col(ACLCHECK_NO_PRIV, OBJECT_COLUMN, get_rel_name(relation), column);
 	return attnum;
+}
+
+/* Refuse a caller who has a right neither on the relation nor on the column. */
+static void
+TokenizeCheckRight(Oid relation, AttrNumber attnum, const char *column, AclMode right)
+{
+	if (pg_class_aclcheck(relation, GetUserId(), right) != ACLCHECK_OK &&
+		pg_attribute_aclcheck(relation, attnum, GetUserId(), right) != ACLCHECK_OK)
+		aclcheck_error_col(ACLCHECK_NO_PRIV, OBJECT_COLUMN, get_rel_name(relation), column);
 }
 
 static void
 TokenizeCheckColumns(Oid relation, const char *embedding, const char *column, bool append)
 {
-	AttrNumber from = TokenizeColumn(relation, embedding, ACL_SELECT);
-	AttrNumber into = TokenizeColumn(relation, column, ACL_SELECT | ACL_UPDATE);
+	AttrNumber from = TokenizeColumn(relation, embedding);
+	AttrNumber into = TokenizeColumn(relation, column);
 	Oid type;
 	int32 typmod;
 	Oid collation;
 	Oid function;
+
+	TokenizeCheckRight(relation, from, embedding, ACL_SELECT);
+	TokenizeCheckRight(relation, into, column, ACL_SELECT);
+	TokenizeCheckRight(relation, into, column, ACL_UPDATE);
 
 	get_atttypetypmodcoll(relation, from, &type, &typmod, &collation);
 	if (find_coercion_pathway(FLOAT4ARRAYOID, type, COERCION_EXPLICIT, &function) ==

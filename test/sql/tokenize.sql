@@ -122,6 +122,13 @@ CALL semtok.tokenize('goods', 'x', 'sid', 'goods', batch_size => 50, collisions 
 SELECT * FROM state;
 RESET default_transaction_isolation;
 
+-- With nothing in the search_path.
+SET search_path = '';
+UPDATE public.goods SET sid = null;
+CALL semtok.tokenize('public.goods', 'x', 'sid', 'goods', collisions => 'append');
+SELECT * FROM public.state;
+RESET search_path;
+
 -- Not where it cannot commit.
 BEGIN;
 CALL semtok.tokenize('goods', 'x', 'sid', 'goods');

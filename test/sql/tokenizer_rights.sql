@@ -53,7 +53,14 @@ SELECT semtok.drop_tokenizer('mine'), current_user;
 
 -- tokenize needs SELECT on both columns and UPDATE on one, and asks before it begins.
 CALL semtok.tokenize('wares', 'x', 'sid', 'wares');
+SET ROLE regress_semtok_owner;
+CALL semtok.tokenize('wares', 'x', 'sid', 'wares');
 RESET ROLE;
+GRANT UPDATE (sid) ON wares TO regress_semtok_other;
+SET ROLE regress_semtok_other;
+CALL semtok.tokenize('wares', 'sid', 'sid', 'wares');
+RESET ROLE;
+REVOKE UPDATE (sid) ON wares FROM regress_semtok_other;
 GRANT SELECT (id, x, sid), UPDATE (sid) ON wares TO regress_semtok_owner;
 SET ROLE regress_semtok_owner;
 CALL semtok.tokenize('wares', 'x', 'sid', 'wares', where_clause => 'id <= 50');
