@@ -23,7 +23,10 @@
 #define EXPANSIONS_POWER 0.65
 
 /* Reading, checking and decoding a family, in cpu_operator_cost; a child adds one. */
-#define EXPANSION_OPERATORS 50.0
+#define EXPANSION_OPERATORS 30.0
+
+/* Families near the root are read again and again: most reads find their page cached. */
+#define PAGE_FRACTION 0.25
 
 typedef struct SearchCost
 {
@@ -71,14 +74,15 @@ beam_results(const SemtrieRun *run)
 	return cost;
 }
 
-/* A push costs what a comparison costs in a sort: two operators for each doubling of the heap. */
+/* A push costs an operator for each doubling of the heap. */
 static Cost
 search_cost(SearchCost cost, double pages, double random_page)
 {
 	double read = Min(cost.expansions, pages);
 
 	return cost.expansions * EXPANSION_OPERATORS * cpu_operator_cost +
-		   cost.pushes * 2.0 * cpu_operator_cost * log2(2.0 + cost.pushes) + read * random_page;
+		   cost.pushes * cpu_operator_cost * log2(2.0 + cost.pushes) +
+		   read * random_page * PAGE_FRACTION;
 }
 
 void
