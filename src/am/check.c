@@ -386,6 +386,9 @@ SemtrieCheckStructure(Relation index, SemtrieRowCallback callback, void *state)
 	stk_status status;
 
 	SemtrieReadState(index, &check.meta, &check.blocks);
+
+	/* one member past the end gives the set its size at once */
+	check.used = bms_make_singleton((int) check.blocks);
 	use_blocks(&check, (SemtrieExtent){SEMTRIE_META_BLOCK, 1});
 	status = check_directory(&check);
 	if (status == STK_OK)

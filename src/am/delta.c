@@ -181,20 +181,31 @@ lock_tail(Relation index)
 	}
 }
 
+/*
+ * Is the delta larger than it should be? A merge rewrites the run, so that a delta that is small
+ * beside it waits: what is written in all stays within a constant factor of what was inserted.
+ */
+static bool
+delta_is_large(Relation index, const SemtrieMeta *meta)
+{
+	uint64 pages = meta->tail_seq - meta->head_seq + 1;
+
+	return pages * (BLCKSZ / 1024) > (uint64) SemtriePendingLimit(index) &&
+		   pages > meta->run.pages / SEMTRIE_RUN_TO_DELTA;
+}
+
 /* Add a tail after the locked one; true when the delta is then larger than it should be. */
 static bool
 roll_tail(Relation index, Buffer tail)
 {
 	Buffer metabuf = ReadBuffer(index, SEMTRIE_META_BLOCK);
-	SemtrieMeta *meta;
-	uint64 pages;
+	bool large;
 
 	LockBuffer(metabuf, BUFFER_LOCK_EXCLUSIVE);
 	link_tail(index, tail, metabuf);
-	meta = SemtrieMetaOnPage(index, BufferGetPage(metabuf));
-	pages = meta->tail_seq - meta->head_seq + 1;
+	large = delta_is_large(index, SemtrieMetaOnPage(index, BufferGetPage(metabuf)));
 	UnlockReleaseBuffer(metabuf);
-	return pages * (BLCKSZ / 1024) > (uint64) SemtriePendingLimit(index);
+	return large;
 }
 
 void

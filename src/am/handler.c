@@ -160,6 +160,26 @@ semtrie_validate(Oid opclass)
 	return result;
 }
 
+static bool
+semtrie_property(Oid index, int attno, IndexAMProperty property, const char *name, bool *result,
+				 bool *isnull)
+{
+	switch (property)
+	{
+		case AMPROP_DISTANCE_ORDERABLE:
+			/* the core says for itself whether the AM can; every operator class has a cost */
+			if (attno == 0)
+				return false;
+			*result = true;
+			return true;
+		case AMPROP_CAN_EXCLUDE:
+			*result = false;
+			return true;
+		default:
+			return false;
+	}
+}
+
 Datum
 semtrie_handler(PG_FUNCTION_ARGS)
 {
@@ -193,7 +213,7 @@ semtrie_handler(PG_FUNCTION_ARGS)
 	am->amcanreturn = NULL; /* a scan holds no pins, so a TID may be reused under it */
 	am->amcostestimate = semtrie_costestimate;
 	am->amoptions = semtrie_options;
-	am->amproperty = NULL;
+	am->amproperty = semtrie_property;
 	am->ambuildphasename = NULL;
 	am->amvalidate = semtrie_validate;
 	am->amadjustmembers = NULL;

@@ -97,10 +97,14 @@ read_delta(Merge *merge, Bitmapset **used)
 static void
 find_free_blocks(Merge *merge)
 {
-	Bitmapset *used = bms_make_singleton(SEMTRIE_META_BLOCK);
+	Bitmapset *used;
 	BlockNumber blocks;
 
 	SemtrieReadState(merge->index, &merge->meta, &blocks);
+
+	/* one member past the end gives the set its size at once */
+	used = bms_make_singleton((int) blocks);
+	used = bms_add_member(used, SEMTRIE_META_BLOCK);
 	if (SemtrieReadDirectory(merge->index, &merge->meta, &merge->entries, &merge->nentries,
 							 &merge->directory_pages) != STK_OK)
 		SemtrieReportCorrupt(merge->index, merge->meta.directory, "expected a directory page");

@@ -49,6 +49,7 @@ typedef struct SemtrieScan
 
 	SemtrieCondition condition;
 	const stk_query *query; /* NULL: no ORDER BY, or by a NULL query */
+	int beam;               /* semtok.beam_width when the scan began */
 
 	SemtrieReader *reader;
 	stk_allocator allocator;
@@ -151,6 +152,7 @@ prepare(IndexScanDesc desc, SemtrieScan *scan)
 			SemqueryRefuseMasked();
 	}
 	MemoryContextSwitchTo(old);
+	scan->beam = semtok_beam_width;
 	scan->prepared = true;
 }
 
@@ -191,7 +193,7 @@ start(IndexScanDesc desc, SemtrieScan *scan)
 
 	if (scan->phase == PHASE_SEARCH)
 		status = stk_search_start(&scan->search, scan->query, scan->trie, scan->roots, scan->nroots,
-								  semtok_beam_width, &scan->allocator, &err);
+								  scan->beam, &scan->allocator, &err);
 	report(status, &err);
 	return status;
 }
@@ -249,7 +251,7 @@ next_phase(SemtrieScan *scan)
 	switch (scan->phase)
 	{
 		case PHASE_SEARCH:
-			scan->phase = semtok_beam_width > 0 ? PHASE_END : PHASE_WALK;
+			scan->phase = scan->beam > 0 ? PHASE_END : PHASE_WALK;
 			stk_search_free(scan->search);
 			scan->search = NULL;
 			break;

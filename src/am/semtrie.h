@@ -66,6 +66,9 @@
 #define SEMTRIE_MIN_PENDING_LIMIT 64
 #define SEMTRIE_MAX_PENDING_LIMIT (1024 * 1024)
 
+/* An inserter merges only when the run is at most this many times the delta. */
+#define SEMTRIE_RUN_TO_DELTA 16
+
 /* How often a reader starts again on a page that is no longer what it was. */
 #define SEMTRIE_MAX_RETRIES 5
 

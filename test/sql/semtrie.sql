@@ -1,0 +1,168 @@
+-- The semtrie access method: definition, scans by =, ^@ and <~>, NULLs, changes, errors.
+SET client_min_messages = warning;
+
+CREATE TABLE st (id int, sid semid);
+INSERT INTO st VALUES
+	(1, '[1,2,3]@1'), (2, '[1,2,3]@1'), (3, '[1,2]@1'), (4, '[1,2,3,4]@1'), (5, '[1,0,9]@1'),
+	(6, '[7,7,7]@1'), (7, '[1,2,3]'), (8, '[1,2,3]@2'), (9, NULL), (10, '[0]@1'), (11, NULL),
+	(12, '[65535,65535,65535]@2147483647'), (13, '[7,7,6]@1');
+CREATE INDEX st_sid ON st USING semtrie (sid);
+SELECT amvalidate(oid) FROM pg_opclass
+	WHERE opcname = 'semid_ops' AND opcmethod = (SELECT oid FROM pg_am WHERE amname = 'semtrie');
+
+-- what the index can and cannot do
+SELECT p, pg_indexam_has_property(a.oid, p) AS am
+	FROM pg_am a, unnest(array['can_order', 'can_unique', 'can_multi_col', 'can_exclude',
+		'can_include']) p
+	WHERE amname = 'semtrie' ORDER BY p;
+SELECT p, pg_index_column_has_property('st_sid', 1, p) AS column
+	FROM unnest(array['asc', 'desc', 'orderable', 'distance_orderable', 'returnable',
+		'search_array', 'search_nulls']) p;
+SELECT p, pg_index_has_property('st_sid', p) AS index
+	FROM unnest(array['clusterable', 'index_scan', 'bitmap_scan', 'backward_scan']) p;
+
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+SET enable_sort = off;
+
+EXPLAIN (costs off) SELECT id FROM st WHERE sid = '[1,2,3]@1';
+SELECT id FROM st WHERE sid = '[1,2,3]@1';
+SELECT id FROM st WHERE sid = '[1,2]@1';
+SELECT id FROM st WHERE sid = '[1]@1';
+SELECT id FROM st WHERE sid = '[65535,65535,65535]@2147483647';
+SELECT id, sid FROM st WHERE sid ^@ '[1,2]@1';
+SELECT id, sid FROM st WHERE sid ^@ '[1,2]';
+SELECT id, sid FROM st WHERE sid ^@ '[7,7,7]@1';
+SELECT id, sid FROM st WHERE sid ^@ '[7,7,7,7]@1';
+SELECT id, sid FROM st WHERE sid ^@ '[1]' AND sid ^@ '[1,2,3]@1';
+SELECT id, sid FROM st WHERE sid ^@ '[1,2]' AND sid = '[1,2,3]@2';
+SELECT id, sid FROM st WHERE sid ^@ '[1,2,3]' AND sid = '[1,2]@1';
+SELECT id, sid FROM st WHERE sid ^@ '[1]@1' AND sid ^@ '[1]@2';
+SELECT id, sid FROM st WHERE sid = NULL::semid;
+SELECT id, sid FROM st WHERE sid IS NULL;
+SELECT id, sid FROM st WHERE sid IS NULL AND sid = '[1,2]@1';
+SELECT id, sid FROM st WHERE sid IS NOT NULL;
+SET enable_indexscan = off;
+SET enable_bitmapscan = on;
+EXPLAIN (costs off) SELECT count(*) FROM st WHERE sid ^@ '[1,2]';
+SELECT count(*) FROM st WHERE sid ^@ '[1,2]';
+SET enable_indexscan = on;
+SET enable_bitmapscan = off;
+
+-- in order of cost: finite, infinity, NULL
+CREATE TABLE st_query AS SELECT semtok.logits(
+	'{-1,-2,-3,-4,-5,-6,-7,-8, -4,-3,-2,-9,-9,-9,-9,-1, -9,-9,-9,-2,-9,-9,-4,-3}'::real[],
+	'{8,8,8}', 1, 'none') AS q;
+EXPLAIN (costs off) SELECT id, sid FROM st ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT id, sid, sid <~> q AS cost FROM st, st_query ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT id, sid FROM st WHERE sid ^@ '[1]@1' ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT id, sid FROM st WHERE sid IS NULL ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT id, sid FROM st WHERE sid = '[1,2,3]@1' ORDER BY sid <~> (SELECT q FROM st_query);
+EXPLAIN (costs off) SELECT id FROM st ORDER BY sid <~> (SELECT NULL::semquery);
+SELECT id FROM st ORDER BY sid <~> (SELECT NULL::semquery);
+
+-- rescans
+SELECT p.sid AS prefix, array_agg(s.id) AS ids
+	FROM (VALUES ('[1,2]@1'::semid), ('[7]@1'), ('[9]@1'), (NULL), ('[1,2,3]')) p(sid)
+	LEFT JOIN LATERAL (SELECT id FROM st WHERE st.sid ^@ p.sid
+		ORDER BY st.sid <~> (SELECT q FROM st_query) LIMIT 3) s ON true
+	GROUP BY p.sid ORDER BY p.sid;
+BEGIN;
+DECLARE c SCROLL CURSOR FOR SELECT id FROM st ORDER BY sid <~> (SELECT q FROM st_query);
+FETCH 3 FROM c;
+FETCH BACKWARD 2 FROM c;
+INSERT INTO st VALUES (50, '[1,2,3]@1');
+FETCH 3 FROM c;
+ROLLBACK;
+
+-- beam search returns its survivors
+SET semtok.beam_width = 1;
+SELECT id, sid FROM st ORDER BY sid <~> (SELECT q FROM st_query);
+RESET semtok.beam_width;
+
+-- rows inserted later join the others; a tail that is parted by them stays found
+INSERT INTO st VALUES (20, '[7,7,7]@1'), (21, '[7,1,7]@1'), (22, '[1,2]@1'), (23, NULL),
+	(24, '[1,2,3]@5'), (25, '[0,1,1]@1'), (26, '[65535,65535,65535]@2147483647');
+SELECT id, sid, sid <~> q AS cost FROM st, st_query ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT id FROM st WHERE sid = '[7,7,7]@1';
+SELECT id FROM st WHERE sid ^@ '[65535]@2147483647';
+SELECT tokenizers, items, nulls, delta_entries FROM semtok.index_info('st_sid');
+UPDATE st SET sid = '[7,7,7]@1' WHERE id IN (1, 9);
+DELETE FROM st WHERE id IN (2, 22, 23);
+SELECT id, sid, sid <~> q AS cost FROM st, st_query ORDER BY sid <~> (SELECT q FROM st_query);
+VACUUM st;
+SELECT id, sid, sid <~> q AS cost FROM st, st_query ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT generation > 1 AS merged, tokenizers, levels, delta_entries
+	FROM semtok.index_info('st_sid');
+SELECT semtok.index_check('st_sid'), semtok.index_check('st_sid', true);
+SELECT semtok.index_check('st_sid', heapallindexed => true);
+TRUNCATE st;
+SELECT id FROM st WHERE sid IS NOT NULL;
+INSERT INTO st VALUES (1, '[1,2,3]@1');
+SELECT id FROM st WHERE sid IS NOT NULL;
+
+-- a savepoint, a rollback
+BEGIN;
+INSERT INTO st VALUES (2, '[1,2,3]@1');
+SAVEPOINT a;
+INSERT INTO st VALUES (3, '[1,2,3]@1');
+ROLLBACK TO a;
+SELECT id FROM st WHERE sid = '[1,2,3]@1';
+ROLLBACK;
+SELECT id FROM st WHERE sid = '[1,2,3]@1';
+
+-- partial and expression indexes, partitioned and unlogged tables, concurrent builds
+CREATE INDEX st_partial ON st USING semtrie (semid_prefix(sid, 2)) WHERE id > 5;
+INSERT INTO st SELECT i, semid(array[i % 3, i % 5, i]) FROM generate_series(1, 30) i;
+EXPLAIN (costs off) SELECT id FROM st WHERE semid_prefix(sid, 2) = '[1,2]' AND id > 5;
+SELECT id FROM st WHERE semid_prefix(sid, 2) = '[1,2]' AND id > 5;
+SELECT semtok.index_check('st_partial', true);
+CREATE INDEX CONCURRENTLY st_late ON st USING semtrie (sid);
+REINDEX INDEX CONCURRENTLY st_late;
+SELECT semtok.index_check('st_late', true);
+DROP INDEX st_late;
+CREATE TABLE st_parts (id int, sid semid) PARTITION BY RANGE (id);
+CREATE INDEX st_parts_sid ON st_parts USING semtrie (sid) WITH (pending_limit = 128);
+CREATE TABLE st_part1 PARTITION OF st_parts FOR VALUES FROM (0) TO (100);
+CREATE TABLE st_part2 PARTITION OF st_parts FOR VALUES FROM (100) TO (200);
+INSERT INTO st_parts SELECT i, semid(array[i % 8, i % 7, i % 5], 1) FROM generate_series(0, 199) i;
+SELECT sid <~> q AS cost FROM st_parts, st_query
+	ORDER BY sid <~> (SELECT q FROM st_query) LIMIT 5;
+CREATE UNLOGGED TABLE st_unlogged AS SELECT * FROM st;
+CREATE INDEX ON st_unlogged USING semtrie (sid);
+SELECT count(*) FROM st_unlogged WHERE sid ^@ '[1]';
+
+-- errors
+CREATE UNIQUE INDEX ON st USING semtrie (sid);
+CREATE INDEX ON st USING semtrie (sid DESC);
+CREATE INDEX ON st USING semtrie (sid NULLS FIRST);
+CREATE INDEX ON st USING semtrie (sid COLLATE "C");
+CREATE INDEX ON st USING semtrie (sid) INCLUDE (id);
+CREATE INDEX ON st USING semtrie (sid, sid);
+CREATE INDEX ON st USING semtrie (id);
+CREATE INDEX ON st USING semtrie (sid) WITH (pending_limit = 63);
+CREATE INDEX ON st USING semtrie (sid) WITH (fillfactor = 70);
+ALTER TABLE st ADD EXCLUDE USING semtrie (sid WITH =);
+ALTER INDEX st_sid SET (pending_limit = 1048577);
+CLUSTER st USING st_sid;
+SELECT id FROM st
+	ORDER BY sid <~> (SELECT semtok.logits('{0,0}', '{2}', norm => 'masked')) LIMIT 1;
+SELECT semtok.index_info('st');
+SELECT semtok.index_info('st_parts_sid');
+SELECT semtok.index_check('st');
+SELECT semtok.index_check(0);
+CREATE ROLE regress_semtrie_other;
+GRANT SELECT ON st TO regress_semtrie_other;
+SET ROLE regress_semtrie_other;
+SELECT semtok.index_info('st_sid');
+SELECT semtok.index_check('st_sid');
+RESET ROLE;
+GRANT pg_stat_scan_tables TO regress_semtrie_other;
+SET ROLE regress_semtrie_other;
+SELECT runs FROM semtok.index_info('st_sid');
+SELECT semtok.index_check('st_sid', true);
+RESET ROLE;
+REVOKE SELECT ON st FROM regress_semtrie_other;
+DROP ROLE regress_semtrie_other;
+
+DROP TABLE st, st_query, st_parts, st_unlogged;
