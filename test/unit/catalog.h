@@ -64,7 +64,7 @@ catalog_node(size_t from, size_t to, int depth)
 	return (uint64_t) from << 34 | (uint64_t) to << 6 | (uint64_t) depth;
 }
 
-static stk_status
+static inline stk_status
 catalog_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
 {
 	catalog *c = (catalog *) trie;
@@ -112,7 +112,7 @@ catalog_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t
 	return STK_OK;
 }
 
-static int
+static inline int
 catalog_compare(const void *x, const void *y)
 {
 	const stk_semid *a = x;
@@ -125,7 +125,7 @@ catalog_compare(const void *x, const void *y)
 }
 
 /* ids is taken over: sorted, duplicates counted as items. */
-static void
+static inline void
 catalog_init(catalog *c, stk_semid *ids, size_t n, bool tails)
 {
 	memset(c, 0, sizeof(*c));

@@ -14,7 +14,7 @@ typedef struct failing_allocator
 	long live;    /* blocks given out and not freed */
 } failing_allocator;
 
-static void *
+static inline void *
 failing_alloc(void *ctx, size_t size)
 {
 	failing_allocator *f = ctx;
@@ -25,7 +25,7 @@ failing_alloc(void *ctx, size_t size)
 	return malloc(size ? size : 1);
 }
 
-static void *
+static inline void *
 failing_realloc(void *ctx, void *ptr, size_t size)
 {
 	failing_allocator *f = ctx;
@@ -37,7 +37,7 @@ failing_realloc(void *ctx, void *ptr, size_t size)
 	return realloc(ptr, size ? size : 1);
 }
 
-static void
+static inline void
 failing_free(void *ctx, void *ptr)
 {
 	failing_allocator *f = ctx;
