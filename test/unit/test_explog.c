@@ -59,9 +59,24 @@ assert_log(double x)
 static void
 test_exp(void **state)
 {
-	static const double edges[] = {0.0,	 -0.0,	 0x1p-1074, -0x1p-1074, 0x1p-60, -0x1p-60, 1, -1,
-								   0.5,	 -0.5,	 709.78,	-708.3,		-708.5,	 -744.44,  -745,
-								   -745.2, 0x1.62e42fefa39efp+9, -0x1.74910d52d3051p+9};
+	static const double edges[] = {0.0,
+								   -0.0,
+								   0x1p-1074,
+								   -0x1p-1074,
+								   0x1p-60,
+								   -0x1p-60,
+								   1,
+								   -1,
+								   0.5,
+								   -0.5,
+								   709.78,
+								   -708.3,
+								   -708.5,
+								   -744.44,
+								   -745,
+								   -745.2,
+								   0x1.62e42fefa39efp+9,
+								   -0x1.74910d52d3051p+9};
 	prng r = {1};
 
 	(void) state;
@@ -85,9 +100,19 @@ test_exp(void **state)
 static void
 test_log(void **state)
 {
-	static const double edges[] = {
-		1,		   2,	   0.5,	  10,	   0x1p-1074, 0x1p-1073,	   0x1.fffffffffffffp-1023,
-		0x1p-1022, 0.6875, 1.375, 0.984375, 1.03125,   0x1.fffffffffffffp+1023};
+	static const double edges[] = {1,
+								   2,
+								   0.5,
+								   10,
+								   0x1p-1074,
+								   0x1p-1073,
+								   0x1.fffffffffffffp-1023,
+								   0x1p-1022,
+								   0.6875,
+								   1.375,
+								   0.984375,
+								   1.03125,
+								   0x1.fffffffffffffp+1023};
 	prng r = {2};
 
 	(void) state;
@@ -149,9 +174,8 @@ test_softmax(void **state)
 
 		for (size_t i = 0; i < n; i++)
 		{
-			z[i] = i > 0 && prng_below(&r, 10) == 0
-					   ? -INFINITY
-					   : (float) ((prng_uniform(&r) - 0.5) * scale);
+			z[i] = i > 0 && prng_below(&r, 10) == 0 ? -INFINITY
+													: (float) ((prng_uniform(&r) - 0.5) * scale);
 			place[i] = i;
 			max = z[i] > max ? z[i] : max;
 		}
@@ -228,8 +252,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exp),		  cmocka_unit_test(test_log),
-		cmocka_unit_test(test_same_bits), cmocka_unit_test(test_softmax),
+		cmocka_unit_test(test_exp),           cmocka_unit_test(test_log),
+		cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_softmax),
 		cmocka_unit_test(test_softmax_edges),
 	};
 

@@ -51,12 +51,12 @@ test_golden_bytes(void **state)
 	make_catalog(&c, ids, 4);
 	build(&c, &bytes, &len, &set);
 	assert_hex(bytes, len,
-			   "01 03 0000 02000000 04000000"		 /* version, depth, roots, ids */
-			   "02000000 03000000 01000000"			 /* nodes a level */
-			   "03000000 07000000"					 /* tokenizers */
-			   "00000000 01000000 02000000"			 /* their first children */
-			   "00000000 01000000 03000000"			 /* level 1: first children */
-			   "ffff 0500 02000000"					 /*   codes, ends */
+			   "01 03 0000 02000000 04000000"        /* version, depth, roots, ids */
+			   "02000000 03000000 01000000"          /* nodes a level */
+			   "03000000 07000000"                   /* tokenizers */
+			   "00000000 01000000 02000000"          /* their first children */
+			   "00000000 01000000 03000000"          /* level 1: first children */
+			   "ffff 0500 02000000"                  /*   codes, ends */
 			   "00000000 00000000 00000000 01000000" /* level 2 */
 			   "0000 0200 0201 0000 03000000"
 			   "0900 0000 01000000"); /* level 3 */
@@ -169,8 +169,7 @@ walk_trie(stk_semset_trie *t, const catalog *c, uint64_t node, stk_semid *path)
 		path->codes[path->levels - 1] = copy[i].code;
 		assert_true(i == 0 || copy[i - 1].code < copy[i].code);
 		assert_true(copy[i].flags != 0 && !(copy[i].flags & STK_CHILD_TAIL));
-		assert_int_equal(is_id,
-						 stk_semset_contains(t->set, bytes, stk_semid_pack(path, bytes)));
+		assert_int_equal(is_id, stk_semset_contains(t->set, bytes, stk_semid_pack(path, bytes)));
 		if (copy[i].flags & STK_CHILD_INNER)
 			below = walk_trie(t, c, copy[i].node, path);
 		assert_int_equal(copy[i].items, below + is_id);
@@ -279,9 +278,9 @@ test_duplicates_and_order(void **state)
 		lens[0] = c.lens[i + 1];
 		pointers[1] = c.pointers[i];
 		lens[1] = c.lens[i];
-		assert_int_equal(stk_semset_build(pointers, lens, 2, 0, &stk_malloc, &twice, &twice_len,
-										  &err),
-						 STK_EINVAL);
+		assert_int_equal(
+			stk_semset_build(pointers, lens, 2, 0, &stk_malloc, &twice, &twice_len, &err),
+			STK_EINVAL);
 		assert_string_equal(err.message, "semids are not in ascending order");
 	}
 
@@ -310,12 +309,12 @@ test_contradictions(void **state)
 		size_t offset;
 		uint8_t value;
 	} damages[] = {
-		{0, 2},	   /* version */
-		{1, 2},	   /* depth */
+		{0, 2},    /* version */
+		{1, 2},    /* depth */
 		{1, 33},   /* depth */
-		{2, 1},	   /* not zero */
-		{4, 1},	   /* roots */
-		{8, 5},	   /* ids */
+		{2, 1},    /* not zero */
+		{4, 1},    /* roots */
+		{8, 5},    /* ids */
 		{12, 3},   /* nodes */
 		{24, 7},   /* tokenizers do not ascend */
 		{27, 128}, /* tokenizer out of range */
@@ -437,14 +436,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden_bytes),
-		cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_rectokens_golden_trie),
-		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_duplicates_and_order),
-		cmocka_unit_test(test_contradictions),
-		cmocka_unit_test(test_damaged_bytes),
-		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_golden_bytes),          cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_rectokens_golden_trie), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_duplicates_and_order),  cmocka_unit_test(test_contradictions),
+		cmocka_unit_test(test_damaged_bytes),         cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
