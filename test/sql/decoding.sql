@@ -192,5 +192,27 @@ DROP TABLE d_hot, d_parts;
 DROP VIEW d_view;
 DROP MATERIALIZED VIEW d_matview;
 DROP FUNCTION d_parts_differ, d_same, d_expected;
-DROP TABLE d_items;
+DROP TABLE d_items, d_temp;
 DROP FUNCTION d_logits;
+
+-- by a tokenizer: its own ids at their squared distance, other generations' at none
+SET client_min_messages = error;
+CREATE TABLE d_vectors AS
+SELECT i AS id, array[i % 10, i % 7, i % 3]::real[] AS embedding FROM generate_series(1, 60) i;
+SELECT semtok.train('d_near', 'SELECT embedding FROM d_vectors', levels => 2, codes => 4, epochs => 3) AS first \gset
+SELECT semtok.train('d_near', 'SELECT embedding FROM d_vectors', levels => 2, codes => 4, epochs => 2) AS second \gset
+RESET client_min_messages;
+SELECT bool_and(abs(d.own - (SELECT sum((x - y) ^ 2) FROM unnest(d.embedding, d.decoded) u(x, y))) < 1e-4) AS squared_distance,
+       bool_and(d.other = 'Infinity') AS other_generation
+  FROM (SELECT v.embedding, semtok.decode(:first, semtok.encode(:first, v.embedding)) AS decoded,
+               semtok.encode(:first, v.embedding) <~> semtok.neighbors(:first, v.embedding) AS own,
+               semtok.encode(:second, v.embedding) <~> semtok.neighbors(:first, v.embedding) AS other
+          FROM d_vectors v) d;
+SELECT semquery_send(semtok.neighbors('d_near', '{1,2,3}')) = semquery_send(semtok.neighbors(:first, '{1,2,3}')) AS active_one;
+SELECT semtok.activate('d_near', 2);
+SELECT semquery_send(semtok.neighbors('d_near', '{1,2,3}')) = semquery_send(semtok.neighbors(:second, '{1,2,3}')) AS active_one,
+       semquery_tokenizer(semtok.neighbors('d_near', '{1,2,3}')) = :second AS names_it,
+       semquery_tokenizer(semtok.neighbors(codebook, '{1,2,3}')) AS a_codebook_does_not
+  FROM semtok.tokenizer WHERE id = :second;
+SELECT semtok.drop_tokenizer('d_near');
+DROP TABLE d_vectors;
