@@ -12,19 +12,16 @@ stk_status
 stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size,
 					 const stk_allocator *a, const stk_monitor *monitor)
 {
-	stk_status status = stk_nearest_work_init(&w->nearest, dim, a);
-
-	if (status != STK_OK)
-		return status;
 	w->a = *a;
 	w->monitor = monitor;
+	w->nearest = stk_alloc_array(a, STK_NEAREST_ROWS * (size_t) size, sizeof(float));
 	w->lanes = stk_alloc_array(a, STK_LANES * dim, sizeof(double));
 	w->sum = stk_alloc_array(a, dim, sizeof(double));
 	w->mean = stk_alloc_array(a, dim, sizeof(float));
 	w->scores = stk_alloc_array(a, n, sizeof(double));
 	w->members = stk_alloc_array(a, n, sizeof(size_t));
 	w->first = stk_alloc_array(a, (size_t) size + 1, sizeof(size_t));
-	if (w->lanes && w->sum && w->mean && w->scores && w->members && w->first)
+	if (w->nearest && w->lanes && w->sum && w->mean && w->scores && w->members && w->first)
 		return STK_OK;
 	stk_kmeans_work_free(w);
 	return STK_ENOMEM;
@@ -33,7 +30,7 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size,
 void
 stk_kmeans_work_free(stk_kmeans_work *w)
 {
-	stk_nearest_work_free(&w->nearest, &w->a);
+	stk_free(&w->a, w->nearest);
 	stk_free(&w->a, w->lanes);
 	stk_free(&w->a, w->sum);
 	stk_free(&w->a, w->mean);
@@ -185,8 +182,13 @@ stk_status
 stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 				  uint16_t *codes, double *error)
 {
-	stk_nearest_table t = {km->centroids, km->inner_product ? NULL : km->half, km->size, km->dim};
-	stk_status status = stk_nearest(&t, &w->nearest, x, n, codes, w->scores, w->monitor);
+	stk_nearest_table t = {.codewords = km->centroids,
+						   .half = km->half,
+						   .size = km->size,
+						   .dim = km->dim,
+						   .norm = stk_largest_norm(km->half, km->size),
+						   .inner_product = km->inner_product};
+	stk_status status = stk_nearest(&t, w->nearest, x, n, codes, w->scores, w->monitor);
 	double sum = 0;
 
 	if (status != STK_OK)

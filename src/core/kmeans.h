@@ -35,7 +35,7 @@ typedef struct stk_kmeans_work
 {
 	stk_allocator a;
 	const stk_monitor *monitor;
-	stk_nearest_work nearest;
+	float *nearest;  /* [STK_NEAREST_ROWS][size] */
 	double *lanes;   /* [STK_LANES][dim] */
 	double *sum;     /* [dim] */
 	float *mean;     /* [dim] */

@@ -12,7 +12,7 @@
 #include "dot.h"
 #include "status.h"
 
-/* Rows scored together: their binary64 copies stay in the first cache levels. */
+/* Rows scored together: they stay in the first cache levels. */
 #define STK_NEAREST_ROWS 16
 /* Codewords scored between two looks at the monitor. */
 #define STK_NEAREST_CODES 64
@@ -21,45 +21,41 @@
 typedef struct stk_nearest_table
 {
 	const float *codewords; /* [size][dim], finite */
-	const double *half;     /* [size] half squared norms; NULL for inner product */
+	const double *half;     /* [size] half squared norms */
 	uint32_t size;
 	size_t dim;
+	double norm;        /* the largest codeword norm, from stk_largest_norm */
+	bool inner_product; /* scores leave the half norms out */
 } stk_nearest_table;
-
-/* Scratch for rows of one dimension, kept over many calls. */
-typedef struct stk_nearest_work
-{
-	double *rows;     /* [STK_NEAREST_ROWS][wide dim] */
-	double *codeword; /* [wide dim] */
-	double *scores;   /* [STK_NEAREST_CODES][STK_NEAREST_ROWS] */
-} stk_nearest_work;
-
-extern stk_status stk_nearest_work_init(stk_nearest_work *w, size_t dim, const stk_allocator *a);
-extern void stk_nearest_work_free(stk_nearest_work *w, const stk_allocator *a);
 
 /* Half squared norms of size codewords: half [size]. */
 extern void stk_half_norms(const float *codewords, uint32_t size, size_t dim, double *half);
+/* The largest norm among codewords with these half squared norms, half [size]. */
+extern double stk_largest_norm(const double *half, uint32_t size);
 
 /*
  * Nearest codeword of each row.
  *
- *   x      [n][dim]  finite
- *   codes  [n]       out
- *   scores [n]       out, the winners' scores; may be NULL
+ *   scratch [STK_NEAREST_ROWS][size], or [n][size] for fewer rows
+ *   x       [n][dim]  finite
+ *   codes   [n]       out
+ *   scores  [n]       out, the winners' scores; may be NULL
  *
  * STK_ECANCELED when the monitor says so; nothing else fails.
  */
-extern stk_status stk_nearest(const stk_nearest_table *t, stk_nearest_work *w, const float *x,
-							  size_t n, uint16_t *codes, double *scores,
-							  const stk_monitor *monitor);
+extern stk_status stk_nearest(const stk_nearest_table *t, float *scratch, const float *x, size_t n,
+							  uint16_t *codes, double *scores, const stk_monitor *monitor);
 
 /*
  * All scores of up to STK_NEAREST_ROWS rows.
  *
+ *   scratch [n + 1][stk_wide_dim(dim)]
  *   x       [n][dim]
  *   scores  [n][size]  out
+ *
+ * STK_ECANCELED when the monitor says so; nothing else fails.
  */
-extern stk_status stk_all_scores(const stk_nearest_table *t, stk_nearest_work *w, const float *x,
+extern stk_status stk_all_scores(const stk_nearest_table *t, double *scratch, const float *x,
 								 size_t n, double *scores, const stk_monitor *monitor);
 
 #endif

@@ -11,7 +11,8 @@ struct stk_rq
 	stk_codebook cb;
 	stk_allocator a;
 	stk_nearest_table tables[STK_MAX_LEVELS];
-	double *half; /* [ΣK], behind the tables; NULL for inner product */
+	double *half;     /* [ΣK], behind the tables */
+	uint32_t largest; /* size of the largest level */
 };
 
 /* Note where an error happened; returns err, which may be NULL. */
@@ -77,7 +78,7 @@ stk_rq_create(const stk_codebook *cb, const stk_allocator *a, stk_rq **out, stk_
 	stk_status status = stk_codebook_check_finite(cb, err);
 	size_t codes = 0;
 	stk_rq *rq;
-	double *half = NULL;
+	double *half;
 	stk_fpenv env;
 
 	*out = NULL;
@@ -86,9 +87,8 @@ stk_rq_create(const stk_codebook *cb, const stk_allocator *a, stk_rq **out, stk_
 	for (int l = 0; l < cb->levels; l++)
 		codes += cb->sizes[l];
 	rq = stk_alloc_array(a, 1, sizeof(stk_rq));
-	if (cb->metric != STK_IP)
-		half = stk_alloc_array(a, codes, sizeof(double));
-	if (!rq || (!half && cb->metric != STK_IP))
+	half = stk_alloc_array(a, codes, sizeof(double));
+	if (!rq || !half)
 	{
 		stk_free(a, rq);
 		stk_free(a, half);
@@ -98,6 +98,7 @@ stk_rq_create(const stk_codebook *cb, const stk_allocator *a, stk_rq **out, stk_
 	rq->cb = *cb;
 	rq->a = *a;
 	rq->half = half;
+	rq->largest = 0;
 	env = stk_fpenv_enter();
 	for (int l = 0; l < cb->levels; l++)
 	{
@@ -107,11 +108,11 @@ stk_rq_create(const stk_codebook *cb, const stk_allocator *a, stk_rq **out, stk_
 		t->half = half;
 		t->size = cb->sizes[l];
 		t->dim = (size_t) cb->dim;
-		if (half)
-		{
-			stk_half_norms(t->codewords, t->size, t->dim, half);
-			half += t->size;
-		}
+		t->inner_product = cb->metric == STK_IP;
+		stk_half_norms(t->codewords, t->size, t->dim, half);
+		t->norm = stk_largest_norm(half, t->size);
+		half += t->size;
+		rq->largest = t->size > rq->largest ? t->size : rq->largest;
 	}
 	stk_fpenv_leave(env);
 	*out = rq;
@@ -137,12 +138,13 @@ stk_rq_codebook(const stk_rq *rq)
 }
 
 /*
- * Greedy encoding of up to STK_NEAREST_ROWS rows; residual [n][dim] is scratch, first is the
+ * Greedy encoding of up to STK_NEAREST_ROWS rows; residual [n][dim] and scratch [n][largest
+ * size] are scratch, first is the
  * first row's number.
  */
 static stk_status
-encode_greedy(const stk_rq *rq, stk_nearest_work *work, const float *x, size_t n, size_t first,
-			  float *residual, uint16_t *codes, const stk_monitor *monitor, stk_error *err)
+encode_greedy(const stk_rq *rq, const float *x, size_t n, size_t first, float *residual,
+			  float *scratch, uint16_t *codes, const stk_monitor *monitor, stk_error *err)
 {
 	size_t dim = (size_t) rq->cb.dim;
 	int levels = rq->cb.levels;
@@ -158,7 +160,7 @@ encode_greedy(const stk_rq *rq, stk_nearest_work *work, const float *x, size_t n
 	for (int l = 0; l < levels; l++)
 	{
 		const stk_nearest_table *t = &rq->tables[l];
-		stk_status status = stk_nearest(t, work, residual, n, level_codes, NULL, monitor);
+		stk_status status = stk_nearest(t, scratch, residual, n, level_codes, NULL, monitor);
 
 		if (status != STK_OK)
 			return status;
@@ -197,7 +199,8 @@ typedef struct beam_work
 	beam_entry *entries[2]; /* [width] previous level's and this level's, in turns */
 	float *residuals[2];    /* [width][dim] of the same */
 	beam_candidate *heap;   /* [width], the worst on top */
-	double *scores;         /* [STK_NEAREST_ROWS][largest K] */
+	double *scores;         /* [STK_NEAREST_ROWS][largest size] */
+	double *wide;           /* [STK_NEAREST_ROWS + 1][wide dim] */
 } beam_work;
 
 static void
@@ -210,30 +213,32 @@ beam_work_free(beam_work *b, const stk_allocator *a)
 	}
 	stk_free(a, b->heap);
 	stk_free(a, b->scores);
+	stk_free(a, b->wide);
 }
 
 static stk_status
-beam_work_init(beam_work *b, const stk_codebook *cb, int beam, const stk_allocator *a)
+beam_work_init(beam_work *b, const stk_rq *rq, int beam)
 {
+	const stk_codebook *cb = &rq->cb;
+	const stk_allocator *a = &rq->a;
+	size_t dim = (size_t) cb->dim;
 	size_t prefixes = 1;
-	size_t size = 1;
 
 	/* No more than there are prefixes of the levels that hand a residual on. */
 	for (int l = 0; l + 1 < cb->levels && prefixes < (size_t) beam; l++)
 		prefixes *= cb->sizes[l];
-	for (int l = 0; l < cb->levels; l++)
-		size = cb->sizes[l] > size ? cb->sizes[l] : size;
 
 	b->width = prefixes < (size_t) beam ? prefixes : (size_t) beam;
 	for (int i = 0; i < 2; i++)
 	{
 		b->entries[i] = stk_alloc_array(a, b->width, sizeof(beam_entry));
-		b->residuals[i] = stk_alloc_array(a, b->width, (size_t) cb->dim * sizeof(float));
+		b->residuals[i] = stk_alloc_array(a, b->width, dim * sizeof(float));
 	}
 	b->heap = stk_alloc_array(a, b->width, sizeof(beam_candidate));
-	b->scores = stk_alloc_array(a, STK_NEAREST_ROWS * size, sizeof(double));
+	b->scores = stk_alloc_array(a, STK_NEAREST_ROWS * (size_t) rq->largest, sizeof(double));
+	b->wide = stk_alloc_array(a, (STK_NEAREST_ROWS + 1) * stk_wide_dim(dim), sizeof(double));
 	if (b->entries[0] && b->entries[1] && b->residuals[0] && b->residuals[1] && b->heap &&
-		b->scores)
+		b->scores && b->wide)
 		return STK_OK;
 	beam_work_free(b, a);
 	return STK_ENOMEM;
@@ -297,8 +302,8 @@ sift_up(beam_candidate *heap, size_t at, const beam_entry *parents, int level)
  * Fill b->heap with the best `keep` prefixes of this level; returns how many there are in *kept.
  */
 static stk_status
-beam_select(const stk_rq *rq, stk_nearest_work *work, beam_work *b, int side, size_t parents,
-			int level, size_t keep, size_t *kept, const stk_monitor *monitor)
+beam_select(const stk_rq *rq, beam_work *b, int side, size_t parents, int level, size_t keep,
+			size_t *kept, const stk_monitor *monitor)
 {
 	const stk_nearest_table *t = &rq->tables[level];
 	const beam_entry *entries = b->entries[side];
@@ -307,8 +312,8 @@ beam_select(const stk_rq *rq, stk_nearest_work *work, beam_work *b, int side, si
 	for (size_t first = 0; first < parents; first += STK_NEAREST_ROWS)
 	{
 		size_t rows = parents - first < STK_NEAREST_ROWS ? parents - first : STK_NEAREST_ROWS;
-		stk_status status =
-			stk_all_scores(t, work, b->residuals[side] + first * t->dim, rows, b->scores, monitor);
+		stk_status status = stk_all_scores(t, b->wide, b->residuals[side] + first * t->dim, rows,
+										   b->scores, monitor);
 
 		if (status != STK_OK)
 			return status;
@@ -340,8 +345,8 @@ beam_select(const stk_rq *rq, stk_nearest_work *work, beam_work *b, int side, si
 
 /* Beam encoding of one row. */
 static stk_status
-encode_beam(const stk_rq *rq, stk_nearest_work *work, beam_work *b, const float *x, size_t row,
-			uint16_t *codes, const stk_monitor *monitor, stk_error *err)
+encode_beam(const stk_rq *rq, beam_work *b, const float *x, size_t row, uint16_t *codes,
+			const stk_monitor *monitor, stk_error *err)
 {
 	size_t dim = (size_t) rq->cb.dim;
 	int levels = rq->cb.levels;
@@ -357,7 +362,7 @@ encode_beam(const stk_rq *rq, stk_nearest_work *work, beam_work *b, const float 
 		bool last = l + 1 == levels;
 		size_t kept;
 
-		status = beam_select(rq, work, b, side, parents, l, last ? 1 : b->width, &kept, monitor);
+		status = beam_select(rq, b, side, parents, l, last ? 1 : b->width, &kept, monitor);
 		if (status != STK_OK)
 			return status;
 		if (last)
@@ -386,37 +391,36 @@ encode_beam(const stk_rq *rq, stk_nearest_work *work, beam_work *b, const float 
 }
 
 static stk_status
-encode_rows(const stk_rq *rq, stk_nearest_work *work, const float *x, size_t n, int beam,
-			uint16_t *codes, const stk_monitor *monitor, stk_error *err)
+encode_rows_beam(const stk_rq *rq, const float *x, size_t n, int beam, uint16_t *codes,
+				 const stk_monitor *monitor, stk_error *err)
+{
+	beam_work b;
+	stk_status status = beam_work_init(&b, rq, beam);
+
+	if (status != STK_OK)
+		return status;
+	for (size_t row = 0; row < n && status == STK_OK; row++)
+		status = encode_beam(rq, &b, x + row * rq->cb.dim, row, codes + row * rq->cb.levels,
+							 monitor, err);
+	beam_work_free(&b, &rq->a);
+	return status;
+}
+
+static stk_status
+encode_rows_greedy(const stk_rq *rq, const float *x, size_t n, uint16_t *codes,
+				   const stk_monitor *monitor, stk_error *err)
 {
 	size_t dim = (size_t) rq->cb.dim;
-	int levels = rq->cb.levels;
-	stk_status status = STK_OK;
+	size_t block = n < STK_NEAREST_ROWS ? n : STK_NEAREST_ROWS;
+	float *residual = stk_alloc_array(&rq->a, block * dim, sizeof(float));
+	float *scratch = stk_alloc_array(&rq->a, block * rq->largest, sizeof(float));
+	stk_status status = residual && scratch ? STK_OK : STK_ENOMEM;
 
-	if (beam > 1)
-	{
-		beam_work b;
-
-		status = beam_work_init(&b, &rq->cb, beam, &rq->a);
-		if (status != STK_OK)
-			return status;
-		for (size_t row = 0; row < n && status == STK_OK; row++)
-			status =
-				encode_beam(rq, work, &b, x + row * dim, row, codes + row * levels, monitor, err);
-		beam_work_free(&b, &rq->a);
-	}
-	else
-	{
-		size_t block = n < STK_NEAREST_ROWS ? n : STK_NEAREST_ROWS;
-		float *residual = stk_alloc_array(&rq->a, block * dim, sizeof(float));
-
-		if (!residual)
-			return STK_ENOMEM;
-		for (size_t row = 0; row < n && status == STK_OK; row += block)
-			status = encode_greedy(rq, work, x + row * dim, n - row < block ? n - row : block, row,
-								   residual, codes + row * levels, monitor, err);
-		stk_free(&rq->a, residual);
-	}
+	for (size_t row = 0; row < n && status == STK_OK; row += block)
+		status = encode_greedy(rq, x + row * dim, n - row < block ? n - row : block, row, residual,
+							   scratch, codes + row * rq->cb.levels, monitor, err);
+	stk_free(&rq->a, residual);
+	stk_free(&rq->a, scratch);
 	return status;
 }
 
@@ -424,7 +428,6 @@ stk_status
 stk_rq_encode(const stk_rq *rq, const float *x, size_t n, int beam, uint16_t *codes,
 			  const stk_monitor *monitor, stk_error *err)
 {
-	stk_nearest_work work;
 	stk_status status;
 	stk_fpenv env;
 
@@ -432,13 +435,12 @@ stk_rq_encode(const stk_rq *rq, const float *x, size_t n, int beam, uint16_t *co
 		return stk_fail(err, STK_EINVAL, "beam width must be at least 1");
 	if (n == 0)
 		return STK_OK;
-	status = stk_nearest_work_init(&work, (size_t) rq->cb.dim, &rq->a);
-	if (status != STK_OK)
-		return status;
 	env = stk_fpenv_enter();
-	status = encode_rows(rq, &work, x, n, beam, codes, monitor, err);
+	if (beam > 1)
+		status = encode_rows_beam(rq, x, n, beam, codes, monitor, err);
+	else
+		status = encode_rows_greedy(rq, x, n, codes, monitor, err);
 	stk_fpenv_leave(env);
-	stk_nearest_work_free(&work, &rq->a);
 	return status;
 }
 

@@ -246,6 +246,59 @@ denormals_and_huge_numbers(void **state)
 	free(b);
 }
 
+/*
+ * Rows made to fool a filter in binary32: sums that overflow on the way, sums that cancel, products
+ * that underflow, and scores whose last bit is the reference's own rounding.
+ */
+static void
+attacks_on_the_filter(void **state)
+{
+	static const int lengths[] = {3, 16, 40, MAX_DIM};
+	uint64_t seed = 16;
+	book *b = malloc(sizeof(book));
+	float x[30 * MAX_DIM];
+
+	(void) state;
+	/* 3e38 + 3e38 - 3e38 is infinite in binary32, and less than 3.3e38. */
+	book_shape(b, STK_IP, 1, (uint32_t[]){3}, 3);
+	memcpy(b->codewords, (float[]){1, 1, -1, 1.1f, 0, 0, 0, 0, 0}, 9 * sizeof(float));
+	x[0] = x[1] = x[2] = 3e38f;
+	assert_encodes(&b->cb, x, 1);
+	/* Infinity less infinity. */
+	memcpy(b->codewords, (float[]){3e38f, -3e38f, 0, 1, 1, 1, 0, 3e38f, 0}, 9 * sizeof(float));
+	for (b->cb.metric = STK_L2; b->cb.metric <= STK_COSINE; b->cb.metric++)
+		assert_encodes(&b->cb, x, 1);
+
+	for (size_t d = 0; d < sizeof(lengths) / sizeof(lengths[0]); d++)
+	{
+		int dim = lengths[d];
+
+		for (int power = -160; power <= 60; power += power > -50 && power < -20 ? 1 : 5)
+		{
+			for (stk_metric metric = STK_L2; metric <= STK_IP; metric++)
+			{
+				/* Codewords of exactly equal norm: one with all choices of signs. */
+				book_random(b, metric, 1, (uint32_t[]){100}, dim, &seed);
+				for (size_t i = (size_t) dim; i < 100 * (size_t) dim; i++)
+					b->codewords[i] =
+						next_bits(&seed) & 1 ? b->codewords[i % dim] : -b->codewords[i % dim];
+				fill(x, 30 * (size_t) dim, 1, &seed);
+				for (size_t i = 0; i < 30 * (size_t) dim; i++)
+					x[i] = ldexpf(x[i], power);
+				assert_encodes(&b->cb, x, 30);
+
+				/* A large first element for all: what tells them apart drowns. */
+				for (size_t k = 0; k < 100; k++)
+					b->codewords[k * dim] = 1000;
+				for (size_t i = 0; i < 30; i++)
+					x[i * dim] = ldexpf(1, power + 12);
+				assert_encodes(&b->cb, x, 30);
+			}
+		}
+	}
+	free(b);
+}
+
 #if defined(__x86_64__) || defined(__i386__)
 /* Someone else's flush-to-zero and rounding change nothing, and are left as they were. */
 static void
@@ -704,6 +757,7 @@ main(void)
 		cmocka_unit_test(planted_ties),
 		cmocka_unit_test(near_ties),
 		cmocka_unit_test(denormals_and_huge_numbers),
+		cmocka_unit_test(attacks_on_the_filter),
 #if defined(__x86_64__) || defined(__i386__)
 		cmocka_unit_test(floating_point_environment),
 #endif
