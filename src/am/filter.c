@@ -23,8 +23,10 @@ struct SemtrieFilter
 	const SemtrieCondition *condition;
 	stk_root *roots;
 	size_t nroots;
-	PathNode *path; /* [nroots * levels] at most */
+	/* The base may give a node another handle each time it is shown, so the path can grow. */
+	PathNode *path;
 	size_t npath;
+	size_t path_capacity;
 	stk_child child; /* the one shown */
 };
 
@@ -112,6 +114,17 @@ find_path_node(SemtrieFilter *filter, uint64 node)
 	return NULL;
 }
 
+static void
+add_path_node(SemtrieFilter *filter, uint64 node, int depth)
+{
+	if (filter->npath == filter->path_capacity)
+	{
+		filter->path_capacity *= 2;
+		filter->path = repalloc(filter->path, mul_size(filter->path_capacity, sizeof(PathNode)));
+	}
+	filter->path[filter->npath++] = (PathNode){node, depth};
+}
+
 static stk_status
 filter_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
 {
@@ -144,7 +157,7 @@ filter_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t 
 	*children = &filter->child;
 	if (*n == 1 && depth + 1 < condition->levels && (filter->child.flags & STK_CHILD_INNER) &&
 		find_path_node(filter, filter->child.node) == NULL)
-		filter->path[filter->npath++] = (PathNode){filter->child.node, depth + 1};
+		add_path_node(filter, filter->child.node, depth + 1);
 	return STK_OK;
 }
 
@@ -161,9 +174,10 @@ SemtrieFilterMake(stk_trie *base, const stk_root *base_roots, size_t n,
 	for (size_t i = 0; i < n; i++)
 		if (condition->any_tokenizer || base_roots[i].tokenizer == condition->tokenizer)
 			filter->roots[filter->nroots++] = base_roots[i];
-	filter->path = palloc(sizeof(PathNode) * (filter->nroots * condition->levels + 1));
+	filter->path_capacity = filter->nroots * condition->levels + 1;
+	filter->path = palloc(mul_size(filter->path_capacity, sizeof(PathNode)));
 	for (size_t i = 0; condition->levels > 0 && i < filter->nroots; i++)
-		filter->path[filter->npath++] = (PathNode){filter->roots[i].node, 0};
+		add_path_node(filter, filter->roots[i].node, 0);
 	return filter;
 }
 
