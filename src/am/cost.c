@@ -45,7 +45,19 @@ fanout(const SemtrieRun *run)
 	return run->nodes > 0 ? children / (double) run->nodes : 1.0;
 }
 
-/* Work of best-first search until the first results appear. */
+/* Work of a search that expands every node it may: `share` of the ids satisfy the conditions. */
+static SearchCost
+all_results(const SemtrieRun *run, double share)
+{
+	SearchCost cost;
+
+	cost.expansions = Max((double) run->nodes * share, run->levels);
+	cost.expansions = Min(cost.expansions, (double) run->nodes);
+	cost.pushes = cost.expansions * fanout(run);
+	return cost;
+}
+
+/* Work of best-first search until the first results appear, without conditions. */
 static SearchCost
 first_results(const SemtrieRun *run)
 {
@@ -110,14 +122,16 @@ semtrie_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 	if (path->indexorderbys != NIL)
 	{
 		double random_page = costs.spc_random_page_cost;
-		SearchCost all = {(double) meta.run.nodes, fanout(&meta.run) * (double) meta.run.nodes};
+		double share = costs.numIndexTuples / Max(path->indexinfo->tuples, 1.0);
+		SearchCost all = all_results(&meta.run, Min(share, 1.0));
 		SearchCost first =
 			semtok_beam_width > 0 ? beam_results(&meta.run) : first_results(&meta.run);
-		Cost first_cost = search_cost(first, meta.run.pages, random_page);
+		Cost all_cost = search_cost(all, meta.run.pages, random_page);
+		/* conditions may leave less than an unconditional search would visit */
+		Cost first_cost = Min(search_cost(first, meta.run.pages, random_page), all_cost);
 
 		costs.indexStartupCost += first_cost;
-		costs.indexTotalCost +=
-			semtok_beam_width > 0 ? first_cost : search_cost(all, meta.run.pages, random_page);
+		costs.indexTotalCost += semtok_beam_width > 0 ? first_cost : all_cost;
 		costs.indexTotalCost = Max(costs.indexTotalCost, costs.indexStartupCost);
 
 		/* one query can be searched for, not two */
