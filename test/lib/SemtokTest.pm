@@ -1,0 +1,88 @@
+# Shared by the TAP tests: a cluster with semtok and the oracle, and ways to kill it.
+package SemtokTest;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Basename;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT_OK = qw(oracle_node oracle_sql oracle_check kill_everything restarted);
+
+my $lib = dirname(__FILE__);
+
+# The oracle's SQL.
+sub oracle_sql
+{
+	return slurp_file("$lib/oracle.sql");
+}
+
+# A new, started node with semtok and the oracle in database postgres.
+sub oracle_node
+{
+	my ($name, $conf, %init) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%init);
+	$node->append_conf('postgresql.conf', "autovacuum = off\njit = off\nlog_statement = none\n$conf\n");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION semtok');
+	$node->safe_psql('postgres', oracle_sql());
+	return $node;
+}
+
+# Run n cases of the oracle on oracle.item as it is, and leave it so.
+sub oracle_check
+{
+	my ($node, $what, $n) = @_;
+	my ($out, $err) = ('', '');
+	my $rc = $node->psql(
+		'postgres', qq{
+			BEGIN;
+			SELECT oracle.check('$what', $n);
+			SELECT format('FAILED %s: %s: %s', phase, what, detail) FROM oracle.failure;
+			ROLLBACK;
+		},
+		stdout => \$out,
+		stderr => \$err);
+	my @failures = grep { /^FAILED/ } split /\n/, $out;
+	ok($rc == 0 && !@failures, "$what: the index answers as the sequential plan does")
+	  or diag("$err\n" . join("\n", grep { defined } @failures[ 0 .. 5 ]));
+	return;
+}
+
+# SIGKILL for the postmaster and all of its children at once, as when a machine's memory is out.
+sub kill_everything
+{
+	my ($node) = @_;
+	my $pid = $node->{_pid};
+	my @children = split ' ', `ps -o pid= --ppid $pid`;
+	# stopped first, the postmaster cannot see a child die and start recovery by itself
+	kill 'STOP', $pid;
+	kill 'KILL', @children;
+	$node->kill9;
+	# A new postmaster refuses to start while the old one's pid exists or a process is attached to
+	# its shared memory.
+	foreach my $p ($pid, @children)
+	{
+		my $tries = 1000;
+		select undef, undef, undef, 0.01 while kill(0, $p) && $tries-- > 0;
+		next unless kill(0, $p);
+		# in a container whose first process does not reap, the dead stay as zombies
+		die "process $p does not die" unless `ps -o stat= -p $p` =~ /^Z/;
+		unlink $node->data_dir . '/postmaster.pid';
+	}
+	return;
+}
+
+# Wait until the server takes connections again after a crash of one backend.
+sub restarted
+{
+	my ($node) = @_;
+	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()')
+	  or die 'the server did not come back';
+	return;
+}
+
+1;
