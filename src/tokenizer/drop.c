@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "tokenizer/args.h"
 #include "tokenizer/registry.h"
 #include "types/bridge.h"
 #include "types/semid.h"
@@ -197,17 +198,11 @@ semtok_drop_tokenizer(PG_FUNCTION_ARGS)
 {
 	OwnerSection section;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("name must not be null")));
-
-	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int32 version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
+	char *name = ArgText(fcinfo, 0, "name");
+	int32 version = PG_ARGISNULL(1) ? 0 : ArgInt(fcinfo, 1, "version", 1, PG_INT32_MAX);
 	Oid types[] = {TEXTOID, INT4OID};
 	Datum values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
 
-	if (!PG_ARGISNULL(1) && version < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected version of 1 or more, not %d", version)));
 	TokenizerLockForChange("semtok.drop_tokenizer()", name);
 
 	OwnerEnter(&section);

@@ -15,8 +15,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
@@ -32,6 +30,7 @@
 #include "storage/lmgr.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
+#include "tokenizer/args.h"
 #include "tokenizer/registry.h"
 #include "types/bridge.h"
 #include "utils/acl.h"
@@ -287,27 +286,27 @@ TokenizeAppend(TokenizeRun *run, const char *table, const char *relation, Datum 
 	appendStringInfo(
 		&sql,
 		"WITH coded AS MATERIALIZED ("
-		"SELECT x.ctid AS tid, semtok.encode($1, x.%4$s::pg_catalog.float4[]) AS base"
+		"SELECT x.ctid AS tid, semtok.encode($1, x.%3$s::pg_catalog.float4[]) AS base"
 		" FROM ONLY %1$s AS x WHERE x.ctid OPERATOR(pg_catalog.=) ANY ($2)"
 		"), taken AS MATERIALIZED ("
-		"SELECT %6$s.semid_prefix(x.%3$s, $3) AS base, pg_catalog.max("
-		"CASE WHEN %6$s.semid_levels(x.%3$s) OPERATOR(pg_catalog.=) $3 THEN 0 ELSE "
-		"%6$s.semid_code(x.%3$s, $3) END) AS top"
-		" FROM %5$s AS x WHERE %6$s.semid_tokenizer(x.%3$s) OPERATOR(pg_catalog.=) $1"
-		" AND (%6$s.semid_levels(x.%3$s) OPERATOR(pg_catalog.=) $3"
-		" OR %6$s.semid_levels(x.%3$s) OPERATOR(pg_catalog.=) ($3 OPERATOR(pg_catalog.+) 1))"
-		" AND %6$s.semid_prefix(x.%3$s, $3) OPERATOR(%6$s.=) ANY (SELECT c.base FROM coded AS c)"
+		"SELECT %5$s.semid_prefix(x.%2$s, $3) AS base, pg_catalog.max("
+		"CASE WHEN %5$s.semid_levels(x.%2$s) OPERATOR(pg_catalog.=) $3 THEN 0 ELSE "
+		"%5$s.semid_code(x.%2$s, $3) END) AS top"
+		" FROM %4$s AS x WHERE %5$s.semid_tokenizer(x.%2$s) OPERATOR(pg_catalog.=) $1"
+		" AND (%5$s.semid_levels(x.%2$s) OPERATOR(pg_catalog.=) $3"
+		" OR %5$s.semid_levels(x.%2$s) OPERATOR(pg_catalog.=) ($3 OPERATOR(pg_catalog.+) 1))"
+		" AND %5$s.semid_prefix(x.%2$s, $3) OPERATOR(%5$s.=) ANY (SELECT c.base FROM coded AS c)"
 		" GROUP BY 1"
 		"), numbered AS MATERIALIZED ("
 		"SELECT c.tid, c.base, pg_catalog.row_number() OVER (PARTITION BY c.base ORDER BY c.tid)"
 		" OPERATOR(pg_catalog.+) COALESCE(t.top, -1) AS number"
-		" FROM coded AS c LEFT JOIN taken AS t ON t.base OPERATOR(%6$s.=) c.base"
-		") UPDATE ONLY %1$s AS %2$s SET %3$s ="
+		" FROM coded AS c LEFT JOIN taken AS t ON t.base OPERATOR(%5$s.=) c.base"
+		") UPDATE ONLY %1$s AS x SET %2$s ="
 		" CASE WHEN n.number OPERATOR(pg_catalog.=) 0 THEN n.base"
-		" ELSE n.base OPERATOR(%6$s.||) n.number::pg_catalog.int4 END"
-		" FROM numbered AS n WHERE %2$s.ctid OPERATOR(pg_catalog.=) n.tid"
-		" AND %2$s.ctid OPERATOR(pg_catalog.=) ANY ($2)",
-		table, run->alias, run->column, run->embedding, relation, run->types);
+		" ELSE n.base OPERATOR(%5$s.||) n.number::pg_catalog.int4 END"
+		" FROM numbered AS n WHERE x.ctid OPERATOR(pg_catalog.=) n.tid"
+		" AND x.ctid OPERATOR(pg_catalog.=) ANY ($2)",
+		table, run->column, run->embedding, relation, run->types);
 	TokenizeExecute(sql.data, lengthof(types), types, values, SPI_OK_UPDATE);
 	run->rows += SPI_processed;
 	SPI_freetuptable(locked);
@@ -432,14 +431,6 @@ TokenizeReadCollisions(const char *collisions)
 	return false;
 }
 
-static void
-TokenizeRequire(FunctionCallInfo fcinfo, int argno, const char *what)
-{
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", what)));
-}
-
 /* semtok.tokenize(relation, embedding, into_column, tokenizer, version, batch_size, …) */
 Datum
 semtok_tokenize(PG_FUNCTION_ARGS)
@@ -452,12 +443,9 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 						errmsg("semtok.tokenize() cannot run inside a transaction block"),
 						errhint("It commits after every batch: CALL it outside of BEGIN ... COMMIT "
 								"and of functions.")));
-	TokenizeRequire(fcinfo, ARG_RELATION, "relation");
-	TokenizeRequire(fcinfo, ARG_EMBEDDING, "embedding");
-	TokenizeRequire(fcinfo, ARG_INTO_COLUMN, "into_column");
-	TokenizeRequire(fcinfo, ARG_TOKENIZER, "tokenizer");
-	TokenizeRequire(fcinfo, ARG_BATCH_SIZE, "batch_size");
-	TokenizeRequire(fcinfo, ARG_COLLISIONS, "collisions");
+	ArgRequire(fcinfo, ARG_RELATION, "relation");
+	ArgRequire(fcinfo, ARG_EMBEDDING, "embedding");
+	ArgRequire(fcinfo, ARG_INTO_COLUMN, "into_column");
 	PreventCommandIfReadOnly("semtok.tokenize()");
 
 	/* What is allocated from here on outlives the commits. */
@@ -465,18 +453,15 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 
 	const char *embedding = NameStr(*PG_GETARG_NAME(ARG_EMBEDDING));
 	const char *column = NameStr(*PG_GETARG_NAME(ARG_INTO_COLUMN));
-	int32 version = PG_ARGISNULL(ARG_VERSION) ? 0 : PG_GETARG_INT32(ARG_VERSION);
+	const char *tokenizer = ArgText(fcinfo, ARG_TOKENIZER, "tokenizer");
+	int32 version = 0;
 
+	if (!PG_ARGISNULL(ARG_VERSION))
+		version = ArgInt(fcinfo, ARG_VERSION, "version", 1, PG_INT32_MAX);
 	run.relation = PG_GETARG_OID(ARG_RELATION);
-	run.append = TokenizeReadCollisions(text_to_cstring(PG_GETARG_TEXT_PP(ARG_COLLISIONS)));
-	run.batch_size = PG_GETARG_INT32(ARG_BATCH_SIZE);
-	if (run.batch_size < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected batch_size of 1 or more, not %d", run.batch_size)));
-	if (!PG_ARGISNULL(ARG_VERSION) && version < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected version of 1 or more, not %d", version)));
-	TokenizerGetByName(text_to_cstring(PG_GETARG_TEXT_PP(ARG_TOKENIZER)), version, &run.tokenizer);
+	run.batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
+	run.append = TokenizeReadCollisions(ArgText(fcinfo, ARG_COLLISIONS, "collisions"));
+	TokenizerGetByName(tokenizer, version, &run.tokenizer);
 	TokenizeCheckRelation(run.relation);
 	TokenizeCheckColumns(run.relation, embedding, column, run.append);
 	if (run.append && check_enable_rls(run.relation, InvalidOid, true) == RLS_ENABLED)

@@ -5,7 +5,7 @@
 
 #include "core/rqkmeans.h"
 #include "fmgr.h"
-#include "funcapi.h"
+#include "tokenizer/args.h"
 #include "tokenizer/measure.h"
 #include "tokenizer/registry.h"
 #include "tokenizer/sample.h"
@@ -64,38 +64,9 @@ typedef struct Training
 } Training;
 
 static void
-TrainRequire(FunctionCallInfo fcinfo, int argno, const char *what)
-{
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", what)));
-}
-
-static char *
-TrainText(FunctionCallInfo fcinfo, int argno, const char *what)
-{
-	TrainRequire(fcinfo, argno, what);
-	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
-}
-
-/* An integer argument, its range checked. */
-static int
-TrainInt(FunctionCallInfo fcinfo, int argno, const char *what, int min, int max)
-{
-	TrainRequire(fcinfo, argno, what);
-
-	int value = PG_GETARG_INT32(argno);
-
-	if (value < min || value > max)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected %s of %d to %d, not %d", what, min, max, value)));
-	return value;
-}
-
-static void
 TrainCheckMethod(FunctionCallInfo fcinfo, int argno)
 {
-	char *method = TrainText(fcinfo, argno, "method");
+	char *method = ArgText(fcinfo, argno, "method");
 
 	if (strcmp(method, "rqkmeans") != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -145,7 +116,7 @@ TrainCheckOptions(FunctionCallInfo fcinfo)
 static void
 TrainReadInit(FunctionCallInfo fcinfo, stk_init *init)
 {
-	char *name = TrainText(fcinfo, ARG_INIT, "init");
+	char *name = ArgText(fcinfo, ARG_INIT, "init");
 
 	if (strcmp(name, "kmeans++") == 0)
 		*init = STK_INIT_KMEANSPP;
@@ -162,19 +133,19 @@ TrainReadCommon(FunctionCallInfo fcinfo, Training *t)
 {
 	stk_rqkmeans_options *opt = &t->options;
 
-	t->name = TrainText(fcinfo, ARG_NAME, "name");
-	t->source = TrainText(fcinfo, ARG_SOURCE, "source");
+	t->name = ArgText(fcinfo, ARG_NAME, "name");
+	t->source = ArgText(fcinfo, ARG_SOURCE, "source");
 
-	char *metric = TrainText(fcinfo, ARG_METRIC, "metric");
+	char *metric = ArgText(fcinfo, ARG_METRIC, "metric");
 
 	if (stk_metric_parse(metric, &opt->metric) != STK_OK)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected metric l2, ip or cosine, not \"%s\"", metric)));
-	opt->epochs = TrainInt(fcinfo, ARG_EPOCHS, "epochs", 1, TRAIN_MAX_EPOCHS);
+	opt->epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, TRAIN_MAX_EPOCHS);
 	if (!PG_ARGISNULL(ARG_BATCH_SIZE))
-		opt->batch_size = TrainInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, INT_MAX);
+		opt->batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
 	TrainReadInit(fcinfo, &opt->init);
-	TrainRequire(fcinfo, ARG_SEED, "seed");
+	ArgRequire(fcinfo, ARG_SEED, "seed");
 	opt->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
 	if (!PG_ARGISNULL(ARG_SAMPLE))
 	{
@@ -361,9 +332,9 @@ semtok_train(PG_FUNCTION_ARGS)
 
 	TrainReadCommon(fcinfo, &t);
 	TrainCheckMethod(fcinfo, ARG_METHOD);
-	t.options.levels = TrainInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
+	t.options.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
 
-	int codes = TrainInt(fcinfo, ARG_CODES, "codes", 1, STK_MAX_CODES);
+	int codes = ArgInt(fcinfo, ARG_CODES, "codes", 1, STK_MAX_CODES);
 
 	for (int l = 0; l < t.options.levels; l++)
 		t.options.sizes[l] = (uint32) codes;
@@ -378,7 +349,7 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 
 	TrainReadCommon(fcinfo, &t);
 	TrainCheckMethod(fcinfo, ARG_SIZES_METHOD);
-	TrainRequire(fcinfo, ARG_SIZES_CODES, "codes");
+	ArgRequire(fcinfo, ARG_SIZES_CODES, "codes");
 
 	ArrayType *codes = PG_GETARG_ARRAYTYPE_P(ARG_SIZES_CODES);
 	int levels = ArrayGetNItems(ARR_NDIM(codes), ARR_DIMS(codes));
