@@ -11,7 +11,10 @@ SELECT semid('[1,2]@3');
 SELECT '{1,2,3}'::int[]::semid, '[1,2,3]@9'::semid::int[], semid_codes('[1,2,3]@9');
 SELECT semid_code(s, 0), semid_code(s, 2), semid_levels(s), semid_tokenizer(s) FROM (SELECT '[7,8,9]@5'::semid) t(s);
 SELECT n, semid_prefix('[7,8,9]@5', n) FROM generate_series(1, 4) n;
-SELECT '[7,8]@5'::semid || 9, '[7]'::semid || 8 || 9;
+SELECT '[7,8]@5'::semid || 9, '[7]'::semid || 8 || 9, '[7]'::semid || 8::smallint, '[7]'::semid || '8';
+-- and leaves text's || alone
+SELECT 'abc' || 1 AS int4, 'abc' || 1::smallint AS int2, 'abc' || 1::bigint AS int8, 1 || 'abc' AS prefix, 'a' || 'b' AS text_, array[1] || 2 AS array_,
+	'{1}' || array[2] AS array_literal, 'id ' || '[1]'::semid AS before_id, '[1]'::semid || ' id'::text AS after_id;
 -- the casts are explicit only
 CREATE TABLE explicit_only (s semid, a int[]);
 INSERT INTO explicit_only (s) VALUES (array[1]);
