@@ -63,6 +63,14 @@ WHERE item_id NOT IN (SELECT item_id FROM bought WHERE shopper = :shopper AND NO
 ORDER BY sid <~> (SELECT q FROM question) LIMIT 10;
 :hide
 
+\echo » Why the first of them? The rank of its codes among all codes of their level:
+:show
+SELECT e.* FROM question,
+    (SELECT sid FROM items
+     WHERE item_id NOT IN (SELECT item_id FROM bought WHERE shopper = :shopper AND NOT test)
+     ORDER BY sid <~> (SELECT q FROM question) LIMIT 1) AS first,
+    semtok.explain(first.sid, q) AS e;
+:hide
 SELECT format('item_id NOT IN (SELECT item_id FROM bought WHERE shopper = %s AND NOT test)', :shopper)
        AS allowed, format('SELECT next_purchase(%s)', :shopper) AS asking \gset
 SELECT format('» What the shopper bought next in fact: “%s”.', title) FROM bought JOIN items USING (item_id)

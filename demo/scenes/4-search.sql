@@ -42,4 +42,10 @@ EXPLAIN (COSTS OFF)
 SELECT title FROM items ORDER BY sid <~> (SELECT q FROM question) LIMIT 10;
 :hide
 
+\echo » Why the first of them? The rank of its codes among all codes of their level:
+:show
+SELECT e.* FROM question,
+    (SELECT sid FROM items ORDER BY sid <~> (SELECT q FROM question) LIMIT 1) AS first,
+    semtok.explain(first.sid, q) AS e;
+:hide
 SELECT 'true' AS allowed, format('SELECT in_words(%L)', :'question') AS asking \gset

@@ -4,7 +4,7 @@ CREATE TABLE exact AS SELECT codebook_agg(0, item_id - 1, embedding) AS cb FROM 
 CREATE TABLE probe AS
 SELECT item_id, (SELECT semtok.neighbors(cb, embedding) FROM exact) AS truth,
        semtok.neighbors('items', embedding) AS q
-FROM items ORDER BY md5(item_id::text) LIMIT 50;
+FROM (SELECT * FROM items ORDER BY md5(item_id::text) LIMIT 50) AS s;
 CREATE TABLE nearest AS
 SELECT probe.item_id, n.item_id AS near, n.place,
        semid(array[n.item_id - 1]) <~> truth AS distance
