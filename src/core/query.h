@@ -111,9 +111,11 @@ extern stk_status stk_query_from_logits(const float *logits, int levels, const u
 /*
  * Gram tables of a codebook in the stored form's order, binary32 of the binary64 reference dots.
  * Depend on the codebook alone: callers cache them. *gram is allocated through a.
+ * STK_ERANGE (too large, or a dot is beyond binary32), STK_ENOMEM, STK_ECANCELED.
  */
 extern size_t stk_query_gram_count(const stk_codebook *cb);
-extern stk_status stk_query_gram(const stk_codebook *cb, const stk_allocator *a, float **gram);
+extern stk_status stk_query_gram(const stk_codebook *cb, const stk_allocator *a, float **gram,
+								 const stk_monitor *monitor);
 
 /*
  * Make a neighbors query.

@@ -270,7 +270,8 @@ stk_query_gram_count(const stk_codebook *cb)
  *   rows, row, dots  scratch: level m widened, one widened codeword, its dot products
  */
 static stk_status
-fill_pair(const stk_codebook *cb, int l, int m, double *rows, double *row, double *dots, float *out)
+fill_pair(const stk_codebook *cb, int l, int m, double *rows, double *row, double *dots, float *out,
+		  const stk_monitor *monitor)
 {
 	size_t dim = (size_t) cb->dim;
 	size_t wide = stk_wide_dim(dim);
@@ -279,6 +280,8 @@ fill_pair(const stk_codebook *cb, int l, int m, double *rows, double *row, doubl
 		stk_widen(cb->codewords[m] + j * dim, dim, rows + j * wide);
 	for (size_t i = 0; i < cb->sizes[l]; i++)
 	{
+		if (stk_should_stop(monitor))
+			return STK_ECANCELED;
 		stk_widen(cb->codewords[l] + i * dim, dim, row);
 		stk_dot_wide(rows, cb->sizes[m], row, wide, dots);
 		for (size_t j = 0; j < cb->sizes[m]; j++)
@@ -292,7 +295,7 @@ fill_pair(const stk_codebook *cb, int l, int m, double *rows, double *row, doubl
 }
 
 static stk_status
-fill_gram(const stk_codebook *cb, const stk_allocator *a, float *gram)
+fill_gram(const stk_codebook *cb, const stk_allocator *a, float *gram, const stk_monitor *monitor)
 {
 	size_t wide = stk_wide_dim((size_t) cb->dim);
 	size_t most = 0;
@@ -308,7 +311,8 @@ fill_gram(const stk_codebook *cb, const stk_allocator *a, float *gram)
 	{
 		for (int m = l + 1; m < cb->levels && status == STK_OK; m++)
 		{
-			status = fill_pair(cb, l, m, rows, rows + most * wide, rows + most * wide + wide, gram);
+			status = fill_pair(cb, l, m, rows, rows + most * wide, rows + most * wide + wide, gram,
+							   monitor);
 			gram += (size_t) cb->sizes[l] * cb->sizes[m];
 		}
 	}
@@ -317,7 +321,8 @@ fill_gram(const stk_codebook *cb, const stk_allocator *a, float *gram)
 }
 
 stk_status
-stk_query_gram(const stk_codebook *cb, const stk_allocator *a, float **gram)
+stk_query_gram(const stk_codebook *cb, const stk_allocator *a, float **gram,
+			   const stk_monitor *monitor)
 {
 	uint64_t count = stk_query_pairs(cb->levels, cb->sizes);
 	float *table;
@@ -329,7 +334,7 @@ stk_query_gram(const stk_codebook *cb, const stk_allocator *a, float **gram)
 		return STK_ENOMEM;
 
 	stk_fpenv env = stk_fpenv_enter();
-	stk_status status = fill_gram(cb, a, table);
+	stk_status status = fill_gram(cb, a, table, monitor);
 
 	stk_fpenv_leave(env);
 	if (status != STK_OK)

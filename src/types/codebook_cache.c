@@ -269,7 +269,7 @@ CodebookGram(CodebookEntry *entry)
 	if (!entry->gram)
 	{
 		stk_allocator a = SemtokAllocator(entry->context);
-		stk_status status = stk_query_gram(&entry->view, &a, &entry->gram);
+		stk_status status = stk_query_gram(&entry->view, &a, &entry->gram, &SemtokMonitor);
 
 		if (status != STK_OK)
 			SemtokReportStatus(status, NULL, "could not prepare codebook");

@@ -125,7 +125,7 @@ test_golden_neighbors(void **state)
 
 	(void) state;
 	assert_int_equal(stk_query_gram_count(&cb), 2);
-	assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram), STK_OK);
+	assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_OK);
 	assert_int_equal(stk_query_neighbors(&cb, 5, x, gram, &stk_malloc, &datum, &len, &err), STK_OK);
 	assert_hex(datum, len,
 			   "00000000 01 03 00 02 05000000 00000000 02000000 01000000"
@@ -276,7 +276,7 @@ test_neighbors_distance(void **state)
 		for (int i = 0; i < cb.dim; i++)
 			x[i] = (float) (prng_uniform(&r) + 0.1);
 		norm = cb.metric == STK_COSINE ? sqrt(stk_dot(x, x, (size_t) cb.dim)) : 1;
-		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram), STK_OK);
+		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_OK);
 		assert_int_equal(stk_query_neighbors(&cb, 0, x, gram, &stk_malloc, &datum, &len, &err),
 						 STK_OK);
 		assert_int_equal(stk_query_check(datum, len, &err), STK_OK);
@@ -353,13 +353,13 @@ test_refusals(void **state)
 				   "tokenizer 2147483648 is out of range");
 
 	/* Codewords whose dot products binary32 cannot hold, tables too large to store. */
-	assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram), STK_ERANGE);
+	assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_ERANGE);
 	cb.metric = STK_IP;
 	assert_int_equal(stk_query_neighbors(&cb, 0, huge, NULL, &stk_malloc, &datum, &len, &err),
 					 STK_ERANGE);
 	assert_int_equal(err.level, 0);
 	cb.sizes[0] = cb.sizes[1] = 65536;
-	assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram), STK_ERANGE);
+	assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_ERANGE);
 
 	cb.sizes[0] = cb.sizes[1] = 1;
 	cb.metric = STK_COSINE;
@@ -481,7 +481,7 @@ random_query(prng *r, const catalog *c, size_t *len)
 		stk_codebook cb = {STK_L2, 3, 1, {4, 3, 4}, {codewords, codewords + 4, codewords + 7}};
 		float *gram;
 
-		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram), STK_OK);
+		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_OK);
 		assert_int_equal(stk_query_neighbors(&cb, 0, z, gram, &stk_malloc, &datum, len, &err),
 						 STK_OK);
 		free(gram);
@@ -565,7 +565,7 @@ test_no_memory(void **state)
 			else if (what == 3)
 				status = stk_query_neighbors(&cb, 0, z, z, &a, &datum, &len, &err);
 			else
-				status = stk_query_gram(&cb, &a, &gram);
+				status = stk_query_gram(&cb, &a, &gram, NULL);
 			if (status == STK_OK)
 				free(what == 4 ? (void *) gram : (void *) datum);
 			else
@@ -578,6 +578,45 @@ test_no_memory(void **state)
 	free(set);
 }
 
+/* A monitor that says stop at the n-th look. */
+static bool
+stop_countdown(void *ctx)
+{
+	return --*(long *) ctx < 0;
+}
+
+static void
+test_gram_stops(void **state)
+{
+	/* Three levels of 4, 3 and 2 codewords of one dimension: a look a row, 4 + 4 + 3. */
+	const float codewords[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+	stk_codebook cb = {.metric = STK_L2,
+					   .levels = 3,
+					   .dim = 1,
+					   .sizes = {4, 3, 2},
+					   .codewords = {codewords, codewords + 4, codewords + 7}};
+
+	(void) state;
+	for (long looks = 0; looks <= 11; looks++)
+	{
+		long left = looks;
+		stk_monitor monitor = {stop_countdown, &left};
+		failing_allocator fa;
+		stk_allocator a = failing_init(&fa, 10);
+		float *gram;
+
+		if (looks < 11)
+			assert_int_equal(stk_query_gram(&cb, &a, &gram, &monitor), STK_ECANCELED);
+		else
+		{
+			assert_int_equal(stk_query_gram(&cb, &a, &gram, &monitor), STK_OK);
+			free(gram);
+			fa.live--;
+		}
+		assert_int_equal(fa.live, 0);
+	}
+}
+
 int
 main(void)
 {
@@ -587,6 +626,7 @@ main(void)
 		cmocka_unit_test(test_masked_has_no_cost), cmocka_unit_test(test_neighbors_distance),
 		cmocka_unit_test(test_refusals),           cmocka_unit_test(test_contradictions),
 		cmocka_unit_test(test_damaged_bytes),      cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_gram_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,7 +126,7 @@ random_neighbors_query(fixture *f, prng *r, uint32_t codes, int levels)
 		x[i] = ties ? (float) prng_below(r, 3) - 1 : (float) prng_uniform(r);
 	x[0] = 1;
 	if (cb.metric != STK_IP)
-		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram), STK_OK);
+		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_OK);
 	if (stk_query_neighbors(&cb, 0, x, gram, &stk_malloc, &f->datum, &f->len, &err) != STK_OK)
 		fail_msg("%s", err.message);
 	free(gram);
