@@ -30,7 +30,7 @@ CREATE TABLE asked AS
 	SELECT n, semtok.logits((SELECT array_agg((sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real)
 							 FROM generate_series(1, 768) WHERE n > 0), '{256,256,256}', 1) AS q
 	FROM generate_series(1, :queries) n;
-CREATE TABLE timing (what text, n int, ms float8, ids int[]);
+CREATE TABLE timing (what text, n int, ms float8, found semid[]);
 CREATE TABLE build (what text, ms float8, bytes bigint);
 VACUUM (FREEZE, ANALYZE) item;
 VACUUM ANALYZE asked;
@@ -41,12 +41,12 @@ CREATE PROCEDURE measure(what text, first int, last int) LANGUAGE plpgsql AS $$
 DECLARE
 	query semquery;
 	started timestamptz;
-	found int[];
+	found semid[];
 BEGIN
 	FOR i IN first .. last LOOP
 		SELECT q INTO query FROM asked WHERE asked.n = i;
 		started := clock_timestamp();
-		SELECT array_agg(id) INTO found FROM (SELECT id FROM item ORDER BY sid <~> query LIMIT 10) s;
+		SELECT array_agg(sid) INTO found FROM (SELECT sid FROM item ORDER BY sid <~> query LIMIT 10) s;
 		INSERT INTO timing VALUES (what, i, extract(epoch FROM clock_timestamp() - started) * 1000, found);
 	END LOOP;
 END
@@ -62,7 +62,7 @@ END
 $$;
 SQL
 
-run() { sql -c 'SET search_path = ordered, public' "$@"; }
+run() { sql -c 'SET client_min_messages = warning' -c 'SET search_path = ordered, public' "$@"; }
 
 # The first build reads the table into memory; each index is built twice, the faster one counts.
 for _ in 1 2; do
@@ -89,7 +89,9 @@ percentile() { awk -v p="$1" '{v[NR] = $1} END {if (NR) print v[int((NR - 1) * p
 
 {
   bench_header "Ordered search: ten best of $items items, 3 levels of 256 codes"
-  run -P border=2 --no-align -c '\pset format aligned' -c '\pset tuples_only off' <<SQL
+  psql -Xq -v ON_ERROR_STOP=1 <<SQL
+SET search_path = ordered, public;
+\pset footer off
 \echo '$queries queries warm, one session, one process; sequential: the first $sequential of them'
 SELECT what AS plan, count(*) AS queries,
 	round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 3) AS p50_ms,
@@ -97,18 +99,18 @@ SELECT what AS plan, count(*) AS queries,
 	round(((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FROM timing WHERE what = 'sequential')
 		/ percentile_cont(0.5) WITHIN GROUP (ORDER BY ms))::numeric, 1) AS times_sequential
 FROM timing WHERE what IN ('index', 'sequential', 'parallel') GROUP BY what ORDER BY what;
-\echo 'nodes expanded a query: p50 $(percentile 0.5), p99 $(percentile 0.99)'
-SELECT 'same rows as the sequential plan: ' || count(*) FILTER (WHERE i.ids = s.ids) || ' of ' || count(*) AS answers
+\echo 'nodes expanded by a query: p50 $(percentile 0.5), p99 $(percentile 0.99)'
+SELECT 'same ids as the sequential plan: ' || count(*) FILTER (WHERE i.found = s.found) || ' of ' || count(*) AS answers
 FROM timing i JOIN timing s USING (n) WHERE i.what = 'index' AND s.what = 'sequential';
 SELECT what AS index, round(min(ms)) AS build_ms, pg_size_pretty(min(bytes)) AS size,
 	round(min(bytes) / $items.0, 2) AS bytes_an_item,
-	round((min(min(bytes)) OVER w / first_value(min(bytes)) OVER w)::numeric, 2) AS size_of_btree,
+	round(min(bytes)::numeric / first_value(min(bytes)) OVER w, 2) AS size_of_btree,
 	round((min(ms) / first_value(min(ms)) OVER w)::numeric, 2) AS time_of_btree
 FROM build GROUP BY what WINDOW w AS (ORDER BY what ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) ORDER BY what;
 SQL
 } | bench_keep ordered
 
-ok=$(run -c "SELECT count(*) FILTER (WHERE i.ids = s.ids) = count(*) FROM timing i JOIN timing s USING (n)
+ok=$(run -c "SELECT count(*) FILTER (WHERE i.found = s.found) = count(*) FROM timing i JOIN timing s USING (n)
   WHERE i.what = 'index' AND s.what = 'sequential'")
 [ "$ok" = t ] || { echo "the plans disagree" >&2; exit 1; }
 sql -c 'SET client_min_messages = warning' -c 'DROP SCHEMA ordered CASCADE'

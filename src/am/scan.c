@@ -96,6 +96,22 @@ semtrie_beginscan(Relation index, int nkeys, int norderbys)
 	return desc;
 }
 
+/* For whoever wonders what a search cost; benchmarks read it. */
+static void
+log_search(IndexScanDesc desc, const SemtrieScan *scan)
+{
+	const stk_search_stats *stats;
+
+	if (scan->search == NULL)
+		return;
+	stats = stk_search_get_stats(scan->search);
+	ereport(DEBUG1,
+			(errmsg_internal("search of semtrie index \"%s\" expanded " UINT64_FORMAT
+							 " nodes, pushed " UINT64_FORMAT,
+							 RelationGetRelationName(desc->indexRelation), stats->expanded,
+							 stats->pushed)));
+}
+
 void
 semtrie_rescan(IndexScanDesc desc, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
 {
@@ -107,6 +123,7 @@ semtrie_rescan(IndexScanDesc desc, ScanKey keys, int nkeys, ScanKey orderbys, in
 	if (orderbys && desc->numberOfOrderBys > 0)
 		memmove(desc->orderByData, orderbys, desc->numberOfOrderBys * sizeof(ScanKeyData));
 
+	log_search(desc, scan);
 	MemoryContextReset(context);
 	memset(scan, 0, sizeof(*scan));
 	scan->context = context;
@@ -118,6 +135,7 @@ semtrie_endscan(IndexScanDesc desc)
 {
 	SemtrieScan *scan = desc->opaque;
 
+	log_search(desc, scan);
 	MemoryContextDelete(scan->context);
 	pfree(scan);
 }
@@ -180,6 +198,7 @@ start(IndexScanDesc desc, SemtrieScan *scan)
 	scan->allocator = SemtokAllocator(scan->search_context);
 	MemoryContextSwitchTo(old);
 
+	scan->search = NULL;
 	scan->walk = NULL;
 	scan->root = 0;
 	scan->ntids = scan->next = 0;
@@ -246,12 +265,13 @@ walk_next(SemtrieScan *scan, bool *found)
 
 /* The phase is over. A beam search's survivors are all the rows there are. */
 static void
-next_phase(SemtrieScan *scan)
+next_phase(IndexScanDesc desc, SemtrieScan *scan)
 {
 	switch (scan->phase)
 	{
 		case PHASE_SEARCH:
 			scan->phase = scan->beam > 0 ? PHASE_END : PHASE_WALK;
+			log_search(desc, scan);
 			stk_search_free(scan->search);
 			scan->search = NULL;
 			break;
@@ -296,7 +316,7 @@ skip_returned(SemtrieScan *scan)
 
 /* Get the next id's rows into tids[next .. ntids); ntids = 0 in PHASE_END. */
 static stk_status
-next_rows(SemtrieScan *scan)
+next_rows(IndexScanDesc desc, SemtrieScan *scan)
 {
 	scan->ntids = scan->next = 0;
 	while (scan->phase != PHASE_END)
@@ -333,10 +353,10 @@ next_rows(SemtrieScan *scan)
 			/* all of them at once; compare_with_last still needs the phase */
 			if (scan->next < scan->ntids)
 				return STK_OK;
-			next_phase(scan);
+			next_phase(desc, scan);
 		}
 		else if (!found)
-			next_phase(scan);
+			next_phase(desc, scan);
 		else if (scan->next < scan->ntids)
 			return STK_OK;
 		scan->ntids = scan->next = 0;
@@ -359,7 +379,7 @@ find_row(IndexScanDesc desc, SemtrieScan *scan)
 		else if (scan->phase == PHASE_NULLS && scan->ntids > 0)
 			scan->phase = PHASE_END;
 		if (status == STK_OK)
-			status = next_rows(scan);
+			status = next_rows(desc, scan);
 		report(status, NULL);
 		if (status == STK_ERETRY)
 		{
