@@ -74,9 +74,9 @@ for _ in 1 2; do
 done
 run -c 'ANALYZE item'
 
-run -c 'SET enable_indexscan = off' -c 'SET max_parallel_workers_per_gather = 0' \
+run -c 'SET enable_indexscan = off' -c 'SET enable_indexonlyscan = off' -c 'SET max_parallel_workers_per_gather = 0' \
   -c "CALL measure('warm up', 1, 2)" -c "CALL measure('sequential', 1, $sequential)"
-run -c 'SET enable_indexscan = off' -c "CALL measure('parallel', 1, $sequential)"
+run -c 'SET enable_indexscan = off' -c 'SET enable_indexonlyscan = off' -c "CALL measure('parallel', 1, $sequential)"
 run -c "CALL measure('warm up', 1, $queries)" -c "CALL measure('index', 1, $queries)"
 
 plan=$(run -c 'EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked WHERE n = 1) LIMIT 10')
