@@ -20,8 +20,8 @@
 #include "types/funcarg.h"
 #include "types/semid.h"
 
-/* Interrupts are checked after printing this many ids. */
-#define PRINT_STEP 4096
+/* Interrupts are checked after reading or printing this many ids. */
+#define TEXT_STEP 4096
 
 #define PG_GETARG_SEMSET_P(n) ((struct varlena *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
 
@@ -102,6 +102,8 @@ semset_in(PG_FUNCTION_ARGS)
 		stk_semid id;
 		stk_error err = {0};
 
+		if (builder->n % TEXT_STEP == 0)
+			CHECK_FOR_INTERRUPTS();
 		/* The id goes on behind its bracket with its tokenizer. */
 		len += strcspn(p + len, ",}");
 		if (stk_semid_parse(p, len, &id, &err) != STK_OK)
@@ -137,7 +139,7 @@ semset_out(PG_FUNCTION_ARGS)
 	stk_semset_iter_init(&it, &set);
 	for (uint32 i = 0; stk_semset_iter_next(&it, &id); i++)
 	{
-		if (i % PRINT_STEP == 0)
+		if (i % TEXT_STEP == 0)
 			CHECK_FOR_INTERRUPTS();
 		if (i > 0)
 			appendStringInfoChar(&out, ',');
