@@ -153,7 +153,18 @@ test_same_bits(void **state)
 		hash = (hash ^ to_bits(stk_exp(x))) * 0x100000001b3;
 		hash = (hash ^ to_bits(stk_log(y))) * 0x100000001b3;
 	}
-	assert_int_equal(hash, 0x10e8739f9c8138e8);
+	for (int i = 0; i < 1000; i++)
+	{
+		float z[7];
+		double cost[7];
+
+		for (int k = 0; k < 7; k++)
+			z[k] = (float) prng_below(&r, 4096) / 256;
+		assert_int_equal(stk_softmax_costs(z, 7, cost), STK_OK);
+		for (int k = 0; k < 7; k++)
+			hash = (hash ^ to_bits(cost[k])) * 0x100000001b3;
+	}
+	assert_int_equal(hash, 0x992a010a1cc932eb);
 }
 
 static void

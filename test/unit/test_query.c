@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fenv.h>
 #include <math.h>
 
 #include "bytes.h"
@@ -534,6 +535,55 @@ test_damaged_bytes(void **state)
 	assert_true(accepted > 0);
 }
 
+/* A library in the process may have changed the rounding: the same bits come out. */
+static void
+test_rounding_environment(void **state)
+{
+	static const float z[] = {0.1f, 0.7f, -1.3f, 2.9f, 0.3f};
+	static const float codewords[] = {0.1f, 0.2f, 0.3f, 0.4f, 0.5f};
+	stk_codebook cb = {STK_L2, 2, 1, {2, 3}, {codewords, codewords + 2}};
+	static const int modes[] = {FE_TONEAREST, FE_UPWARD, FE_TOWARDZERO};
+	uint8_t *first[2] = {NULL, NULL};
+	double cost[2] = {0, 0};
+
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		uint8_t *datum[2];
+		size_t len[2];
+		float *gram;
+		stk_error err;
+
+		fesetround(modes[i]);
+		stk_query_from_logits(z, 2, two_sizes, 0, STK_NORM_FULL, NULL, 0, &stk_malloc, &datum[0],
+							  &len[0], &err);
+		stk_query_gram(&cb, &stk_malloc, &gram, NULL);
+		stk_query_neighbors(&cb, 0, z, gram, &stk_malloc, &datum[1], &len[1], &err);
+		free(gram);
+		for (int k = 0; k < 2; k++)
+		{
+			stk_query q;
+			double c;
+
+			stk_query_view(datum[k], len[k], &q, &err);
+			c = cost_of(&q, (stk_semid){1, 2, {1, 2}});
+			assert_int_equal(fegetround(), modes[i]);
+			if (i == 0)
+			{
+				first[k] = datum[k];
+				cost[k] = c;
+				continue;
+			}
+			assert_memory_equal(datum[k], first[k], len[k]);
+			assert_memory_equal(&c, &cost[k], sizeof(c));
+			free(datum[k]);
+		}
+	}
+	fesetround(FE_TONEAREST);
+	free(first[0]);
+	free(first[1]);
+}
+
 /* Every allocation fails once. */
 static void
 test_no_memory(void **state)
@@ -625,8 +675,8 @@ main(void)
 		cmocka_unit_test(test_levels_cost),        cmocka_unit_test(test_within_cost),
 		cmocka_unit_test(test_masked_has_no_cost), cmocka_unit_test(test_neighbors_distance),
 		cmocka_unit_test(test_refusals),           cmocka_unit_test(test_contradictions),
-		cmocka_unit_test(test_damaged_bytes),      cmocka_unit_test(test_no_memory),
-		cmocka_unit_test(test_gram_stops),
+		cmocka_unit_test(test_damaged_bytes),      cmocka_unit_test(test_rounding_environment),
+		cmocka_unit_test(test_no_memory),          cmocka_unit_test(test_gram_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

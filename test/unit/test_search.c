@@ -108,10 +108,13 @@ random_neighbors_query(fixture *f, prng *r, uint32_t codes, int levels)
 	stk_codebook cb = {.metric = (stk_metric) prng_below(r, 3), .levels = levels};
 	float *memory, *gram = NULL, *x;
 	bool ties = prng_below(r, 2) == 0;
+	bool close = prng_below(r, 4) == 0;
 	size_t at = 0;
 	stk_error err = {0};
 
 	cb.dim = 1 + (int) prng_below(r, 9);
+	if (close)
+		cb.metric = STK_L2;
 	memory = calloc(((size_t) levels * codes + 1) * (size_t) cb.dim, sizeof(float));
 	for (int l = 0; l < levels; l++)
 	{
@@ -125,6 +128,18 @@ random_neighbors_query(fixture *f, prng *r, uint32_t codes, int levels)
 	for (int i = 0; i < cb.dim; i++)
 		x[i] = ties ? (float) prng_below(r, 3) - 1 : (float) prng_uniform(r);
 	x[0] = 1;
+	if (close)
+	{
+		/*
+		 * Far away across the codewords' directions: distances differ in their last bits only, so
+		 * that a bound that rounds in another order than they do would come out above them.
+		 */
+		for (size_t i = 0; i < at; i++)
+			memory[i] = i % (size_t) cb.dim == 0 ? 0 : (float) ((prng_uniform(r) - 0.5) * 3e-5);
+		for (int i = 1; i < cb.dim; i++)
+			x[i] = 0;
+		x[0] = 1000;
+	}
 	if (cb.metric != STK_IP)
 		assert_int_equal(stk_query_gram(&cb, &stk_malloc, &gram, NULL), STK_OK);
 	if (stk_query_neighbors(&cb, 0, x, gram, &stk_malloc, &f->datum, &f->len, &err) != STK_OK)
