@@ -102,14 +102,18 @@ semtrie_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 					 Cost *total, Selectivity *selectivity, double *correlation, double *pages)
 {
 	GenericCosts costs = {0};
-	Relation index = index_open(path->indexinfo->indexoid, NoLock);
-	SemtrieMeta meta;
+	SemtrieMeta meta = {.tail = InvalidBlockNumber};
 	double descent;
 	double delta_pages;
 
-	SemtrieReadMeta(index, &meta);
-	index_close(index, NoLock);
+	/* a hypothetical index has nothing to read; it looks like one that is still empty */
+	if (!path->indexinfo->hypothetical)
+	{
+		Relation index = index_open(path->indexinfo->indexoid, NoLock);
 
+		SemtrieReadMeta(index, &meta);
+		index_close(index, NoLock);
+	}
 	genericcostestimate(root, path, loop_count, &costs);
 
 	/* going down costs a look at each level; the delta is sorted once and then remembered */

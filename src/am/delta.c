@@ -22,7 +22,8 @@ SemtrieDeltaNext(const char *page, uint32 *offset, SemtrieDeltaEntry *entry, con
 	if (end - *offset < sizeof(*entry))
 		return false;
 	memcpy(entry, page + *offset, sizeof(*entry));
-	if (entry->length > end - *offset - sizeof(*entry) ||
+	if ((entry->flags & ~SEMTRIE_DELTA_DEAD) != 0 ||
+		entry->length > end - *offset - sizeof(*entry) ||
 		(entry->length > 0 && (entry->length < STK_SEMID_HEADER + 2 ||
 							   entry->length > STK_SEMID_MAX_BYTES || entry->length % 2 != 0)))
 		return false;

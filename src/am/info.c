@@ -36,6 +36,9 @@ SemtrieOpenIndex(Oid relid)
 	if (index->rd_rel->relkind != RELKIND_INDEX || index->rd_indam->ambuild != semtrie_build)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not a semtrie index", RelationGetRelationName(index))));
+	if (!index->rd_index->indisready)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("index \"%s\" is not ready", RelationGetRelationName(index))));
 	if (RELATION_IS_OTHER_TEMP(index))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot access temporary tables of other sessions")));

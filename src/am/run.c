@@ -71,7 +71,8 @@ SemtrieRecordIsSane(const char *record, size_t room)
 	if (room < sizeof(header))
 		return false;
 	memcpy(&header, record, sizeof(header));
-	if (header.bytes < sizeof(header) || header.bytes > room || header.count == 0)
+	if (header.bytes < sizeof(header) || header.bytes > room || header.count == 0 ||
+		(header.flags & ~SEMTRIE_CONTINUED) != 0)
 		return false;
 	switch (header.kind)
 	{

@@ -474,7 +474,10 @@ extern void SemtrieDefineOptions(void);
 
 /* info.c */
 
-/* Open a semtrie index under AccessShareLock; another relation is an error (42809). */
+/*
+ * Open a semtrie index under AccessShareLock. Another relation is an error (42809), so is an index
+ * that is still being built (55000).
+ */
 extern Relation SemtrieOpenIndex(Oid relid);
 /* Raise 42501 unless the user owns the table or is in pg_stat_scan_tables. */
 extern void SemtrieRequireInspection(Relation index);
