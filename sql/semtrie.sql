@@ -21,7 +21,7 @@ CREATE FUNCTION semtok.index_info(index regclass,
 	OUT delta_entries bigint, OUT delta_dead bigint, OUT delta_pages bigint,
 	OUT run_pages bigint, OUT retired_pages bigint, OUT reserved_pages bigint,
 	OUT free_pages bigint, OUT bytes bigint, OUT vacuum_count bigint)
-	AS 'MODULE_PATHNAME', 'semtok_index_info' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'semtok_index_info' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION semtok.index_info(regclass) IS
 	'what a semtrie index holds: its run (with rows that VACUUM removed as dead), its delta, its pages';
 

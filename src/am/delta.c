@@ -159,6 +159,8 @@ create_delta(Relation index)
 static Buffer
 lock_tail(Relation index)
 {
+	uint64 last_seq = 0;
+
 	for (;;)
 	{
 		SemtrieMeta meta;
@@ -179,6 +181,9 @@ lock_tail(Relation index)
 			delta_next_block(page) == InvalidBlockNumber)
 			return buffer;
 		UnlockReleaseBuffer(buffer);
+		if (meta.tail_seq == last_seq)
+			SemtrieReportCorrupt(index, meta.tail, "expected the delta's tail");
+		last_seq = meta.tail_seq;
 	}
 }
 

@@ -105,11 +105,10 @@ log_search(IndexScanDesc desc, const SemtrieScan *scan)
 	if (scan->search == NULL)
 		return;
 	stats = stk_search_get_stats(scan->search);
-	ereport(DEBUG1,
-			(errmsg_internal("search of semtrie index \"%s\" expanded " UINT64_FORMAT
-							 " nodes, pushed " UINT64_FORMAT,
-							 RelationGetRelationName(desc->indexRelation), stats->expanded,
-							 stats->pushed)));
+	ereport(DEBUG1, (errmsg_internal("search of semtrie index \"%s\" expanded " UINT64_FORMAT
+									 " nodes, pushed " UINT64_FORMAT,
+									 RelationGetRelationName(desc->indexRelation), stats->expanded,
+									 stats->pushed)));
 }
 
 void
