@@ -101,6 +101,29 @@ SELECT id FROM st WHERE sid IS NOT NULL;
 INSERT INTO st VALUES (1, '[1,2,3]@1');
 SELECT id FROM st WHERE sid IS NOT NULL;
 
+-- pending ids beside a tail of the run, each way that they can part from it
+CREATE TEMPORARY TABLE st_tail (id int, sid semid);
+INSERT INTO st_tail VALUES (1, '[1,1,1]'), (2, '[2,2,2]'), (3, '[3,3,3]'), (4, '[4,4,4]'), (5, '[5]');
+CREATE INDEX ON st_tail USING semtrie (sid);
+INSERT INTO st_tail VALUES (11, '[1,1,1]'), (12, '[1,1,2]'), (21, '[2,1,2]'), (22, '[2,2,2]'),
+	(31, '[3]'), (32, '[3,3]'), (33, '[3,3,3,3]'), (41, '[4,4,4]'), (51, '[5]'), (52, '[5,6]'),
+	(53, '[5,6,7]'), (61, '[6,6,6]'), (62, '[6,6,6]'), (71, '[7,7]'), (72, '[7,7,7]');
+SELECT id, sid FROM st_tail WHERE sid IS NOT NULL;
+SELECT id FROM st_tail WHERE sid = '[1,1,1]';
+SELECT id FROM st_tail WHERE sid = '[3,3,3]';
+VACUUM st_tail;
+SELECT id, sid FROM st_tail WHERE sid IS NOT NULL;
+
+-- rows that take the place of removed ones come before the run's rows of the same id
+CREATE TEMPORARY TABLE st_reuse (id int, sid semid);
+CREATE INDEX st_reuse_sid ON st_reuse USING semtrie (sid);
+INSERT INTO st_reuse SELECT i, '[1,2]' FROM generate_series(1, 8) i;
+DELETE FROM st_reuse WHERE id IN (1, 2, 5);
+VACUUM st_reuse;
+INSERT INTO st_reuse SELECT i, '[1,2]' FROM generate_series(11, 14) i;
+SELECT id, ctid FROM st_reuse WHERE sid = '[1,2]';
+SELECT items, delta_entries FROM semtok.index_info('st_reuse_sid');
+
 -- a savepoint, a rollback
 BEGIN;
 INSERT INTO st VALUES (2, '[1,2,3]@1');
