@@ -30,10 +30,11 @@
  * number to InvalidOffsetNumber in place: nothing in a run ever moves.
  *
  * Locks. Merge, bulk delete and the checker exclude each other by a heavyweight lock on block 0
- * (SemtrieLockMaintenance). Buffer locks: a delta page before the metapage; nothing else is held
- * together. Readers hold neither pins nor locks between records, so that blocks may be reused
- * only when every snapshot that could have read an older metapage is gone; run ids and delta
- * sequence numbers, which are never used twice, tell a reader on a standby that it came too late.
+ * (SemtrieLockMaintenance). Buffer locks: the delta's tail, then the metapage, then a page that
+ * nothing refers to yet; nothing else is held together. Readers hold neither pins nor locks
+ * between records, so that blocks may be reused only when every snapshot that could have read an
+ * older metapage is gone; run ids and delta sequence numbers, which are never used twice, tell a
+ * reader on a standby that it came too late.
  */
 #ifndef SEMTOK_SEMTRIE_H
 #define SEMTOK_SEMTRIE_H
