@@ -156,8 +156,12 @@ TokenizeCheckColumns(Oid relation, const char *embedding, const char *column, bo
 static void
 TokenizeFindTables(TokenizeRun *run)
 {
-	List *oids = find_all_inheritors(run->relation, AccessShareLock, NULL);
+	List *oids;
 	ListCell *cell;
+
+	/* find_all_inheritors locks the children only */
+	LockRelationOid(run->relation, AccessShareLock);
+	oids = find_all_inheritors(run->relation, AccessShareLock, NULL);
 
 	run->tables = palloc(sizeof(TokenizeTable) * list_length(oids));
 	foreach (cell, oids)
