@@ -19,10 +19,12 @@ OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c s
 SQL_PARTS = $(addprefix sql/,schema.sql semid.sql codebook.sql semset.sql semquery.sql \
 	semtrie.sql tokenizer.sql decode.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
-EXTRA_CLEAN = test/unit/bin results output_iso regression.diffs regression.out tmp_check log
+EXTRA_CLEAN = test/unit/bin test/results test/regression.diffs test/regression.out output_iso \
+	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
-REGRESS_OPTS = --inputdir=test --load-extension=$(EXTENSION)
+# Without an output directory of its own pg_regress would take sql/NAME.sql for test NAME.
+REGRESS_OPTS = --inputdir=test --outputdir=test --load-extension=$(EXTENSION)
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=$(EXTENSION)
 PROVE_TESTS = test/t/*.pl

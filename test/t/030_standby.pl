@@ -16,6 +16,7 @@ note "SEMTOK_SEED=$seed";
 my $primary = oracle_node('primary', q{
 	wal_consistency_checking = 'all'
 	full_page_writes = on
+	wal_keep_size = 1GB
 	shared_buffers = 32MB
 	max_connections = 20
 }, allows_streaming => 1);
