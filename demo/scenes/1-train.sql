@@ -17,8 +17,9 @@ SELECT item_id, left(title, 66) AS title, sid FROM items ORDER BY item_id LIMIT 
 \echo » How well do the ids keep the embeddings? Per level: the mean squared error of what the codes so far say, the same relative to the spread of the embeddings, and how the codewords are used.
 :show
 SELECT coalesce(level::text, 'all') AS level, round(mse::numeric, 4) AS mse,
-       round(relative_error::numeric, 4) AS relative_error, round(perplexity::numeric, 1) AS perplexity,
-       dead_codes, round(unique_fraction::numeric, 3) AS unique_fraction, largest_collision
+       round(relative_error::numeric, 4) AS relative_error,
+       round(perplexity::numeric, 1) AS perplexity, dead_codes,
+       round(unique_fraction::numeric, 3) AS unique_fraction, largest_collision
 FROM semtok.evaluate('items', 'SELECT embedding FROM items') ORDER BY level;
 :hide
 

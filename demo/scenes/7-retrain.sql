@@ -24,7 +24,8 @@ SELECT left(title, 90) AS by_the_old_ids FROM items
 ORDER BY sid <~> (SELECT semtok.neighbors(1, embedding) FROM items WHERE item_id = :example) LIMIT 3;
 
 SELECT left(title, 90) AS by_the_new_ids FROM items
-ORDER BY new_sid <~> (SELECT semtok.neighbors(:new, embedding) FROM items WHERE item_id = :example) LIMIT 3;
+ORDER BY new_sid <~> (SELECT semtok.neighbors(:new, embedding) FROM items WHERE item_id = :example)
+LIMIT 3;
 :hide
 
 \echo » and switching is one statement, back as well as forth.

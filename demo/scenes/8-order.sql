@@ -19,7 +19,8 @@ SELECT method, round(count(t.near) / 500.0, 2) AS recall_at_10
 FROM (SELECT 'ids alone' AS method, item_id, near FROM nearest WHERE place <= 10
       UNION ALL
       SELECT 'best 100 by ids, ranked by embeddings', item_id, near
-      FROM (SELECT *, row_number() OVER (PARTITION BY item_id ORDER BY distance) AS r FROM nearest) AS x
+      FROM (SELECT *, row_number() OVER (PARTITION BY item_id ORDER BY distance) AS r
+            FROM nearest) AS ranked
       WHERE r <= 10) AS found
      LEFT JOIN true_ten AS t USING (item_id, near)
 GROUP BY method ORDER BY recall_at_10;
