@@ -99,4 +99,15 @@ foreach my $name (sort keys %mentioned)
 	ok($known{$name} || $name =~ /^semtok\.(control|so|c)$/, "the README's $name exists");
 }
 
+# Files that the documentation names are there.
+foreach my $file ('README.md', 'CONTRIBUTING.md')
+{
+	my %files = map { $_ => 1 } slurp_file("$top/$file") =~
+	  /(?<![\w.\/])((?:src|sql|test|demo|bench|scripts|expected|docs)\/[\w.\/-]*\w)/g;
+	foreach my $name (grep { !/\bname\./ } sort keys %files)
+	{
+		ok(-e "$top/$name", "$file: $name exists");
+	}
+}
+
 done_testing();
