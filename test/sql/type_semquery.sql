@@ -42,8 +42,8 @@ INSERT INTO queries VALUES (1, semtok.logits('{0.1,2,3,-Infinity}', '{2,2}')), (
 	(5, semtok.logits('{1,2,3}', '{1,2}', 0, 'none', '{}')), (6, semtok.neighbors(:'cb'::codebook, '{1,2}')), (7, semtok.neighbors(:'ip'::codebook, '{1,2}'));
 SELECT q FROM queries WHERE n = 1;
 CREATE TABLE copies (n int, q semquery);
-\copy queries to 'results/type_semquery.copy' (format binary)
-\copy copies from 'results/type_semquery.copy' (format binary)
+\copy queries to 'test/results/type_semquery.copy' (format binary)
+\copy copies from 'test/results/type_semquery.copy' (format binary)
 SELECT n, semquery_kind(a.q), semquery_send(a.q) = semquery_send(b.q) AS binary, semquery_send(a.q::text::semquery) = semquery_send(a.q) AS text
 FROM queries a JOIN copies b USING (n) ORDER BY n;
 DROP TABLE copies;
