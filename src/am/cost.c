@@ -138,11 +138,11 @@ semtrie_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 		costs.indexTotalCost += semtok_beam_width > 0 ? first_cost : all_cost;
 		costs.indexTotalCost = Max(costs.indexTotalCost, costs.indexStartupCost);
 
-		/* one query can be searched for, not two */
+		/* one query can be searched for, not two: dearer than a disabled scan and sort together */
 		if (list_length(path->indexorderbys) > 1)
 		{
-			costs.indexStartupCost += disable_cost;
-			costs.indexTotalCost += disable_cost;
+			costs.indexStartupCost += disable_cost * disable_cost;
+			costs.indexTotalCost += disable_cost * disable_cost;
 		}
 	}
 

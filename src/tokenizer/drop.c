@@ -43,7 +43,10 @@ DropSelect(const char *sql, int nargs, Oid *types, Datum *values)
 	SPI_freeplan(plan);
 }
 
-/* Every column that can hold ids; other sessions' temporary tables cannot be read. */
+/*
+ * Every column that can hold ids. Other sessions' temporary tables cannot be read, and materialized
+ * views that are not populated hold nothing.
+ */
 static SemidColumn *
 DropFindColumns(int *ncolumns)
 {
@@ -60,7 +63,7 @@ DropFindColumns(int *ncolumns)
 			   " AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped"
 			   " AND c.oid OPERATOR(pg_catalog.=) a.attrelid"
 			   " AND (c.relkind OPERATOR(pg_catalog.=) 'r' OR c.relkind OPERATOR(pg_catalog.=) 'm')"
-			   " AND (c.relpersistence OPERATOR(pg_catalog.<>) 't'"
+			   " AND c.relispopulated AND (c.relpersistence OPERATOR(pg_catalog.<>) 't'"
 			   " OR c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"
 			   " ORDER BY a.attrelid, a.attnum",
 			   lengthof(types), types, values);

@@ -191,24 +191,29 @@ TokenizeFindTables(TokenizeRun *run)
 	}
 }
 
-/* Fail now rather than in the first batch: the caller's condition must fit into a statement. */
+/*
+ * Fail now rather than in the first batch: the caller's condition must fit into a statement, in
+ * parentheses, which keep its OR apart from our AND, and without, so that it closes no more of them
+ * than it opens.
+ */
 static void
 TokenizeCheckWhere(const TokenizeRun *run)
 {
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(
-		&sql, "SELECT FROM %s AS %s WHERE (\n%s\n)",
+	static const char *const forms[] = {"SELECT FROM %s AS %s WHERE %s",
+										"SELECT FROM %s AS %s WHERE (\n%s\n)"};
+	const char *relation =
 		quote_qualified_identifier(get_namespace_name(get_rel_namespace(run->relation)),
-								   get_rel_name(run->relation)),
-		run->alias, run->where);
+								   get_rel_name(run->relation));
 
-	SPIPlanPtr plan = SPI_prepare(sql.data, 0, NULL);
+	for (int i = 0; i < lengthof(forms); i++)
+	{
+		SPIPlanPtr plan =
+			SPI_prepare(psprintf(forms[i], relation, run->alias, run->where), 0, NULL);
 
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	SPI_freeplan(plan);
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_freeplan(plan);
+	}
 }
 
 /* The rows of a block range that need an id: $1 tokenizer, $2 and $3 the range. */

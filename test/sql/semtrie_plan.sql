@@ -40,6 +40,13 @@ EXPLAIN (costs off) SELECT id FROM shallow
 	ORDER BY sid <~> (SELECT NULL::semquery) NULLS FIRST LIMIT 10;
 EXPLAIN (costs off) SELECT id FROM shallow
 	ORDER BY sid <~> (SELECT NULL::semquery), sid <~> (SELECT NULL::semquery OFFSET 0) LIMIT 10;
+-- nor when everything else is disabled
+SET enable_seqscan = off;
+SET enable_sort = off;
+EXPLAIN (costs off) SELECT id FROM shallow
+	ORDER BY sid <~> (SELECT NULL::semquery), sid <~> (SELECT NULL::semquery OFFSET 0) LIMIT 10;
+RESET enable_seqscan;
+RESET enable_sort;
 
 DROP TABLE shallow, deep;
 DROP FUNCTION code;
