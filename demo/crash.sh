@@ -12,23 +12,39 @@ insert_until_killed() {
   } | run_psql >"$noted" 2>/dev/null
 }
 
+# Is a process running? One that died is not, though nobody may have reaped it.
+running() {
+  local stat
+  stat=$(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) || return 1
+  [ "${stat:0:1}" != Z ]
+}
+
 # Sets the table acknowledged.
 crash() {
-  local noted pids pid writer writers=()
+  local noted postmaster pids pid writer writers=()
   noted=$(mktemp -d)
   for writer in 0 1 2 3; do
     insert_until_killed "$writer" "$noted/$writer" &
     writers+=($!)
   done
-  while [ "$(cat "$noted"/? 2>/dev/null | wc -l)" -lt 500 ]; do sleep 0.05; done
-  pids=$(run_psql -c "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity")
-  pids="$(head -1 "$place/data/postmaster.pid") $pids"
-  # shellcheck disable=SC2086
-  kill -9 $pids 2>/dev/null || true
-  wait "${writers[@]}" || true
-  for pid in $pids; do
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+  while [ "$(cat "$noted"/? 2>/dev/null | wc -l)" -lt 500 ] && running "${writers[0]}"; do
+    sleep 0.05
   done
+  postmaster=$(head -1 "$place/data/postmaster.pid")
+  pids=$(run_psql -c "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity")
+  # shellcheck disable=SC2086
+  kill -9 "$postmaster" $pids 2>/dev/null || true
+  wait "${writers[@]}" || true
+  for pid in $postmaster $pids; do
+    while running "$pid"; do sleep 0.05; done
+  done
+  # PostgreSQL takes a dead postmaster for a running one until its parent has reaped it, which the
+  # first process of some containers never does.
+  for _ in {1..40}; do
+    [ -e "/proc/$postmaster" ] || break
+    sleep 0.05
+  done
+  [ ! -e "/proc/$postmaster" ] || rm -f "$place/data/postmaster.pid" "$place"/.s.PGSQL.*.lock
   # pg_ctl warns of the lock file that the killed server left.
   scripts/server start "$place" 2>"$place/restart.log" || { cat "$place/restart.log"; return 1; }
   cat "$noted"/? >"$noted/all"
