@@ -6,10 +6,12 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "tokenizer/progress.h"
 #include "tokenizer/source.h"
 #include "types/codebook.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/timestamp.h"
 
 /* Rows a fetch: small, as one embedding can have 64 kB. */
 #define SOURCE_FETCH 256
@@ -73,12 +75,14 @@ SourceIsZero(const float *x, int dim)
 }
 
 void
-SourceScan(const char *query, int dim, stk_metric metric, SourceRow row, void *ctx)
+SourceScan(const char *query, const char *what, int dim, stk_metric metric, SourceRow row,
+		   void *ctx)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch = AllocSetContextCreate(caller, "semtok source", ALLOCSET_DEFAULT_SIZES);
 	int64 number = 0;
 	int64 nulls = 0;
+	TimestampTz noticed = GetCurrentTimestamp();
 
 	SPI_connect();
 	SourceCheck(query);
@@ -121,6 +125,8 @@ SourceScan(const char *query, int dim, stk_metric metric, SourceRow row, void *c
 		}
 		error_context_stack = callback.previous;
 		SPI_freetuptable(SPI_tuptable);
+		if (ProgressDue(&noticed))
+			ereport(NOTICE, (errmsg("%s: %lld rows read", what, (long long) number)));
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();

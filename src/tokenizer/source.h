@@ -16,12 +16,14 @@ typedef void (*SourceRow)(void *ctx, const float *x, int dim);
  * its only column to `row`, in the caller's memory context. The column may be of any type with a
  * cast to real[].
  *
+ *   what    whom it is read for, for the NOTICE that says every few seconds how far it is
  *   dim     dimensions that every row must have; 0 = those of the first row
  *   metric  cosine refuses zero vectors
  *
  * Rows whose embedding is null are skipped and counted in a NOTICE; no other row at all is an
  * error. Errors about a row have its number in their context.
  */
-extern void SourceScan(const char *query, int dim, stk_metric metric, SourceRow row, void *ctx);
+extern void SourceScan(const char *query, const char *what, int dim, stk_metric metric,
+					   SourceRow row, void *ctx);
 
 #endif

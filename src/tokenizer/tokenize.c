@@ -31,6 +31,7 @@
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "tokenizer/args.h"
+#include "tokenizer/progress.h"
 #include "tokenizer/registry.h"
 #include "types/bridge.h"
 #include "utils/acl.h"
@@ -40,9 +41,6 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
-
-/* Between two NOTICEs of a long run, in milliseconds. */
-#define TOKENIZE_NOTICE_INTERVAL 5000
 
 PG_FUNCTION_INFO_V1(semtok_tokenize);
 
@@ -398,11 +396,8 @@ TokenizeBatch(TokenizeRun *run, const TokenizeTable *table, BlockNumber first, B
 static void
 TokenizeNotice(TokenizeRun *run, int table, BlockNumber done)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(run->noticed, now, TOKENIZE_NOTICE_INTERVAL))
+	if (!ProgressDue(&run->noticed))
 		return;
-	run->noticed = now;
 	ereport(NOTICE, (errmsg("tokenizing %s: %lld rows, table %d of %d, block %u of %u", run->alias,
 							(long long) run->rows, table + 1, run->ntables, done,
 							run->tables[table].blocks)));

@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "tokenizer/args.h"
 #include "tokenizer/measure.h"
+#include "tokenizer/progress.h"
 #include "tokenizer/registry.h"
 #include "tokenizer/sample.h"
 #include "tokenizer/source.h"
@@ -21,8 +22,6 @@
 /* A level is called collapsed below this share of its codes, an id scheme poor below this one. */
 #define TRAIN_COLLAPSED_SHARE 0.1
 #define TRAIN_UNIQUE_FRACTION 0.5
-/* Between two NOTICEs of a long training, in milliseconds. */
-#define TRAIN_NOTICE_INTERVAL 5000
 
 PG_FUNCTION_INFO_V1(semtok_train);
 PG_FUNCTION_INFO_V1(semtok_train_sizes);
@@ -56,7 +55,7 @@ typedef struct Training
 	stk_rqkmeans_options options;
 	int64 limit; /* rows of the sample, 0 = all */
 	Sample sample;
-	TimestampTz noticed; /* when the last NOTICE went out, at first the start */
+	TimestampTz noticed; /* when the last NOTICE went out, at first when the rows were read */
 	int step;            /* epochs so far, over all levels */
 	TrainingLogRow *log;
 	int nlog;
@@ -172,26 +171,12 @@ TrainLog(Training *t, int level, int epoch, const char *metric, double value)
 		(TrainingLogRow){t->step, level, epoch, metric, value, GetCurrentTimestamp()};
 }
 
-/* True every few seconds. */
-static bool
-TrainNoticeDue(Training *t)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(t->noticed, now, TRAIN_NOTICE_INTERVAL))
-		return false;
-	t->noticed = now;
-	return true;
-}
-
 static void
 TrainTakeRow(void *ctx, const float *x, int dim)
 {
 	Training *t = ctx;
 
 	SampleAdd(&t->sample, x, dim);
-	if (TrainNoticeDue(t))
-		ereport(NOTICE, (errmsg("training \"%s\": %zu rows read", t->name, t->sample.rows)));
 }
 
 static void
@@ -202,7 +187,7 @@ TrainProgress(void *ctx, const stk_train_progress *p)
 	t->step++;
 	TrainLog(t, p->level, p->epoch, "objective", p->objective);
 	TrainLog(t, p->level, p->epoch, "empty_codes", p->empty);
-	if (TrainNoticeDue(t))
+	if (ProgressDue(&t->noticed))
 		ereport(NOTICE,
 				(errmsg("training \"%s\": level %d of %d, epoch %d of %d, mean squared error %g",
 						t->name, p->level + 1, t->options.levels, p->epoch, t->options.epochs,
@@ -273,9 +258,9 @@ Train(Training *t)
 	stk_error err = {.level = -1};
 
 	TokenizerCheckWritable("semtok.train()", t->name);
-	t->noticed = GetCurrentTimestamp();
 	SampleInit(&t->sample, (size_t) t->limit, opt->seed);
-	SourceScan(t->source, 0, opt->metric, TrainTakeRow, t);
+	SourceScan(t->source, psprintf("training \"%s\"", t->name), 0, opt->metric, TrainTakeRow, t);
+	t->noticed = GetCurrentTimestamp();
 
 	opt->dim = t->sample.dim;
 	opt->monitor = &SemtokMonitor;
