@@ -8,7 +8,7 @@ insert_until_killed() {
     echo '\set ON_ERROR_STOP on'
     perl -e 'printf "INSERT INTO items (item_id, title, embedding, sid)
                SELECT %d, title, embedding, sid FROM items WHERE item_id = %d RETURNING item_id;\n",
-               1000000 + $_ * 4 + $ARGV[0], 1 + $_ % $ARGV[1] for 0 .. 200000' "$writer" "$items"
+               1000000 + $_ * 4 + $ARGV[0], 1 + $_ % $ARGV[1] for 0 .. 200000' "$writer" "$items" 2>/dev/null
   } | run_psql >"$noted" 2>/dev/null
 }
 

@@ -99,6 +99,18 @@ foreach my $name (sort keys %mentioned)
 	ok($known{$name} || $name =~ /^semtok\.(control|so|c)$/, "the README's $name exists");
 }
 
+# The README's figures are those of the benchmark's kept results.
+my $ordered = slurp_file("$top/bench/results/ordered.txt");
+my %row = map { /^ *(\w+) +\| +([\d.]+) +\| +([^|]+?) +\| +([\d.]+)/ ? ($1 => [ $2, $3, $4 ]) : () }
+  split /\n/, $ordered;
+my $figures = sprintf(
+	'median %.2f ms, 99th percentile %.2f ms by the index; %.0f ms by the sequential plan. '
+	  . 'The index takes %d MB and is built in %.1f s (a btree: %s, %.1f s)',
+	@{ $row{index} }[ 1, 2 ], $row{sequential}[1],
+	$row{item_semtrie}[1] =~ /^(\d+) kB/ ? $1 / 1024 + 0.5 : $row{item_semtrie}[1] =~ /^(\d+) MB/,
+	$row{item_semtrie}[0] / 1000, $row{item_btree}[1], $row{item_btree}[0] / 1000);
+ok(index($readme =~ s/\s+/ /gr, $figures) >= 0, "the README has the benchmark's figures: $figures");
+
 # Files that the documentation names are there.
 foreach my $file ('README.md', 'CONTRIBUTING.md')
 {
