@@ -5,6 +5,7 @@
 #   make demo                see it work: installs what is missing, builds, plays scenes (./tmp)
 #   make test                the same set-up, then every test
 #   make unit                core's unit tests, without a server
+#   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
 #   make bench               benchmarks, each with its baseline
 
 EXTENSION = semtok
@@ -19,7 +20,7 @@ OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c s
 SQL_PARTS = $(addprefix sql/,schema.sql semid.sql codebook.sql semset.sql semquery.sql \
 	semtrie.sql tokenizer.sql decode.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
-EXTRA_CLEAN = test/unit/bin test/results test/regression.diffs test/regression.out output_iso \
+EXTRA_CLEAN = test/unit/bin test/fuzz/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -38,8 +39,8 @@ PG_CFLAGS = $(SEMTOK_CFLAGS)
 PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
-# demo, test and bench find or install PostgreSQL themselves.
-ifneq ($(filter-out demo test bench,$(or $(MAKECMDGOALS),all)),)
+# Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
+ifneq ($(filter-out unit fuzz demo test bench,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -68,9 +69,21 @@ test/unit/bin/%: test/unit/%.c $(wildcard src/core/*.c src/core/*.h test/unit/*.
 	@mkdir -p test/unit/bin
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(wildcard src/core/*.c) -lcmocka -lm
 
-.PHONY: unit demo test bench
+.PHONY: unit fuzz demo test bench
 unit: $(UNIT_TESTS)
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
+
+# Core's parsers under libFuzzer and the sanitizers: each test/fuzz/fuzz_*.c is one target.
+FUZZ_TARGETS = $(patsubst test/fuzz/%.c,test/fuzz/bin/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
+FUZZ_SECONDS = 10
+
+test/fuzz/bin/%: test/fuzz/%.c $(wildcard src/core/*.c src/core/*.h)
+	@mkdir -p test/fuzz/bin
+	clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined $(SEMTOK_CFLAGS) \
+		-Isrc -Itest/unit -o $@ $< $(wildcard src/core/*.c) -lm
+
+fuzz: $(FUZZ_TARGETS)
+	@set -e; for t in $^; do $$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$t-; done
 
 demo:
 	@demo/run

@@ -38,12 +38,12 @@ COMMENT ON TYPE @extschema@.semquery IS
 
 CREATE FUNCTION semtok.logits(logits real[], sizes integer[] DEFAULT NULL, tokenizer integer DEFAULT 0,
 		norm text DEFAULT 'full', within @extschema@.semset DEFAULT NULL) RETURNS @extschema@.semquery
-	AS 'MODULE_PATHNAME', 'semtok_logits' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'semtok_logits' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION semtok.logits(real[], integer[], integer, text, @extschema@.semset) IS
 	'decoding query of a model''s logits, level by level; norm full, none or masked; within limits it to a set';
 
 CREATE FUNCTION semtok.neighbors(codebook @extschema@.codebook, embedding real[]) RETURNS @extschema@.semquery
-	AS 'MODULE_PATHNAME', 'semtok_neighbors_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'semtok_neighbors_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION semtok.neighbors(@extschema@.codebook, real[]) IS
 	'query by example: cost is the squared distance between the embedding and an item''s reconstruction (for metric ip, minus their product)';
 

@@ -122,6 +122,12 @@ CREATE FUNCTION semtok.encode(name text, embedding real[], beam int DEFAULT 1)
 COMMENT ON FUNCTION semtok.encode(text, real[], int) IS
 	'semantic ID of an embedding by the active version of a tokenizer; beam > 1 searches wider';
 
+CREATE FUNCTION semtok.encode_row(tokenizer int, embedding real[], row_id tid)
+	RETURNS @extschema@.semid
+	AS 'MODULE_PATHNAME', 'semtok_encode_row' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION semtok.encode_row(int, real[], tid) IS
+	'semantic ID of a table row''s embedding; an error names the row by its ctid (tokenize calls it)';
+
 CREATE FUNCTION semtok.decode(codebook @extschema@.codebook, sid @extschema@.semid) RETURNS real[]
 	AS 'MODULE_PATHNAME', 'semtok_decode_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 COMMENT ON FUNCTION semtok.decode(@extschema@.codebook, @extschema@.semid) IS

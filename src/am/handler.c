@@ -60,19 +60,19 @@ semtrie_options(Datum reloptions, bool validate)
 
 /* Is this the signature that a strategy's operator must have? */
 static bool
-operator_fits(Form_pg_amop operator, Oid type)
+operator_fits(Form_pg_amop amop, Oid type)
 {
-	switch (operator->amopstrategy)
+	switch (amop->amopstrategy)
 	{
 		case SEMTRIE_EQUAL_STRATEGY:
 		case SEMTRIE_PREFIX_STRATEGY:
-			return operator->amoppurpose == AMOP_SEARCH &&
-				check_amop_signature(operator->amopopr, BOOLOID, type, type);
+			return amop->amoppurpose == AMOP_SEARCH &&
+				check_amop_signature(amop->amopopr, BOOLOID, type, type);
 		case SEMTRIE_COST_STRATEGY:
-			return operator->amoppurpose == AMOP_ORDER &&
-				   check_amop_signature(operator->amopopr, FLOAT8OID,
-										type, operator->amoprighttype) &&
-				   opfamily_can_sort_type(operator->amopsortfamily, FLOAT8OID);
+			return amop->amoppurpose == AMOP_ORDER &&
+				   check_amop_signature(amop->amopopr, FLOAT8OID,
+										type, amop->amoprighttype) &&
+				   opfamily_can_sort_type(amop->amopsortfamily, FLOAT8OID);
 		default:
 			return false;
 	}
@@ -100,21 +100,21 @@ validate_operators(CatCList *operators, const char *opfamily, Oid type)
 
 	for (int i = 0; i < operators->n_members; i++)
 	{
-		Form_pg_amop operator=(Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
+		Form_pg_amop amop = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
-		if (operator->amoplefttype != type)
+		if (amop->amoplefttype != type)
 			continue;
-		if (!operator_fits(operator, type))
+		if (!operator_fits(amop, type))
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					 errmsg("operator family \"%s\" of access method semtrie contains "
 							"operator %s, which does not fit strategy number %d",
-							opfamily, format_operator(operator->amopopr), operator->amopstrategy)));
+							opfamily, format_operator(amop->amopopr), amop->amopstrategy)));
 			result = false;
 		}
 		else
-			has[operator->amopstrategy] = true;
+			has[amop->amopstrategy] = true;
 	}
 	for (int strategy = 1; strategy <= SEMTRIE_STRATEGIES; strategy++)
 	{

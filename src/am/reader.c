@@ -18,6 +18,7 @@
 #define HANDLE_POOL (UINT64CONST(1) << 63)
 #define HANDLE_LIST (UINT64CONST(1) << 62)
 #define NO_POSTING PG_UINT64_MAX
+#define TAIL_CHUNK 2048 /* codes allocated at once for tails */
 
 typedef struct ReaderNode
 {
@@ -67,6 +68,8 @@ struct SemtrieReader
 
 	Children run;          /* scratch: children in the run */
 	Children merged;       /* scratch: children in both */
+	uint16 *tails; /* room for coming tails */
+	size_t tails_left;
 	ItemPointerData *tids; /* scratch */
 	size_t ntids;
 	size_t tids_capacity;
@@ -129,6 +132,26 @@ add_posting(SemtrieReader *reader, uint64 run, size_t lo, size_t hi)
 	return HANDLE_POOL | reader->npostings++;
 }
 
+/*
+ * Room for a tail, which lives as long as the reader. A long walk sees a tail for nearly every id,
+ * so they are packed: no header, no padding.
+ */
+static uint16 *
+tail_room(SemtrieReader *reader, size_t codes)
+{
+	uint16 *tail;
+
+	if (reader->tails_left < codes)
+	{
+		reader->tails = MemoryContextAlloc(reader->context, TAIL_CHUNK * sizeof(uint16));
+		reader->tails_left = TAIL_CHUNK;
+	}
+	tail = reader->tails;
+	reader->tails += codes;
+	reader->tails_left -= codes;
+	return tail;
+}
+
 /* Show one child of the run as core sees children. Removed single rows are no children. */
 static void
 add_run_child(SemtrieReader *reader, const SemtrieRunChild *from)
@@ -157,10 +180,9 @@ add_run_child(SemtrieReader *reader, const SemtrieRunChild *from)
 	}
 	if (child->flags & STK_CHILD_TAIL)
 	{
-		Size bytes = from->tail_len * sizeof(uint16);
-		uint16 *tail = MemoryContextAlloc(reader->context, bytes);
+		uint16 *tail = tail_room(reader, from->tail_len);
 
-		memcpy(tail, from->tail, bytes);
+		memcpy(tail, from->tail, from->tail_len * sizeof(uint16));
 		child->tail = tail;
 		child->tail_len = from->tail_len;
 	}

@@ -7,6 +7,7 @@
 #include "tokenizer/catalog.h"
 #include "types/bridge.h"
 #include "types/semid.h"
+#include "storage/itemptr.h"
 #include "storage/shmem.h"
 
 /* Prefixes that a beam encode may keep a level. */
@@ -15,6 +16,7 @@
 PG_FUNCTION_INFO_V1(semtok_encode_codebook);
 PG_FUNCTION_INFO_V1(semtok_encode_id);
 PG_FUNCTION_INFO_V1(semtok_encode_name);
+PG_FUNCTION_INFO_V1(semtok_encode_row);
 PG_FUNCTION_INFO_V1(semtok_decode_codebook);
 PG_FUNCTION_INFO_V1(semtok_decode_id);
 PG_FUNCTION_INFO_V1(semtok_decode_name);
@@ -64,6 +66,31 @@ semtok_encode_name(PG_FUNCTION_ARGS)
 	const TokenizerRef *ref = TokenizerRefByName(fcinfo, PG_GETARG_TEXT_PP(0));
 
 	return EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), PG_GETARG_INT32(2));
+}
+
+static void
+EncodeRowContext(void *arg)
+{
+	const ItemPointerData *tid = arg;
+
+	errcontext("embedding of row (%u,%u)", ItemPointerGetBlockNumberNoCheck(tid),
+			   ItemPointerGetOffsetNumberNoCheck(tid));
+}
+
+/* semtok.encode_row(tokenizer int, real[], tid): greedily; an error names the row by its ctid. */
+Datum
+semtok_encode_row(PG_FUNCTION_ARGS)
+{
+	const TokenizerRef *ref = TokenizerRefById(fcinfo, PG_GETARG_INT32(0));
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = EncodeRowContext,
+									 .arg = PG_GETARG_POINTER(2)};
+	Datum id;
+
+	error_context_stack = &callback;
+	id = EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), 1);
+	error_context_stack = callback.previous;
+	return id;
 }
 
 /*

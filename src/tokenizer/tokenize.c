@@ -248,7 +248,8 @@ TokenizeKeep(TokenizeRun *run, const char *table, Datum *range)
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "UPDATE ONLY %1$s AS %2$s"
-					 " SET %3$s = semtok.encode($1, %2$s.%4$s::pg_catalog.float4[]) WHERE ",
+					 " SET %3$s = semtok.encode_row($1, %2$s.%4$s::pg_catalog.float4[], %2$s.ctid)"
+					 " WHERE ",
 					 table, run->alias, run->column, run->embedding);
 	TokenizeAppendTodo(&sql, run);
 	TokenizeExecute(sql.data, lengthof(types), types, values, SPI_OK_UPDATE);
@@ -293,7 +294,8 @@ TokenizeAppend(TokenizeRun *run, const char *table, const char *relation, Datum 
 	appendStringInfo(
 		&sql,
 		"WITH coded AS MATERIALIZED ("
-		"SELECT x.ctid AS tid, semtok.encode($1, x.%3$s::pg_catalog.float4[]) AS base"
+		"SELECT x.ctid AS tid,"
+		" semtok.encode_row($1, x.%3$s::pg_catalog.float4[], x.ctid) AS base"
 		" FROM ONLY %1$s AS x WHERE x.ctid OPERATOR(pg_catalog.=) ANY ($2)"
 		"), taken AS MATERIALIZED ("
 		"SELECT %5$s.semid_prefix(x.%2$s, $3) AS base, pg_catalog.max("

@@ -120,6 +120,7 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.encode('b_one', '{1,2,NULL}')$$),
 ($$SELECT semtok.encode('b_one', '{{1,2,3}}')$$),
 ($$SELECT semtok.encode('b_one', '{1,2,3}', 0)$$),
+($$SELECT semtok.encode_row('2147483647', '{1,2,3}', '(0,1)')$$),
 ($$SELECT semtok.encode(codebook_agg(l, 0, '{-3e38}'), '{3e38}') FROM generate_series(0, 1) l$$),
 ($$SELECT semtok.decode('b_one', '[9,1]')$$),
 ($$SELECT semtok.decode('[1,1]')$$),

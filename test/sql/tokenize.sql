@@ -177,7 +177,16 @@ CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
 RESET default_transaction_read_only;
 \set VERBOSITY default
 
-DROP TABLE before, published, goods, texts, parts, parents, n, empty CASCADE;
+-- A bad embedding: the error names the row, whichever way ids are given.
+CREATE TABLE damaged AS SELECT 1 AS id, '{1,2,3}'::real[] AS x, NULL::semid AS sid;
+INSERT INTO damaged VALUES (2, '{1,NaN,3}', NULL);
+CALL semtok.tokenize('damaged', 'x', 'sid', 'goods');
+\set SHOW_CONTEXT never
+CALL semtok.tokenize('damaged', 'x', 'sid', 'goods', collisions => 'append');
+\set SHOW_CONTEXT errors
+SELECT count(sid) FROM damaged;
+
+DROP TABLE damaged, before, published, goods, texts, parts, parents, n, empty CASCADE;
 DROP FUNCTION cheap, inside;
 DROP DOMAIN ids;
 -- A view without rows yet has no ids.

@@ -13,6 +13,7 @@ INSERT INTO u_calls (verb, call) VALUES
 ('encode', $$SELECT semtok.encode('u_one', '{1,2,3}')$$),
 ('encode', $$SELECT semtok.encode('u_one', '{1,2,3}', '2')$$),
 ('encode', $$SELECT semtok.encode(tokenizer => (SELECT id FROM semtok.tokenizers WHERE name = 'u_two'), embedding => '{1,2,3}')$$),
+('encode_row', $$SELECT semtok.encode_row(tokenizer => (SELECT id FROM semtok.tokenizers WHERE name = 'u_two'), embedding => '{1,2,3}', row_id => '(0,1)')$$),
 ('encode', $$SELECT semtok.encode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two'), '{1,2,3}')$$),
 ('decode', $$SELECT semtok.decode('u_one', '[0,1]')$$),
 ('decode', $$SELECT semtok.decode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two'), '[0,1]')$$),
