@@ -76,7 +76,6 @@ run -c 'ANALYZE item'
 
 run -c 'SET enable_indexscan = off' -c 'SET enable_indexonlyscan = off' -c 'SET max_parallel_workers_per_gather = 0' \
   -c "CALL measure('warm up', 1, 2)" -c "CALL measure('sequential', 1, $sequential)"
-run -c 'SET enable_indexscan = off' -c 'SET enable_indexonlyscan = off' -c "CALL measure('parallel', 1, $sequential)"
 run -c "CALL measure('warm up', 1, $queries)" -c "CALL measure('index', 1, $queries)"
 
 plan=$(run -c 'EXPLAIN (COSTS OFF) SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked WHERE n = 1) LIMIT 10')
@@ -98,7 +97,7 @@ SELECT what AS plan, count(*) AS queries,
 	round(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)::numeric, 3) AS p99_ms,
 	round(((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FROM timing WHERE what = 'sequential')
 		/ percentile_cont(0.5) WITHIN GROUP (ORDER BY ms))::numeric, 1) AS times_sequential
-FROM timing WHERE what IN ('index', 'sequential', 'parallel') GROUP BY what ORDER BY what;
+FROM timing WHERE what IN ('index', 'sequential') GROUP BY what ORDER BY what;
 \echo 'nodes expanded by a query: p50 $(percentile 0.5), p99 $(percentile 0.99)'
 SELECT 'same ids as the sequential plan: ' || count(*) FILTER (WHERE i.found = s.found) || ' of ' || count(*) AS answers
 FROM timing i JOIN timing s USING (n) WHERE i.what = 'index' AND s.what = 'sequential';

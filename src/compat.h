@@ -19,7 +19,7 @@
 
 /* 16 can report a lack of memory as NULL; before, the error is raised by repalloc itself. */
 #if PG_VERSION_NUM >= 160000
-#define SemtokReallocHuge(ptr, size) \
+#define SemtokReallocHuge(ptr, size)                                                               \
 	repalloc_extended(ptr, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM)
 #else
 #define SemtokReallocHuge(ptr, size) repalloc_huge(ptr, size)
@@ -34,10 +34,10 @@
 #define SEMTOK_JSON_SUCCESS return
 #endif
 #if PG_VERSION_NUM >= 170000
-#define SemtokJsonLexContext(text, len) \
+#define SemtokJsonLexContext(text, len)                                                            \
 	makeJsonLexContextCstringLen(NULL, text, len, GetDatabaseEncoding(), true)
 #else
-#define SemtokJsonLexContext(text, len) \
+#define SemtokJsonLexContext(text, len)                                                            \
 	makeJsonLexContextCstringLen(text, len, GetDatabaseEncoding(), true)
 #endif
 

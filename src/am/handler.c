@@ -67,11 +67,10 @@ operator_fits(Form_pg_amop amop, Oid type)
 		case SEMTRIE_EQUAL_STRATEGY:
 		case SEMTRIE_PREFIX_STRATEGY:
 			return amop->amoppurpose == AMOP_SEARCH &&
-				check_amop_signature(amop->amopopr, BOOLOID, type, type);
+				   check_amop_signature(amop->amopopr, BOOLOID, type, type);
 		case SEMTRIE_COST_STRATEGY:
 			return amop->amoppurpose == AMOP_ORDER &&
-				   check_amop_signature(amop->amopopr, FLOAT8OID,
-										type, amop->amoprighttype) &&
+				   check_amop_signature(amop->amopopr, FLOAT8OID, type, amop->amoprighttype) &&
 				   opfamily_can_sort_type(amop->amopsortfamily, FLOAT8OID);
 		default:
 			return false;
@@ -106,11 +105,10 @@ validate_operators(CatCList *operators, const char *opfamily, Oid type)
 			continue;
 		if (!operator_fits(amop, type))
 		{
-			ereport(INFO,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("operator family \"%s\" of access method semtrie contains "
-							"operator %s, which does not fit strategy number %d",
-							opfamily, format_operator(amop->amopopr), amop->amopstrategy)));
+			ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						   errmsg("operator family \"%s\" of access method semtrie contains "
+								  "operator %s, which does not fit strategy number %d",
+								  opfamily, format_operator(amop->amopopr), amop->amopstrategy)));
 			result = false;
 		}
 		else

@@ -66,9 +66,9 @@ struct SemtrieReader
 	size_t npostings;
 	size_t postings_capacity;
 
-	Children run;          /* scratch: children in the run */
-	Children merged;       /* scratch: children in both */
-	uint16 *tails; /* room for coming tails */
+	Children run;    /* scratch: children in the run */
+	Children merged; /* scratch: children in both */
+	uint16 *tails;   /* room for coming tails */
 	size_t tails_left;
 	ItemPointerData *tids; /* scratch */
 	size_t ntids;

@@ -10,9 +10,9 @@
 
 typedef struct stk_allocator
 {
-	void *(*alloc)(void *ctx, size_t size);				 /* NULL when there is no memory */
+	void *(*alloc)(void *ctx, size_t size);              /* NULL when there is no memory */
 	void *(*realloc)(void *ctx, void *ptr, size_t size); /* ptr may be NULL */
-	void (*free)(void *ctx, void *ptr);					 /* ptr may be NULL */
+	void (*free)(void *ctx, void *ptr);                  /* ptr may be NULL */
 	void *ctx;
 } stk_allocator;
 

@@ -30,8 +30,8 @@
 typedef enum stk_metric
 {
 	STK_L2 = 0,
-	STK_IP = 1,		/* inner product: the codeword with the largest dot product */
-	STK_COSINE = 2	/* rows are normalised once, then as L2 */
+	STK_IP = 1,    /* inner product: the codeword with the largest dot product */
+	STK_COSINE = 2 /* rows are normalised once, then as L2 */
 } stk_metric;
 
 /* A view: the floats belong to someone else. */

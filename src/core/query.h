@@ -59,8 +59,8 @@ typedef enum stk_query_kind
 
 typedef enum stk_norm
 {
-	STK_NORM_FULL = 0,	/* log-softmax over all codes of the level */
-	STK_NORM_NONE = 1,	/* raw logits: cost = -logit */
+	STK_NORM_FULL = 0,  /* log-softmax over all codes of the level */
+	STK_NORM_NONE = 1,  /* raw logits: cost = -logit */
 	STK_NORM_MASKED = 2 /* log-softmax over the children that exist */
 } stk_norm;
 
@@ -72,11 +72,11 @@ typedef struct stk_query
 	int levels;
 	uint32_t tokenizer;
 	uint32_t sizes[STK_MAX_LEVELS];
-	const float *logits[STK_MAX_LEVELS];			  /* LEVELS, WITHIN, MASKED */
-	const double *cost[STK_MAX_LEVELS];				  /* LEVELS; NEIGHBORS: own */
+	const float *logits[STK_MAX_LEVELS];               /* LEVELS, WITHIN, MASKED */
+	const double *cost[STK_MAX_LEVELS];                /* LEVELS; NEIGHBORS: own */
 	const float *gram[STK_MAX_LEVELS][STK_MAX_LEVELS]; /* NEIGHBORS, l < m: [K_l][K_m] */
 	double xx;
-	stk_semset within;		 /* WITHIN */
+	stk_semset within;       /* WITHIN */
 	const double *node_cost; /* WITHIN: [total nodes], by semset numbering */
 } stk_query;
 
@@ -103,10 +103,9 @@ extern stk_status stk_query_check(const uint8_t *datum, size_t len, stk_error *e
  * STK_EINVAL, STK_ERANGE (too large), STK_ENOMEM; err names the level.
  */
 extern stk_status stk_query_from_logits(const float *logits, int levels, const uint32_t *sizes,
-										uint32_t tokenizer, stk_norm norm,
-										const uint8_t *within, size_t within_len,
-										const stk_allocator *a, uint8_t **out, size_t *out_len,
-										stk_error *err);
+										uint32_t tokenizer, stk_norm norm, const uint8_t *within,
+										size_t within_len, const stk_allocator *a, uint8_t **out,
+										size_t *out_len, stk_error *err);
 
 /*
  * Gram tables of a codebook in the stored form's order, binary32 of the binary64 reference dots.

@@ -26,7 +26,7 @@
 typedef struct stk_semid
 {
 	uint32_t tokenizer; /* 0 .. 2^31-1; 0 = none */
-	int levels;			/* 1 .. STK_MAX_LEVELS */
+	int levels;         /* 1 .. STK_MAX_LEVELS */
 	uint16_t codes[STK_MAX_LEVELS];
 } stk_semid;
 

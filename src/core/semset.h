@@ -39,10 +39,10 @@ typedef struct stk_semset
 	uint32_t roots;
 	uint32_t ids;
 	uint32_t total_nodes;
-	const uint32_t *tokenizer;		  /* [roots] */
-	const uint32_t *root_first;		  /* [roots + 1] */
-	uint32_t nodes[STK_MAX_LEVELS + 1];	  /* [1..depth] */
-	uint32_t base[STK_MAX_LEVELS + 1];	  /* [1..depth]: number of a level's first node */
+	const uint32_t *tokenizer;          /* [roots] */
+	const uint32_t *root_first;         /* [roots + 1] */
+	uint32_t nodes[STK_MAX_LEVELS + 1]; /* [1..depth] */
+	uint32_t base[STK_MAX_LEVELS + 1];  /* [1..depth]: number of a level's first node */
 	const uint32_t *first[STK_MAX_LEVELS + 1];
 	const uint16_t *code[STK_MAX_LEVELS + 1];
 	const uint8_t *end[STK_MAX_LEVELS + 1];
@@ -80,7 +80,7 @@ typedef struct stk_semset_iter
 {
 	const stk_semset *set;
 	uint32_t root;
-	int depth; /* of the current node; 0 = at the root */
+	int depth;                         /* of the current node; 0 = at the root */
 	uint32_t node[STK_MAX_LEVELS + 1]; /* index within its level */
 } stk_semset_iter;
 
@@ -120,8 +120,7 @@ typedef struct stk_semset_trie
 	size_t scratch_size;
 } stk_semset_trie;
 
-extern void stk_semset_trie_init(stk_semset_trie *t, const stk_semset *set,
-								 const stk_allocator *a);
+extern void stk_semset_trie_init(stk_semset_trie *t, const stk_semset *set, const stk_allocator *a);
 extern void stk_semset_trie_reset(stk_semset_trie *t);
 
 #endif

@@ -16,18 +16,18 @@
 
 /* What a child is; bits may be combined (a ragged catalog has ids below ids). */
 #define STK_CHILD_INNER 1 /* has children: `node` is its handle */
-#define STK_CHILD_ID 2	  /* an id ends at this child: `posting` is its handle */
+#define STK_CHILD_ID 2    /* an id ends at this child: `posting` is its handle */
 #define STK_CHILD_TAIL 4  /* exactly one id below, `tail` levels deeper; never with the others */
 
 typedef struct stk_child
 {
 	uint16_t code;
 	uint8_t flags;
-	uint8_t tail_len;			/* STK_CHILD_TAIL: number of further codes, >= 1 */
-	const uint16_t *tail;		/* lives as long as the trie */
-	uint64_t node;				/* STK_CHILD_INNER */
-	uint64_t posting;			/* STK_CHILD_ID or STK_CHILD_TAIL */
-	uint64_t items;				/* items at and below (an index counts rows not yet vacuumed) */
+	uint8_t tail_len;     /* STK_CHILD_TAIL: number of further codes, >= 1 */
+	const uint16_t *tail; /* lives as long as the trie */
+	uint64_t node;        /* STK_CHILD_INNER */
+	uint64_t posting;     /* STK_CHILD_ID or STK_CHILD_TAIL */
+	uint64_t items;       /* items at and below (an index counts rows not yet vacuumed) */
 } stk_child;
 
 typedef struct stk_trie stk_trie;

@@ -82,9 +82,8 @@ Datum
 semtok_encode_row(PG_FUNCTION_ARGS)
 {
 	const TokenizerRef *ref = TokenizerRefById(fcinfo, PG_GETARG_INT32(0));
-	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = EncodeRowContext,
-									 .arg = PG_GETARG_POINTER(2)};
+	ErrorContextCallback callback = {
+		.previous = error_context_stack, .callback = EncodeRowContext, .arg = PG_GETARG_POINTER(2)};
 	Datum id;
 
 	error_context_stack = &callback;

@@ -103,8 +103,8 @@ Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 
 	InitMaterializedSRF(fcinfo, 0);
 	measurement = MeasureBegin(entry);
-	SourceScan(text_to_cstring(PG_GETARG_TEXT_PP(1)), "evaluating", info->dim, info->metric, EvaluateTakeRow,
-			   measurement);
+	SourceScan(text_to_cstring(PG_GETARG_TEXT_PP(1)), "evaluating", info->dim, info->metric,
+			   EvaluateTakeRow, measurement);
 	MeasureFinish(measurement, &e);
 
 	EvaluateReturnOverall(rsinfo, &e);

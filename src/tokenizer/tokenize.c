@@ -199,9 +199,8 @@ TokenizeCheckWhere(const TokenizeRun *run)
 {
 	static const char *const forms[] = {"SELECT FROM %s AS %s WHERE %s",
 										"SELECT FROM %s AS %s WHERE (\n%s\n)"};
-	const char *relation =
-		quote_qualified_identifier(get_namespace_name(get_rel_namespace(run->relation)),
-								   get_rel_name(run->relation));
+	const char *relation = quote_qualified_identifier(
+		get_namespace_name(get_rel_namespace(run->relation)), get_rel_name(run->relation));
 
 	for (int i = 0; i < lengthof(forms); i++)
 	{
