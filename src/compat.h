@@ -10,6 +10,20 @@
 #include "utils/palloc.h"
 #include "utils/rel.h"
 
+/* 16 moved what takes varlena values apart out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 16 lets the caller of tuplesort_getdatum choose whether to get a copy, as 15 always gives. */
+#if PG_VERSION_NUM >= 160000
+#define SemtokTuplesortGetDatum(state, datum, isnull)                                              \
+	tuplesort_getdatum(state, true, true, datum, isnull, NULL)
+#else
+#define SemtokTuplesortGetDatum(state, datum, isnull)                                              \
+	tuplesort_getdatum(state, true, datum, isnull, NULL)
+#endif
+
 /* 16 renamed the file number of a relation. */
 #if PG_VERSION_NUM >= 160000
 #define SemtokRelFileNumber(rel) ((rel)->rd_locator.relNumber)

@@ -16,6 +16,8 @@
 #include "catalog/pg_type_d.h"
 #include "utils/tuplesort.h"
 
+#include "compat.h"
+
 #define NULL_MARK 5
 #define TID_BYTES 6
 #define MAX_KEY (5 + 3 * STK_MAX_LEVELS + 2 + TID_BYTES)
@@ -105,7 +107,7 @@ SemtrieSortNext(SemtrieSort *sort, stk_semid *id, bool *is_null, ItemPointer tid
 	bool isnull;
 	const uint8 *p;
 
-	if (!tuplesort_getdatum(sort->state, true, &datum, &isnull, NULL))
+	if (!SemtokTuplesortGetDatum(sort->state, &datum, &isnull))
 		return false;
 	p = (const uint8 *) VARDATA_ANY(DatumGetPointer(datum));
 	*is_null = *p == NULL_MARK;

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "compat.h"
 #include "core/semid.h"
 
 #define DatumGetSemidPP(d) ((struct varlena *) PG_DETOAST_DATUM_PACKED(d))
