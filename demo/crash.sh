@@ -12,11 +12,22 @@ insert_until_killed() {
   } | run_psql >"$noted" 2>/dev/null
 }
 
+# A process's state (R, S, T, Z …) and parent, of which nothing is printed when there is no process.
+state_and_parent() { sed -E 's/^.*\) (\S+) (\S+) .*/\1 \2/' "/proc/$1/stat" 2>/dev/null; }
+
 # Is a process running? One that died is not, though nobody may have reaped it.
 running() {
-  local stat
-  stat=$(sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null) || return 1
-  [ "${stat:0:1}" != Z ]
+  local state
+  state=$(state_and_parent "$1") || return 1
+  [ "${state:0:1}" != Z ]
+}
+
+children_of() {
+  local dir state
+  for dir in /proc/[0-9]*; do
+    state=$(state_and_parent "${dir#/proc/}") || continue
+    [ "${state#* }" != "$1" ] || echo "${dir#/proc/}"
+  done
 }
 
 # Sets the table acknowledged.
@@ -31,7 +42,10 @@ crash() {
     sleep 0.05
   done
   postmaster=$(head -1 "$place/data/postmaster.pid")
-  pids=$(run_psql -c "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity")
+  # Stopped first, it cannot start a child that the list would miss.
+  kill -STOP "$postmaster"
+  while [[ $(state_and_parent "$postmaster") == [RSD]* ]]; do sleep 0.01; done
+  pids=$(children_of "$postmaster")
   # shellcheck disable=SC2086
   kill -9 "$postmaster" $pids 2>/dev/null || true
   wait "${writers[@]}" || true

@@ -57,9 +57,12 @@ sub kill_everything
 {
 	my ($node) = @_;
 	my $pid = $node->{_pid};
-	my @children = split ' ', `ps -o pid= --ppid $pid`;
-	# stopped first, the postmaster cannot see a child die and start recovery by itself
+	# Stopped first, the postmaster can neither start a child that would escape the list nor see one
+	# die and begin recovery by itself. A stop takes effect some time after kill returns.
 	kill 'STOP', $pid;
+	my $stopping = 1000;
+	select undef, undef, undef, 0.01 until `ps -o stat= -p $pid` =~ /^T/ || $stopping-- == 0;
+	my @children = split ' ', `ps -o pid= --ppid $pid`;
 	kill 'KILL', @children;
 	$node->kill9;
 	# A new postmaster refuses to start while the old one's pid exists or a process is attached to
