@@ -15,6 +15,7 @@
 #include "decode/beam.h"
 #include "decode/items.h"
 #include "decode/sets.h"
+#include "tokenizer/args.h"
 #include "types/bridge.h"
 #include "types/semid.h"
 #include "types/semquery.h"
@@ -71,16 +72,6 @@ BeamEmit(BeamSink *sink, double cost, const stk_semid *id, int64 items)
 	pfree(DatumGetPointer(values[1]));
 }
 
-/* Read an argument that may be left out but may not be null. */
-static Datum
-required_arg(FunctionCallInfo fcinfo, int argno, const char *name)
-{
-	if (PG_ARGISNULL(argno))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
-	return PG_GETARG_DATUM(argno);
-}
-
 /*
  * Begin the result set and read k, beam_size and temperature (arguments 2 to 4; a search without
  * sampling draws nothing from the seed, argument 5).
@@ -92,9 +83,12 @@ begin_beam(FunctionCallInfo fcinfo, BeamSink *sink)
 
 	InitMaterializedSRF(fcinfo, 0);
 	*sink = (BeamSink){.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
-	sink->k = DatumGetInt32(required_arg(fcinfo, 2, "k"));
-	sink->beam_size = DatumGetInt32(required_arg(fcinfo, 3, "beam_size"));
-	temperature = DatumGetFloat8(required_arg(fcinfo, 4, "temperature"));
+	ArgRequire(fcinfo, 2, "k");
+	sink->k = PG_GETARG_INT32(2);
+	ArgRequire(fcinfo, 3, "beam_size");
+	sink->beam_size = PG_GETARG_INT32(3);
+	ArgRequire(fcinfo, 4, "temperature");
+	temperature = PG_GETARG_FLOAT8(4);
 	if (sink->k < 1 || sink->k > MAX_BEAM)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("k must be between 1 and %d, not %d", MAX_BEAM, sink->k)));
