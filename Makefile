@@ -61,17 +61,25 @@ $(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 # Every object depends on every header: the tree is small and a stale object is never worth it.
 $(OBJS): $(wildcard src/*.h src/*/*.h)
 
-# Core's unit tests: each test/unit/test_*.c is one program over core and cmocka.
-UNIT_TESTS = $(patsubst test/unit/%.c,test/unit/bin/%,$(sort $(wildcard test/unit/test_*.c)))
+# Core's unit tests: each test/unit/test_*.c is one program over core, engine and cmocka. Another
+# compiler, sanitizers or an emulator: CC=… UNIT_SANITIZE=… UNIT_RUN=… with a UNIT_BIN of its own.
+UNIT_BIN = test/unit/bin
+UNIT_SOURCES = $(sort $(wildcard src/core/*.c src/engine/*.c))
+UNIT_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(UNIT_SOURCES))
+UNIT_TESTS = $(patsubst test/unit/%.c,$(UNIT_BIN)/%,$(sort $(wildcard test/unit/test_*.c)))
 UNIT_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(SEMTOK_CFLAGS) -Isrc -Itest/unit
 
-test/unit/bin/%: test/unit/%.c $(wildcard src/core/*.c src/core/*.h test/unit/*.h)
-	@mkdir -p test/unit/bin
-	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(wildcard src/core/*.c) -lcmocka -lm
+$(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
+
+$(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(UNIT_OBJS) $(UNIT_LDFLAGS) -lcmocka -lm -pthread
 
 .PHONY: unit fuzz demo test bench
+.SECONDARY: $(UNIT_OBJS)
 unit: $(UNIT_TESTS)
-	@status=0; for t in $^; do $$t || status=1; done; exit $$status
+	@status=0; for t in $^; do $(UNIT_RUN) $$t || status=1; done; exit $$status
 
 # Core's parsers under libFuzzer and the sanitizers: each test/fuzz/fuzz_*.c is one target.
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,test/fuzz/bin/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))

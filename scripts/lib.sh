@@ -42,7 +42,8 @@ find_pg_config() {
   fi
   for candidate in "${candidates[@]}"; do
     candidate=$(command -v "$candidate") || continue
-    [ -e "$("$candidate" --pgxs)" ] && [ -x "$("$candidate" --bindir)/postgres" ] || continue
+    [ -e "$("$candidate" --pgxs)" ] && [ -x "$("$candidate" --bindir)/postgres" ] &&
+      [ -e "$("$candidate" --includedir-server)/postgres.h" ] || continue
     [ "$("$candidate" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 15 ] || continue
     echo "$candidate"
     return 0

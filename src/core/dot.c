@@ -7,9 +7,6 @@
 /* Two lanes; SSE2 and NEON registers hold this, other machines get plain code for it. */
 typedef double lanes2 __attribute__((vector_size(16)));
 
-/* Four lanes of binary32. */
-typedef float lanes4 __attribute__((vector_size(16)));
-
 static inline lanes2
 load2(const double *p)
 {
@@ -124,70 +121,4 @@ stk_dot_wide(const double *rows, size_t n, const double *y, size_t wide_dim, dou
 		dot_two(rows + r * wide_dim, rows + (r + 1) * wide_dim, y, wide_dim, out + r);
 	if (r < n)
 		out[r] = dot_one(rows + r * wide_dim, y, wide_dim);
-}
-
-static inline lanes4
-load4(const float *p)
-{
-	lanes4 v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline float
-add_lanes4(lanes4 a)
-{
-	return (a[0] + a[2]) + (a[1] + a[3]);
-}
-
-/* Four vectors with one, in eight lanes each. */
-static void
-dot_narrow_four(const float *const x[4], const float *y, size_t dim, float *out)
-{
-	const float *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-	lanes4 a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0};
-	lanes4 b0 = {0}, b1 = {0}, b2 = {0}, b3 = {0};
-	size_t i = 0;
-
-	for (; i + 8 <= dim; i += 8)
-	{
-		lanes4 ya = load4(y + i);
-		lanes4 yb = load4(y + i + 4);
-
-		a0 += load4(x0 + i) * ya;
-		a1 += load4(x1 + i) * ya;
-		a2 += load4(x2 + i) * ya;
-		a3 += load4(x3 + i) * ya;
-		b0 += load4(x0 + i + 4) * yb;
-		b1 += load4(x1 + i + 4) * yb;
-		b2 += load4(x2 + i + 4) * yb;
-		b3 += load4(x3 + i + 4) * yb;
-	}
-	out[0] = add_lanes4(a0 + b0);
-	out[1] = add_lanes4(a1 + b1);
-	out[2] = add_lanes4(a2 + b2);
-	out[3] = add_lanes4(a3 + b3);
-	for (; i < dim; i++)
-	{
-		for (int r = 0; r < 4; r++)
-			out[r] += x[r][i] * y[i];
-	}
-}
-
-void
-stk_dot_narrow(const float *x, size_t n, const float *y, size_t dim, float *out)
-{
-	for (size_t r = 0; r < n; r += 4)
-	{
-		const float *four[4];
-		float dots[4];
-
-		/* Past the end the last vector takes the place of those missing. */
-		for (size_t j = 0; j < 4; j++)
-			four[j] = x + (r + j < n ? r + j : n - 1) * dim;
-		dot_narrow_four(four, y, dim, dots);
-		for (size_t j = 0; j < 4 && r + j < n; j++)
-			out[r + j] = dots[j];
-	}
 }

@@ -33,12 +33,4 @@ extern void stk_widen(const float *x, size_t dim, double *wide);
 extern void stk_dot_wide(const double *rows, size_t n, const double *y, size_t wide_dim,
 						 double *out);
 
-/*
- * Dot products in binary32 arithmetic, in an order of their own, of n vectors x [n][dim] with
- * y [dim]: close, not the reference.
- *
- *   out  [n]
- */
-extern void stk_dot_narrow(const float *x, size_t n, const float *y, size_t dim, float *out);
-
 #endif

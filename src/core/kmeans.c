@@ -3,25 +3,33 @@
 #include <math.h>
 #include <string.h>
 
+#include "dot.h"
+
 /* Members summed in one set of lanes. */
 #define CHUNK 256
 /* Rows between two looks at the monitor. */
 #define PIECE 1024
 
-stk_status
-stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size,
-					 const stk_allocator *a, const stk_monitor *monitor)
+static void
+half_norms(const float *codewords, uint32_t size, size_t dim, double *half)
 {
-	w->a = *a;
-	w->monitor = monitor;
-	w->nearest = stk_alloc_array(a, STK_NEAREST_ROWS * (size_t) size, sizeof(float));
+	for (uint32_t k = 0; k < size; k++)
+		half[k] = 0.5 * stk_dot(codewords + k * dim, codewords + k * dim, dim);
+}
+
+stk_status
+stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size, const stk_exec *exec)
+{
+	const stk_allocator *a = &exec->a;
+
+	w->exec = *exec;
 	w->lanes = stk_alloc_array(a, STK_LANES * dim, sizeof(double));
 	w->sum = stk_alloc_array(a, dim, sizeof(double));
 	w->mean = stk_alloc_array(a, dim, sizeof(float));
 	w->scores = stk_alloc_array(a, n, sizeof(double));
 	w->members = stk_alloc_array(a, n, sizeof(size_t));
 	w->first = stk_alloc_array(a, (size_t) size + 1, sizeof(size_t));
-	if (w->nearest && w->lanes && w->sum && w->mean && w->scores && w->members && w->first)
+	if (w->lanes && w->sum && w->mean && w->scores && w->members && w->first)
 		return STK_OK;
 	stk_kmeans_work_free(w);
 	return STK_ENOMEM;
@@ -30,13 +38,12 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size,
 void
 stk_kmeans_work_free(stk_kmeans_work *w)
 {
-	stk_free(&w->a, w->nearest);
-	stk_free(&w->a, w->lanes);
-	stk_free(&w->a, w->sum);
-	stk_free(&w->a, w->mean);
-	stk_free(&w->a, w->scores);
-	stk_free(&w->a, w->members);
-	stk_free(&w->a, w->first);
+	stk_free(&w->exec.a, w->lanes);
+	stk_free(&w->exec.a, w->sum);
+	stk_free(&w->exec.a, w->mean);
+	stk_free(&w->exec.a, w->scores);
+	stk_free(&w->exec.a, w->members);
+	stk_free(&w->exec.a, w->first);
 }
 
 /* |x - c|^2 from |x|^2 and s = |c|^2 / 2 - x.c; rounding may take it below 0. */
@@ -52,7 +59,7 @@ squared_distance(double xx, double s)
 static bool
 stop_at(const stk_kmeans_work *w, size_t row)
 {
-	return row % PIECE == 0 && stk_should_stop(w->monitor);
+	return row % PIECE == 0 && stk_should_stop(w->exec.monitor);
 }
 
 /*
@@ -135,13 +142,13 @@ static stk_status
 start_kmeanspp(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n, uint64_t seed,
 			   int level)
 {
-	double *norm = stk_alloc_array(&w->a, n, sizeof(double));
+	double *norm = stk_alloc_array(&w->exec.a, n, sizeof(double));
 	stk_status status;
 
 	if (!norm)
 		return STK_ENOMEM;
 	status = draw_centroids(km, w, x, n, seed, level, norm);
-	stk_free(&w->a, norm);
+	stk_free(&w->exec.a, norm);
 	return status;
 }
 
@@ -172,7 +179,7 @@ stk_kmeans_start(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n, s
 		start_random(km, w, x, n, seed, level);
 	if (status != STK_OK)
 		return status;
-	stk_half_norms(km->centroids, km->size, km->dim, km->half);
+	half_norms(km->centroids, km->size, km->dim, km->half);
 	for (uint32_t k = 0; k < km->size; k++)
 		km->counts[k] = 0;
 	return STK_OK;
@@ -182,15 +189,16 @@ stk_status
 stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 				  uint16_t *codes, double *error)
 {
-	stk_nearest_table t = {.codewords = km->centroids,
-						   .half = km->half,
-						   .size = km->size,
-						   .dim = km->dim,
-						   .norm = stk_largest_norm(km->half, km->size),
-						   .inner_product = km->inner_product};
-	stk_status status = stk_nearest(&t, w->nearest, x, n, codes, w->scores, w->monitor);
+	stk_pack p;
+	stk_status status =
+		stk_pack_init(&p, &w->exec, STK_FILTER_BEST, true, km->size, km->dim, km->inner_product);
 	double sum = 0;
 
+	if (status != STK_OK)
+		return status;
+	stk_pack_fill(&p, km->centroids);
+	status = stk_nearest_rows(&w->exec, &p, x, n, codes, w->scores, NULL);
+	stk_pack_free(&p);
 	if (status != STK_OK)
 		return status;
 	for (size_t i = 0; i < n; i++)
@@ -238,7 +246,7 @@ sum_members(stk_kmeans_work *w, const float *x, size_t dim, const size_t *member
 	{
 		size_t end = n - start < CHUNK ? n : start + CHUNK;
 
-		if (stk_should_stop(w->monitor))
+		if (stk_should_stop(w->exec.monitor))
 			return STK_ECANCELED;
 		memset(w->lanes, 0, STK_LANES * dim * sizeof(double));
 		for (size_t j = start; j < end; j++)
@@ -276,7 +284,7 @@ set_centroid(stk_kmeans *km, stk_kmeans_work *w, uint32_t k)
 	if (memcmp(c, w->mean, dim * sizeof(float)) == 0)
 		return false;
 	memcpy(c, w->mean, dim * sizeof(float));
-	stk_half_norms(c, 1, dim, &km->half[k]);
+	half_norms(c, 1, dim, &km->half[k]);
 	return true;
 }
 

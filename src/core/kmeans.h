@@ -9,7 +9,6 @@
 #ifndef STK_KMEANS_H
 #define STK_KMEANS_H
 
-#include "alloc.h"
 #include "nearest.h"
 #include "philox.h"
 
@@ -33,9 +32,7 @@ typedef struct stk_kmeans
 /* Scratch for problems up to a size. */
 typedef struct stk_kmeans_work
 {
-	stk_allocator a;
-	const stk_monitor *monitor;
-	float *nearest;  /* [STK_NEAREST_ROWS][size] */
+	stk_exec exec;
 	double *lanes;   /* [STK_LANES][dim] */
 	double *sum;     /* [dim] */
 	float *mean;     /* [dim] */
@@ -46,7 +43,7 @@ typedef struct stk_kmeans_work
 
 /* Room for n rows and `size` centroids. STK_ENOMEM; free with stk_kmeans_work_free. */
 extern stk_status stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size,
-									   const stk_allocator *a, const stk_monitor *monitor);
+									   const stk_exec *exec);
 extern void stk_kmeans_work_free(stk_kmeans_work *w);
 
 /*

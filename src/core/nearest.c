@@ -1,179 +1,376 @@
 #include "nearest.h"
 
 #include <math.h>
+#include <string.h>
+
+#include "dot.h"
+
+/* Rows of a task on a pool. */
+#define TASK_ROWS 480
 
 /*
- * stk_nearest takes most of its dot products in binary32 and decides by the reference rule only
- * between codewords that these leave possible.
- *
- * Let X = |x| and C the largest codeword norm, u = 2^-24, D the dimension. Whatever its order, a
- * binary32 dot product errs by at most D u / (1 - D u) times the sum of |x_i c_i| <= X C, and by
- * 2^-150 for each product that underflows. The reference's own error, and that of the binary64
- * difference h - dot on either side, is at most (D / 8 + 8) 2^-53 (X C + C^2 / 2). So a score from
- * binary32 is within A of the reference's score:
- *
- *    A = 1.01 ((D + 3) u X C + (D + 2) 2^-149 + (D / 8 + 8) 2^-53 (X C + C^2 / 2))
- *
- * where 1.01 covers 1 / (1 - D u) up to the largest dimension and the rounding of X, C and A. Every
- * code whose reference score is lowest then lies within 2 A of the lowest score from binary32.
- *
- * Where X C < 10^38 no partial sum can leave binary32's range; other rows are scored by the
- * reference alone.
+ * A candidate: a codeword that may still win. There is room for two blocks' worth; a row that
+ * needs more is the reference's.
  */
-static double
-score_error(double x_norm, double c_norm, size_t dim)
+typedef struct candidate
 {
-	double d = (double) dim;
-	double product = x_norm * c_norm;
+	uint32_t code;
+	float score;
+} candidate;
 
-	return 1.01 * ((d + 3) * 0x1p-24 * product + (d + 2) * 0x1p-149 +
-				   (d / 8 + 8) * 0x1p-53 * (product + 0.5 * c_norm * c_norm));
-}
+#define ROOM (2 * STK_NEAREST_CODES)
+
+/* Scratch, carved out of what the caller gives. */
+typedef struct scratch
+{
+	void *tile;              /* kernel->tile_bytes */
+	float *scores;           /* [tile][STK_NEAREST_CODES] */
+	candidate *candidates;   /* [tile][ROOM] */
+	uint32_t *places;        /* [STK_NEAREST_CODES] */
+	const float **codewords; /* [ROOM] */
+	double *dots;            /* [ROOM] */
+} scratch;
+
+/* What is known of a row so far. */
+typedef struct row_state
+{
+	double margin; /* not finite: the reference decides */
+	float best;    /* the filter's */
+	uint32_t candidates;
+} row_state;
 
 void
-stk_half_norms(const float *codewords, uint32_t size, size_t dim, double *half)
+stk_nearest_stats_add(stk_nearest_stats *to, const stk_nearest_stats *from)
 {
-	for (uint32_t k = 0; k < size; k++)
-	{
-		const float *c = codewords + (size_t) k * dim;
+	to->rows += from->rows;
+	to->undecided += from->undecided;
+	to->candidates += from->candidates;
+	to->reference += from->reference;
+}
 
-		half[k] = 0.5 * stk_dot(c, c, dim);
+static size_t
+round_up(size_t bytes)
+{
+	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
+}
+
+/* Lay out scratch from base on; returns its bytes. */
+static size_t
+carve(const stk_pack *p, uint8_t *base, scratch *s)
+{
+	size_t tile = p->kernel ? p->kernel->tile : 0;
+	size_t at = 0;
+
+#define CARVE(field, size) (s->field = (void *) (base + at), at += round_up(size))
+	CARVE(tile, p->kernel ? p->kernel->tile_bytes(p->dim) : 0);
+	CARVE(scores, tile * STK_NEAREST_CODES * sizeof(float));
+	CARVE(candidates, tile * ROOM * sizeof(candidate));
+	CARVE(places, STK_NEAREST_CODES * sizeof(uint32_t));
+	CARVE(codewords, ROOM * sizeof(float *));
+	CARVE(dots, ROOM * sizeof(double));
+#undef CARVE
+	return at;
+}
+
+size_t
+stk_nearest_scratch(const stk_pack *p)
+{
+	static uint8_t nowhere[1];
+	scratch s;
+
+	return carve(p, nowhere, &s) + STK_ALIGN;
+}
+
+/* Scores below best - margin cannot win; the largest binary32 number not above that. */
+static float
+limit_of(const row_state *row)
+{
+	double limit = (double) row->best - row->margin;
+	float rounded = (float) limit;
+
+	return (double) rounded > limit ? nextafterf(rounded, -INFINITY) : rounded;
+}
+
+/* Drop the candidates that a better one has ruled out since. */
+static void
+prune(row_state *row, candidate *candidates)
+{
+	float limit = limit_of(row);
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < row->candidates; i++)
+	{
+		if (candidates[i].score < limit)
+			continue;
+		candidates[kept++] = candidates[i];
+	}
+	row->candidates = kept;
+}
+
+/* Take in one block of n scores, codewords first .. first + n - 1. */
+static void
+take_block(const stk_pack *p, row_state *row, const float *scores, uint32_t first, uint32_t n,
+		   float best, const scratch *s, candidate *candidates)
+{
+	float limit;
+	uint32_t found;
+
+	if (!isfinite(row->margin))
+		return;
+	if (best > row->best)
+		row->best = best;
+	limit = limit_of(row);
+	if (best < limit)
+		return;
+	found = p->kernel->collect(scores, n, limit, s->places);
+	if (row->candidates + found > ROOM)
+		prune(row, candidates);
+	if (row->candidates + found > ROOM)
+	{
+		row->margin = INFINITY;
+		return;
+	}
+	for (uint32_t i = 0; i < found; i++)
+		candidates[row->candidates++] = (candidate){first + s->places[i], scores[s->places[i]]};
+}
+
+/* Let the reference choose among n codewords, in ascending order; best is the lowest so far. */
+static void
+choose(const stk_pack *p, const scratch *s, const float *x, const uint32_t *codes, uint32_t n,
+	   uint16_t *code, double *best)
+{
+	for (uint32_t i = 0; i < n; i++)
+		s->codewords[i] = p->codewords + codes[i] * p->dim;
+	p->cpu->reference->dots(x, s->codewords, n, p->dim, s->dots);
+	for (uint32_t i = 0; i < n; i++)
+	{
+		double score = stk_pack_half(p, codes[i]) - s->dots[i];
+
+		if (score < *best)
+		{
+			*best = score;
+			*code = (uint16_t) codes[i];
+		}
 	}
 }
 
-double
-stk_largest_norm(const double *half, uint32_t size)
-{
-	double largest = 0;
-
-	for (uint32_t k = 0; k < size; k++)
-	{
-		if (half[k] > largest)
-			largest = half[k];
-	}
-	return sqrt(2 * largest);
-}
-
-static double
-half_norm(const stk_nearest_table *t, uint32_t k)
-{
-	return t->inner_product ? 0 : t->half[k];
-}
-
-static uint32_t
-next_stop(const stk_nearest_table *t, uint32_t first)
-{
-	return t->size - first < STK_NEAREST_CODES ? t->size : first + STK_NEAREST_CODES;
-}
-
-/* Dot products in binary32: dots[code * n + row]. */
+/* Let the reference choose among all codewords. */
 static stk_status
-narrow_dots(const stk_nearest_table *t, const float *x, size_t n, float *dots,
-			const stk_monitor *monitor)
+choose_of_all(const stk_pack *p, const scratch *s, const float *x, uint16_t *code, double *best,
+			  const stk_monitor *monitor)
 {
-	for (uint32_t first = 0; first < t->size;)
+	for (uint32_t first = 0; first < p->size; first += STK_NEAREST_CODES)
 	{
-		uint32_t last = next_stop(t, first);
+		uint32_t n = p->size - first < STK_NEAREST_CODES ? p->size - first : STK_NEAREST_CODES;
 
 		if (stk_should_stop(monitor))
 			return STK_ECANCELED;
-		if (n == 1)
-			stk_dot_narrow(t->codewords + (size_t) first * t->dim, last - first, x, t->dim,
-						   dots + first);
+		for (uint32_t i = 0; i < n; i++)
+			s->places[i] = first + i;
+		choose(p, s, x, s->places, n, code, best);
+	}
+	return STK_OK;
+}
+
+/* Let the reference choose among the candidates left, a block of them at a time. */
+static stk_status
+choose_candidate(const stk_pack *p, const scratch *s, const float *x, const row_state *row,
+				 const candidate *candidates, uint16_t *code, double *best,
+				 const stk_monitor *monitor)
+{
+	for (uint32_t first = 0; first < row->candidates; first += STK_NEAREST_CODES)
+	{
+		uint32_t n = row->candidates - first < STK_NEAREST_CODES ? row->candidates - first
+																 : STK_NEAREST_CODES;
+
+		if (n == STK_NEAREST_CODES && stk_should_stop(monitor))
+			return STK_ECANCELED;
+		for (uint32_t i = 0; i < n; i++)
+			s->places[i] = candidates[first + i].code;
+		choose(p, s, x, s->places, n, code, best);
+	}
+	return STK_OK;
+}
+
+static stk_status
+decide(const stk_pack *p, const scratch *s, const float *x, row_state *row, candidate *candidates,
+	   uint16_t *code, double *score, stk_nearest_stats *stats, const stk_monitor *monitor)
+{
+	double best = INFINITY;
+	stk_status status = STK_OK;
+
+	stats->rows++;
+	if (!isfinite(row->margin))
+	{
+		stats->reference++;
+		status = choose_of_all(p, s, x, code, &best, monitor);
+	}
+	else
+	{
+		prune(row, candidates);
+		if (row->candidates > 1)
+		{
+			stats->undecided++;
+			stats->candidates += row->candidates;
+		}
+		if (row->candidates > 1 || score)
+			status = choose_candidate(p, s, x, row, candidates, code, &best, monitor);
+		else
+			*code = (uint16_t) candidates[0].code;
+	}
+	if (score)
+		*score = best;
+	return status;
+}
+
+/* Up to a tile of rows. */
+static stk_status
+nearest_tile(const stk_pack *p, const scratch *s, const float *x, uint32_t n, uint16_t *codes,
+			 double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
+{
+	const stk_kernel *kernel = p->kernel;
+	stk_bound_row bounds[STK_MAX_TILE];
+	row_state rows[STK_MAX_TILE];
+	float best[STK_MAX_TILE];
+	uint32_t step = STK_NEAREST_CODES / kernel->panel;
+	stk_status status = STK_OK;
+
+	kernel->pack_rows(p, x, n, s->tile, bounds);
+	for (uint32_t r = 0; r < n; r++)
+		rows[r] = (row_state){
+			.margin =
+				p->usable ? stk_bound_margin(kernel->arithmetic, &p->bound, &bounds[r]) : INFINITY,
+			.best = -INFINITY};
+	for (uint32_t first = 0; first < p->panels; first += step)
+	{
+		uint32_t panels = p->panels - first < step ? p->panels - first : step;
+		uint32_t code = first * kernel->panel;
+		uint32_t block = panels * kernel->panel;
+
+		if (stk_should_stop(monitor))
+			return STK_ECANCELED;
+		kernel->score(p, s->tile, n, first, panels, s->scores, STK_NEAREST_CODES, best);
+		if (block > p->size - code)
+			block = p->size - code;
+		for (uint32_t r = 0; r < n; r++)
+			take_block(p, &rows[r], s->scores + r * STK_NEAREST_CODES, code, block, best[r], s,
+					   s->candidates + r * ROOM);
+	}
+	for (uint32_t r = 0; r < n && status == STK_OK; r++)
+		status = decide(p, s, x + r * p->dim, &rows[r], s->candidates + r * ROOM, &codes[r],
+						scores ? &scores[r] : NULL, stats, monitor);
+	return status;
+}
+
+stk_status
+stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, uint16_t *codes,
+			double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
+{
+	stk_nearest_stats ignored = {0};
+	stk_status status = STK_OK;
+	size_t tile = p->kernel ? p->kernel->tile : 1;
+	scratch s;
+
+	carve(p, stk_align(scratch_bytes), &s);
+	if (!stats)
+		stats = &ignored;
+	for (size_t first = 0; first < n && status == STK_OK; first += tile)
+	{
+		uint32_t rows = (uint32_t) (n - first < tile ? n - first : tile);
+		const float *from = x + first * p->dim;
+		double *to = scores ? scores + first : NULL;
+
+		if (p->kernel)
+			status = nearest_tile(p, &s, from, rows, codes + first, to, stats, monitor);
 		else
 		{
-			for (uint32_t k = first; k < last; k++)
-				stk_dot_narrow(x, n, t->codewords + (size_t) k * t->dim, t->dim, dots + k * n);
+			row_state row = {.margin = INFINITY};
+
+			status = decide(p, &s, from, &row, s.candidates, codes + first, to, stats, monitor);
 		}
-		first = last;
 	}
-	return STK_OK;
+	return status;
 }
 
-/*
- * Decide one row among the codes that its binary32 dots, dots[code * stride], leave possible.
- */
-static stk_status
-decide(const stk_nearest_table *t, const float *x, const float *dots, size_t stride, uint16_t *code,
-	   double *score, const stk_monitor *monitor)
+/* stk_nearest_rows, shared by its tasks. */
+typedef struct job
 {
-	double norm = sqrt(stk_dot(x, x, t->dim));
-	bool narrow = norm * t->norm < 1e38;
-	double limit = INFINITY;
-	uint32_t scored = 0;
+	const stk_exec *exec;
+	const stk_pack *pack;
+	const float *x;
+	size_t n;
+	uint16_t *codes;
+	double *scores;
+	size_t bytes;             /* of scratch for each thread */
+	uint8_t *scratch;         /* [threads] */
+	stk_nearest_stats *stats; /* [threads] */
+	stk_status *status;       /* [threads] */
+} job;
 
-	*score = INFINITY;
-	if (narrow)
-	{
-		for (uint32_t k = 0; k < t->size; k++)
-		{
-			double s = half_norm(t, k) - (double) dots[k * stride];
+static void
+nearest_task(void *arg, size_t index, int thread)
+{
+	job *j = arg;
+	size_t first = index * TASK_ROWS;
+	size_t n = j->n - first < TASK_ROWS ? j->n - first : TASK_ROWS;
 
-			limit = s < limit ? s : limit;
-		}
-		limit += 2 * score_error(norm, t->norm, t->dim);
-	}
-	for (uint32_t k = 0; k < t->size; k++)
-	{
-		double s;
-
-		if (narrow && half_norm(t, k) - (double) dots[k * stride] > limit)
-			continue;
-		if (++scored % STK_NEAREST_CODES == 0 && stk_should_stop(monitor))
-			return STK_ECANCELED;
-		s = half_norm(t, k) - stk_dot(x, t->codewords + (size_t) k * t->dim, t->dim);
-		if (s < *score)
-		{
-			*score = s;
-			*code = (uint16_t) k;
-		}
-	}
-	return STK_OK;
+	if (j->status[thread] != STK_OK)
+		return;
+	j->status[thread] = stk_nearest(
+		j->pack, j->scratch + thread * j->bytes, j->x + first * j->pack->dim, n, j->codes + first,
+		j->scores ? j->scores + first : NULL, &j->stats[thread], j->exec->monitor);
 }
 
 stk_status
-stk_nearest(const stk_nearest_table *t, float *scratch, const float *x, size_t n, uint16_t *codes,
-			double *scores, const stk_monitor *monitor)
+stk_nearest_rows(const stk_exec *exec, const stk_pack *p, const float *x, size_t n, uint16_t *codes,
+				 double *scores, stk_nearest_stats *stats)
 {
-	for (size_t first = 0; first < n; first += STK_NEAREST_ROWS)
+	size_t threads = (size_t) stk_threads(exec->pool);
+	job j = {exec, p, x, n, codes, scores, stk_nearest_scratch(p), NULL, NULL, NULL};
+	stk_status status = STK_ENOMEM;
+
+	j.scratch = stk_alloc_array(&exec->a, threads, j.bytes);
+	j.stats = stk_alloc_array(&exec->a, threads, sizeof(stk_nearest_stats));
+	j.status = stk_alloc_array(&exec->a, threads, sizeof(stk_status));
+	if (j.scratch && j.stats && j.status)
 	{
-		size_t rows = n - first < STK_NEAREST_ROWS ? n - first : STK_NEAREST_ROWS;
-		stk_status status = narrow_dots(t, x + first * t->dim, rows, scratch, monitor);
-
-		for (size_t r = 0; r < rows && status == STK_OK; r++)
+		memset(j.stats, 0, threads * sizeof(stk_nearest_stats));
+		memset(j.status, 0, threads * sizeof(stk_status));
+		stk_run(exec->pool, nearest_task, &j, (n + TASK_ROWS - 1) / TASK_ROWS);
+		status = STK_OK;
+		for (size_t t = 0; t < threads; t++)
 		{
-			double score;
-
-			status = decide(t, x + (first + r) * t->dim, scratch + r, rows, &codes[first + r],
-							&score, monitor);
-			if (scores && status == STK_OK)
-				scores[first + r] = score;
+			if (j.status[t] != STK_OK)
+				status = j.status[t];
+			if (stats)
+				stk_nearest_stats_add(stats, &j.stats[t]);
 		}
-		if (status != STK_OK)
-			return status;
 	}
-	return STK_OK;
+	stk_free(&exec->a, j.scratch);
+	stk_free(&exec->a, j.stats);
+	stk_free(&exec->a, j.status);
+	return status;
 }
 
 stk_status
-stk_all_scores(const stk_nearest_table *t, double *scratch, const float *x, size_t n,
-			   double *scores, const stk_monitor *monitor)
+stk_all_scores(const stk_pack *p, double *wide_rows, const float *x, size_t n, double *scores,
+			   const stk_monitor *monitor)
 {
-	size_t wide = stk_wide_dim(t->dim);
-	double *codeword = scratch + n * wide;
+	size_t wide = stk_wide_dim(p->dim);
+	double *codeword = wide_rows + n * wide;
 
 	for (size_t r = 0; r < n; r++)
-		stk_widen(x + r * t->dim, t->dim, scratch + r * wide);
-	for (uint32_t k = 0; k < t->size; k++)
+		stk_widen(x + r * p->dim, p->dim, wide_rows + r * wide);
+	for (uint32_t k = 0; k < p->size; k++)
 	{
 		double dots[STK_NEAREST_ROWS];
 
 		if (k % STK_NEAREST_CODES == 0 && stk_should_stop(monitor))
 			return STK_ECANCELED;
-		stk_widen(t->codewords + (size_t) k * t->dim, t->dim, codeword);
-		stk_dot_wide(scratch, n, codeword, wide, dots);
+		stk_widen(p->codewords + (size_t) k * p->dim, p->dim, codeword);
+		stk_dot_wide(wide_rows, n, codeword, wide, dots);
 		for (size_t r = 0; r < n; r++)
-			scores[r * t->size + k] = half_norm(t, k) - dots[r];
+			scores[r * p->size + k] = stk_pack_half(p, k) - dots[r];
 	}
 	return STK_OK;
 }

@@ -2,52 +2,56 @@
  * The nearest codeword, exactly: score s_k = h_k - dot(x, c_k) in binary64, h_k half the squared
  * norm of c_k (inner product: s_k = -dot(x, c_k)); the lowest score wins, the lowest code among
  * equals. -0 and +0 are equal.
+ *
+ * A filter in fast arithmetic leaves the few codewords that can win; the reference decides between
+ * them. The code is the reference's whatever the processor, filter, batch or threads.
  */
 #ifndef STK_NEAREST_H
 #define STK_NEAREST_H
 
-#include <stdint.h>
+#include "pack.h"
 
-#include "alloc.h"
-#include "dot.h"
-#include "status.h"
-
-/* Rows scored together: they stay in the first cache levels. */
+/* Rows of stk_all_scores. */
 #define STK_NEAREST_ROWS 16
 /* Codewords scored between two looks at the monitor. */
-#define STK_NEAREST_CODES 64
+#define STK_NEAREST_CODES 512
 
-/* The codewords to choose from. */
-typedef struct stk_nearest_table
+/* How the rows were decided; add up over calls. */
+typedef struct stk_nearest_stats
 {
-	const float *codewords; /* [size][dim], finite */
-	const double *half;     /* [size] half squared norms */
-	uint32_t size;
-	size_t dim;
-	double norm;        /* the largest codeword norm, from stk_largest_norm */
-	bool inner_product; /* scores leave the half norms out */
-} stk_nearest_table;
+	uint64_t rows;
+	uint64_t undecided;  /* rows of which the filter left more than one codeword */
+	uint64_t candidates; /* codewords scored by the reference for those rows */
+	uint64_t reference;  /* rows that the filter proved nothing about */
+} stk_nearest_stats;
 
-/* Half squared norms of size codewords: half [size]. */
-extern void stk_half_norms(const float *codewords, uint32_t size, size_t dim, double *half);
-/* The largest norm among codewords with these half squared norms, half [size]. */
-extern double stk_largest_norm(const double *half, uint32_t size);
+extern void stk_nearest_stats_add(stk_nearest_stats *to, const stk_nearest_stats *from);
+
+/* Bytes of scratch that stk_nearest needs for n rows at a time or more. */
+extern size_t stk_nearest_scratch(const stk_pack *p);
 
 /*
- * Nearest codeword of each row.
+ * Nearest codeword of each row, in this thread and the caller's floating-point environment.
  *
- *   scratch [STK_NEAREST_ROWS][size], or [n][size] for fewer rows
- *   x       [n][dim]  finite
- *   codes   [n]       out
- *   scores  [n]       out, the winners' scores; may be NULL
+ *   scratch           stk_nearest_scratch bytes
+ *   x        [n][dim] finite
+ *   codes    [n]      out
+ *   scores   [n]      out, the winners' reference scores; may be NULL
+ *   stats             added to; may be NULL
  *
  * STK_ECANCELED when the monitor says so; nothing else fails.
  */
-extern stk_status stk_nearest(const stk_nearest_table *t, float *scratch, const float *x, size_t n,
-							  uint16_t *codes, double *scores, const stk_monitor *monitor);
+extern stk_status stk_nearest(const stk_pack *p, void *scratch, const float *x, size_t n,
+							  uint16_t *codes, double *scores, stk_nearest_stats *stats,
+							  const stk_monitor *monitor);
+
+/* The same on the pool's threads. STK_ENOMEM, STK_ECANCELED. */
+extern stk_status stk_nearest_rows(const stk_exec *exec, const stk_pack *p, const float *x,
+								   size_t n, uint16_t *codes, double *scores,
+								   stk_nearest_stats *stats);
 
 /*
- * All scores of up to STK_NEAREST_ROWS rows.
+ * All reference scores of up to STK_NEAREST_ROWS rows.
  *
  *   scratch [n + 1][stk_wide_dim(dim)]
  *   x       [n][dim]
@@ -55,7 +59,7 @@ extern stk_status stk_nearest(const stk_nearest_table *t, float *scratch, const 
  *
  * STK_ECANCELED when the monitor says so; nothing else fails.
  */
-extern stk_status stk_all_scores(const stk_nearest_table *t, double *scratch, const float *x,
-								 size_t n, double *scores, const stk_monitor *monitor);
+extern stk_status stk_all_scores(const stk_pack *p, double *scratch, const float *x, size_t n,
+								 double *scores, const stk_monitor *monitor);
 
 #endif

@@ -8,20 +8,25 @@
 #ifndef STK_RQ_H
 #define STK_RQ_H
 
-#include "alloc.h"
 #include "codebook.h"
+#include "exec.h"
+#include "nearest.h"
 
-/* A codebook made ready to encode: half squared norms of every codeword. */
+/* A codebook made ready to encode: every level packed for the filter of one processor. */
 typedef struct stk_rq stk_rq;
 
 /*
- * Prepare cb, whose floats must outlive the result. Free with stk_rq_free.
+ * Prepare cb, whose floats must outlive the result, as exec->cpu must. Free with stk_rq_free.
  * Returns STK_ENOMEM, or STK_EINVAL when a codeword is not finite.
  */
-extern stk_status stk_rq_create(const stk_codebook *cb, const stk_allocator *a, stk_rq **out,
-								stk_error *err);
+extern stk_status stk_rq_create(const stk_codebook *cb, const stk_exec *exec, stk_filter filter,
+								stk_rq **out, stk_error *err);
 extern void stk_rq_free(stk_rq *rq);
 extern const stk_codebook *stk_rq_codebook(const stk_rq *rq);
+/* One level as packed for greedy encoding. */
+extern const stk_pack *stk_rq_pack(const stk_rq *rq, int level);
+/* Bytes that the result holds beside the codebook's floats. */
+extern size_t stk_rq_bytes(const stk_rq *rq);
 
 /*
  * Encode rows greedily, or with a beam.
@@ -30,12 +35,15 @@ extern const stk_codebook *stk_rq_codebook(const stk_rq *rq);
  *   beam   1 = greedy, by definition; w > 1 keeps the w best prefixes a level, key
  *          d_parent + 2 s in binary64, ties by s, then by code sequence
  *   codes  [n][levels]  out
+ *   stats  added to, greedy encoding only: one row for each level; may be NULL
  *
  * Returns STK_EINVAL (not finite, or a zero vector under cosine), STK_ERANGE (a residual left
- * binary32's range), STK_ENOMEM, STK_ECANCELED; err->row and err->level name the place.
+ * binary32's range), STK_ENOMEM, STK_ECANCELED; err->row and err->level name the place, the
+ * first row's when there are several. The same codes whatever exec->pool's threads.
  */
-extern stk_status stk_rq_encode(const stk_rq *rq, const float *x, size_t n, int beam,
-								uint16_t *codes, const stk_monitor *monitor, stk_error *err);
+extern stk_status stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n,
+								int beam, uint16_t *codes, stk_nearest_stats *stats,
+								stk_error *err);
 
 /*
  * Sum the codewords of one id in level order, in binary32.
@@ -55,11 +63,5 @@ extern stk_status stk_rq_decode(const stk_codebook *cb, const uint16_t *codes, i
  */
 extern stk_status stk_rq_prepare_row(const stk_codebook *cb, const float *x, float *out,
 									 stk_error *err);
-
-/*
- * One step of residual quantization: r = x - c in binary32, element by element; r may be x.
- * False when an element leaves binary32's range.
- */
-extern bool stk_rq_subtract(const float *x, const float *c, size_t dim, float *r);
 
 #endif

@@ -13,6 +13,7 @@
 typedef struct training
 {
 	const stk_rqkmeans_options *opt;
+	const stk_exec *exec;
 	stk_allocator a;
 	size_t dim;
 	float *x; /* [n][dim] */
@@ -105,7 +106,7 @@ sort_rows(training *t)
 			entries[i].row = i;
 		}
 		status =
-			stk_sort(entries, t->n, sizeof(row_entry), compare_rows, t, &t->a, t->opt->monitor);
+			stk_sort(entries, t->n, sizeof(row_entry), compare_rows, t, &t->a, t->exec->monitor);
 		if (status == STK_OK)
 			permute_rows(t, entries, spare);
 	}
@@ -125,7 +126,7 @@ prepare_rows(training *t, stk_error *err)
 		float *row = t->x + i * t->dim;
 		stk_status status;
 
-		if (i % PIECE == 0 && stk_should_stop(t->opt->monitor))
+		if (i % PIECE == 0 && stk_should_stop(t->exec->monitor))
 			return STK_ECANCELED;
 		status = stk_rq_prepare_row(&shape, row, row, err);
 		if (status != STK_OK)
@@ -146,7 +147,7 @@ subtract_codewords(const training *t, int level, float *x, size_t n, stk_error *
 	{
 		const float *c = t->levels[level].centroids + t->codes[i] * t->dim;
 
-		if (stk_rq_subtract(x + i * t->dim, c, t->dim, x + i * t->dim))
+		if (t->exec->cpu->reference->subtract(x + i * t->dim, c, t->dim, x + i * t->dim))
 			continue;
 		if (err)
 			err->level = level + 1;
@@ -283,7 +284,7 @@ train_epoch(training *t, batches *b, int epoch, stk_error *err)
 		size_t *places = b->order + first;
 		/* Row order within the batch. */
 		stk_status status =
-			stk_sort(places, n, sizeof(size_t), compare_places, NULL, &t->a, t->opt->monitor);
+			stk_sort(places, n, sizeof(size_t), compare_places, NULL, &t->a, t->exec->monitor);
 
 		if (status != STK_OK)
 			return status;
@@ -337,7 +338,7 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 		largest = opt->sizes[l] > largest ? opt->sizes[l] : largest;
 		total += opt->sizes[l];
 	}
-	status = stk_kmeans_work_init(&t->work, rows, t->dim, largest, &t->a, opt->monitor);
+	status = stk_kmeans_work_init(&t->work, rows, t->dim, largest, t->exec);
 	if (status != STK_OK)
 		return status;
 	numbers = stk_alloc_array(&t->a, 2 * total, sizeof(double));
@@ -377,10 +378,10 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 }
 
 stk_status
-stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_allocator *a, float *x, size_t n,
+stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_exec *exec, float *x, size_t n,
 				   float *codewords, double *counts, stk_error *err)
 {
-	training t = {.opt = opt, .a = *a, .dim = (size_t) opt->dim, .x = x, .n = n};
+	training t = {.opt = opt, .exec = exec, .a = exec->a, .dim = (size_t) opt->dim, .x = x, .n = n};
 	stk_status status;
 	stk_fpenv env;
 

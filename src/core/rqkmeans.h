@@ -30,7 +30,6 @@ typedef struct stk_rqkmeans_options
 	size_t batch_size; /* 0 = Lloyd; otherwise mini-batch k-means with persistent counts */
 	stk_init init;
 	uint64_t seed;
-	const stk_monitor *monitor;
 	/* called after every epoch of every level; may be NULL */
 	void (*progress)(void *ctx, const stk_train_progress *p);
 	void *progress_ctx;
@@ -56,7 +55,7 @@ typedef struct stk_rqkmeans_options
  * cosine: err->row is its place in x as given), STK_ERANGE (a residual left binary32's range),
  * STK_ENOMEM, STK_ECANCELED. Needs about n * (dim + levels) * 4 bytes beside x at most.
  */
-extern stk_status stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_allocator *a,
+extern stk_status stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_exec *exec,
 									 float *x, size_t n, float *codewords, double *counts,
 									 stk_error *err);
 

@@ -27,6 +27,7 @@ EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 be
 {
 	const stk_codebook *cb = CodebookView(entry);
 	stk_semid id = {.tokenizer = (uint32) tokenizer, .levels = cb->levels};
+	stk_exec exec = SemtokExec(CurrentMemoryContext);
 	stk_error err = {.level = -1};
 	int dim;
 
@@ -36,7 +37,7 @@ EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 be
 
 	const float *x = EmbeddingArg(embedding, cb->dim, &dim);
 	stk_status status =
-		stk_rq_encode(CodebookQuantizer(entry), x, 1, beam, id.codes, &SemtokMonitor, &err);
+		stk_rq_encode(CodebookQuantizer(entry), &exec, x, 1, beam, id.codes, NULL, &err);
 
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not encode embedding");

@@ -48,12 +48,13 @@ MeasureRows(Measurement *m, const float *x, size_t n)
 	{
 		size_t piece = Min(n - first, MEASURE_PIECE);
 		const float *rows = x + first * dim;
+		stk_exec exec = SemtokExec(CurrentMemoryContext);
 		stk_error err = {.level = -1};
 
 		CHECK_FOR_INTERRUPTS();
-		MeasureCheck(stk_rq_encode(CodebookQuantizer(m->entry), rows, piece, 1, m->codes,
-								   &SemtokMonitor, &err),
-					 &err);
+		MeasureCheck(
+			stk_rq_encode(CodebookQuantizer(m->entry), &exec, rows, piece, 1, m->codes, NULL, &err),
+			&err);
 		MeasureCheck(stk_evaluator_add(m->evaluator, rows, m->codes, piece, &err), &err);
 	}
 }

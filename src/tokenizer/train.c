@@ -254,7 +254,7 @@ Train(Training *t)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok train", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	stk_allocator allocator = SemtokAllocator(context);
+	stk_exec exec = SemtokExec(context);
 	stk_error err = {.level = -1};
 
 	TokenizerCheckWritable("semtok.train()", t->name);
@@ -263,7 +263,6 @@ Train(Training *t)
 	t->noticed = GetCurrentTimestamp();
 
 	opt->dim = t->sample.dim;
-	opt->monitor = &SemtokMonitor;
 	opt->progress = TrainProgress;
 	opt->progress_ctx = t;
 
@@ -285,7 +284,7 @@ Train(Training *t)
 	float *vectors = palloc(bytes);
 	double *counts = palloc(mul_size(codewords, sizeof(double)));
 	stk_status status =
-		stk_rqkmeans_train(opt, &allocator, t->sample.x, t->sample.rows, vectors, counts, &err);
+		stk_rqkmeans_train(opt, &exec, t->sample.x, t->sample.rows, vectors, counts, &err);
 
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not train tokenizer");

@@ -72,6 +72,16 @@ BridgeStop(void *ctx)
 
 const stk_monitor SemtokMonitor = {BridgeStop, NULL};
 
+stk_exec
+SemtokExec(MemoryContext context)
+{
+	static stk_cpu cpu;
+
+	if (!cpu.reference)
+		stk_cpu_choose(STK_SIMD_AUTO, &cpu, NULL);
+	return (stk_exec){.a = SemtokAllocator(context), .cpu = &cpu, .monitor = &SemtokMonitor};
+}
+
 void
 SemtokReportStatus(stk_status status, const stk_error *err, const char *what)
 {

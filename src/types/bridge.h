@@ -6,7 +6,7 @@
 
 #include "postgres.h"
 
-#include "core/alloc.h"
+#include "core/exec.h"
 #include "core/status.h"
 
 /*
@@ -17,6 +17,12 @@ extern stk_allocator SemtokAllocator(MemoryContext context);
 
 /* Stops core's long loops when an interrupt is pending; the caller then checks for interrupts. */
 extern const stk_monitor SemtokMonitor;
+
+/*
+ * What core computes with in a backend: memory of this context, the best vector unit, one thread,
+ * and SemtokMonitor.
+ */
+extern stk_exec SemtokExec(MemoryContext context);
 
 /*
  * Raise the error for a status that is not STK_OK: 53200 for memory, 54000 for limits, 22023 for

@@ -253,9 +253,10 @@ CodebookQuantizer(CodebookEntry *entry)
 {
 	if (!entry->quantizer)
 	{
-		stk_allocator a = SemtokAllocator(entry->context);
+		stk_exec exec = SemtokExec(entry->context);
 		stk_error err = {0};
-		stk_status status = stk_rq_create(&entry->view, &a, &entry->quantizer, &err);
+		stk_status status =
+			stk_rq_create(&entry->view, &exec, STK_FILTER_BEST, &entry->quantizer, &err);
 
 		if (status != STK_OK)
 			SemtokReportStatus(status, &err, "could not prepare codebook");

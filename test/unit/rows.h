@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/alloc.h"
+#include "core/exec.h"
 
 /* splitmix64 */
 static inline uint64_t
@@ -106,6 +106,32 @@ shared_rows(const char *name, size_t max, size_t *n, size_t *dim)
 	}
 	fclose(file);
 	return x;
+}
+
+/* malloc, the best vector unit of this machine, this thread. */
+static inline const stk_exec *
+plain_exec(void)
+{
+	static stk_cpu cpu;
+	static stk_exec exec;
+
+	if (!exec.cpu)
+	{
+		stk_cpu_choose(STK_SIMD_AUTO, &cpu, NULL);
+		exec = (stk_exec){.a = stk_malloc, .cpu = &cpu};
+	}
+	return &exec;
+}
+
+/* The same with another allocator and monitor. */
+static inline stk_exec
+exec_with(const stk_allocator *a, const stk_monitor *monitor)
+{
+	stk_exec exec = *plain_exec();
+
+	exec.a = *a;
+	exec.monitor = monitor;
+	return exec;
 }
 
 /* An allocator that fails once `left` allocations have been made, and counts what lives. */

@@ -58,7 +58,7 @@ problem_make(size_t n, size_t dim, uint32_t size)
 	memset(p, 0, sizeof(*p));
 	p->km = (stk_kmeans){
 		.dim = dim, .size = size, .centroids = p->centroids, .counts = p->counts, .half = p->half};
-	assert_int_equal(stk_kmeans_work_init(&p->work, n, dim, size, &stk_malloc, NULL), STK_OK);
+	assert_int_equal(stk_kmeans_work_init(&p->work, n, dim, size, plain_exec()), STK_OK);
 	return p;
 }
 
@@ -382,14 +382,14 @@ any_row_order_gives_the_same_codebook(void **state)
 				memcpy(y + i * dim, x + from * dim, dim * sizeof(float));
 			}
 			assert_int_equal(
-				stk_rqkmeans_train(&opt, &stk_malloc, y, n, results[order], counts[order], &err),
+				stk_rqkmeans_train(&opt, plain_exec(), y, n, results[order], counts[order], &err),
 				STK_OK);
 			assert_memory_equal(results[order], results[0], sizeof(results[0]));
 			assert_memory_equal(counts[order], counts[0], sizeof(counts[0]));
 		}
 		opt.seed = 100;
 		memcpy(y, x, n * dim * sizeof(float));
-		assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, y, n, results[1], NULL, NULL),
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), y, n, results[1], NULL, NULL),
 						 STK_OK);
 		assert_memory_not_equal(results[1], results[0], sizeof(results[0]));
 		x[310 * dim] = 0;
@@ -424,13 +424,13 @@ lloyd_descends_and_matches_encoding(void **state)
 	(void) state;
 	clustered(x, n, dim, &seed);
 	memcpy(y, x, n * dim * sizeof(float));
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, y, n, codewords, counts, &err), STK_OK);
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), y, n, codewords, counts, &err), STK_OK);
 	assert_false(h.rose);
 	assert_true(h.calls <= 20 && h.last[1].epoch >= 1);
 
 	/* Encoding the rows finds the assignment that training ended with. */
-	assert_int_equal(stk_rq_create(&cb, &stk_malloc, &rq, &err), STK_OK);
-	assert_int_equal(stk_rq_encode(rq, x, n, 1, codes, NULL, &err), STK_OK);
+	assert_int_equal(stk_rq_create(&cb, plain_exec(), STK_FILTER_BEST, &rq, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, n, 1, codes, NULL, &err), STK_OK);
 	for (size_t i = 0; i < n; i++)
 	{
 		for (int l = 0; l < 2; l++)
@@ -480,7 +480,7 @@ batches_pass_through_all_levels(void **state)
 
 	(void) state;
 	fill(x, n * dim, 1, &seed);
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, n, codewords, counts, NULL), STK_OK);
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, n, codewords, counts, NULL), STK_OK);
 	assert_int_equal(h.calls, 2);
 	for (size_t i = 1; i < n; i++)
 		assert_true(x[(i - 1) * dim] <= x[i * dim]);
@@ -500,8 +500,8 @@ batches_pass_through_all_levels(void **state)
 		assert_int_equal(stk_kmeans_assign(&p->km, &p->work, x, n, codes, &error), STK_OK);
 		assert_true(h.last[l].objective == error / (double) n);
 		for (size_t i = 0; i < n; i++)
-			assert_true(
-				stk_rq_subtract(x + i * dim, p->centroids + codes[i] * dim, dim, x + i * dim));
+			assert_true(stk_reference_scalar.subtract(x + i * dim, p->centroids + codes[i] * dim,
+													  dim, x + i * dim));
 	}
 	assert_memory_equal(codewords, expected, sizeof(codewords));
 	problem_free(p);
@@ -520,7 +520,7 @@ cosine_codewords_are_unit(void **state)
 	for (opt.batch_size = 0; opt.batch_size <= 64; opt.batch_size += 64)
 	{
 		fill(x, 200 * 6, 50, &seed);
-		assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 200, codewords, NULL, NULL),
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 200, codewords, NULL, NULL),
 						 STK_OK);
 		for (size_t k = 0; k < 16; k++)
 			assert_true(fabs(plain_dot(codewords + k * 6, codewords + k * 6, 6) - 1) < 1e-6);
@@ -550,7 +550,7 @@ few_rows(void **state)
 		opt.batch_size = variant & 1 ? 2 : 0;
 		opt.init = variant & 2 ? STK_INIT_RANDOM : STK_INIT_KMEANSPP;
 		memcpy(x, rows, sizeof(x));
-		assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 5, codewords, counts, NULL),
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 5, codewords, counts, NULL),
 						 STK_OK);
 		for (size_t k = 0; k < 20; k++)
 			total[k >= 16] += counts[k];
@@ -577,24 +577,24 @@ bad_input(void **state)
 
 	(void) state;
 	fill(x, 40 * 3, 1, &seed);
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 0, codewords, NULL, &err),
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 0, codewords, NULL, &err),
 					 STK_EINVAL);
 	opt.epochs = 0;
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 40, codewords, NULL, &err),
 					 STK_EINVAL);
 	opt.epochs = 1;
 	opt.sizes[1] = 0;
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 40, codewords, NULL, &err),
 					 STK_EINVAL);
 	opt.sizes[1] = 4;
 	x[31 * 3 + 1] = NAN;
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 40, codewords, NULL, &err),
 					 STK_EINVAL);
 	assert_int_equal(err.row, 31);
 	fill(x, 40 * 3, 1, &seed);
 	memset(x + 12 * 3, 0, 3 * sizeof(float));
 	opt.metric = STK_COSINE;
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 40, codewords, NULL, &err),
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 40, codewords, NULL, &err),
 					 STK_EINVAL);
 	assert_int_equal(err.row, 12);
 }
@@ -611,17 +611,17 @@ huge_rows(void **state)
 
 	(void) state;
 	fill(x, 60 * 3, 1e38f, &seed);
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 60, codewords, NULL, &err), STK_OK);
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 60, codewords, NULL, &err), STK_OK);
 	for (size_t i = 0; i < 8 * 3; i++)
 		assert_true(isfinite(codewords[i]));
 	fill(x, 60 * 3, 0x1p-140f, &seed);
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 60, codewords, NULL, &err), STK_OK);
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 60, codewords, NULL, &err), STK_OK);
 
 	opt.metric = STK_IP;
 	opt.sizes[0] = 1;
 	for (size_t i = 0; i < 60; i++)
 		x[3 * i] = i < 50 ? 3e38f : -3e38f;
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, 60, codewords, NULL, &err),
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 60, codewords, NULL, &err),
 					 STK_ERANGE);
 	assert_int_equal(err.level, 1);
 }
@@ -646,16 +646,13 @@ failures_leave_nothing_behind(void **state)
 				short_memory memory = {canceled ? 1000000 : left, 0};
 				stk_allocator a = short_allocator(&memory);
 				stk_monitor monitor = {stop_countdown, &looks};
-				stk_rqkmeans_options opt = {.levels = 2,
-											.sizes = {8, 4},
-											.dim = 4,
-											.epochs = 2,
-											.batch_size = batch_size,
-											.monitor = canceled ? &monitor : NULL};
+				stk_rqkmeans_options opt = {
+					.levels = 2, .sizes = {8, 4}, .dim = 4, .epochs = 2, .batch_size = batch_size};
+				stk_exec exec = exec_with(&a, canceled ? &monitor : NULL);
 				stk_status status;
 
 				fill(x, 100 * 4, 1, &seed);
-				status = stk_rqkmeans_train(&opt, &a, x, 100, codewords, NULL, NULL);
+				status = stk_rqkmeans_train(&opt, &exec, x, 100, codewords, NULL, NULL);
 				done = status == STK_OK;
 				if (!done)
 					assert_int_equal(status, canceled ? STK_ECANCELED : STK_ENOMEM);
@@ -681,7 +678,7 @@ shared_data(void **state)
 	opt.progress = record;
 	opt.progress_ctx = &h;
 	codewords = malloc(32 * dim * sizeof(float));
-	assert_int_equal(stk_rqkmeans_train(&opt, &stk_malloc, x, n, codewords, NULL, NULL), STK_OK);
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, n, codewords, NULL, NULL), STK_OK);
 	assert_false(h.rose);
 	assert_true(h.last[1].objective < h.last[0].objective);
 	free(codewords);

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "core/dot.h"
 #include "core/fpenv.h"
 #include "core/nearest.h"
 #include "core/rq.h"
@@ -75,7 +76,7 @@ quantizer(const stk_codebook *cb)
 	stk_error err;
 	stk_rq *rq;
 
-	assert_int_equal(stk_rq_create(cb, &stk_malloc, &rq, &err), STK_OK);
+	assert_int_equal(stk_rq_create(cb, plain_exec(), STK_FILTER_BEST, &rq, &err), STK_OK);
 	return rq;
 }
 
@@ -87,7 +88,7 @@ assert_encodes(const stk_codebook *cb, const float *x, size_t n)
 	uint16_t *codes = malloc(n * cb->levels * sizeof(uint16_t));
 	stk_error err;
 
-	assert_int_equal(stk_rq_encode(rq, x, n, 1, codes, NULL, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, n, 1, codes, NULL, &err), STK_OK);
 	for (size_t i = 0; i < n; i++)
 	{
 		uint16_t expected[STK_MAX_LEVELS];
@@ -95,7 +96,8 @@ assert_encodes(const stk_codebook *cb, const float *x, size_t n)
 
 		plain_encode(cb, x + i * cb->dim, expected);
 		assert_memory_equal(codes + i * cb->levels, expected, cb->levels * sizeof(uint16_t));
-		assert_int_equal(stk_rq_encode(rq, x + i * cb->dim, 1, 1, alone, NULL, &err), STK_OK);
+		assert_int_equal(stk_rq_encode(rq, plain_exec(), x + i * cb->dim, 1, 1, alone, NULL, &err),
+						 STK_OK);
 		assert_memory_equal(alone, expected, cb->levels * sizeof(uint16_t));
 	}
 	free(codes);
@@ -323,7 +325,7 @@ floating_point_environment(void **state)
 
 	_mm_setcsr(0xffc0); /* FTZ, DAZ, towards zero */
 	rq = quantizer(&b->cb);
-	assert_int_equal(stk_rq_encode(rq, x, 40, 1, codes, NULL, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 40, 1, codes, NULL, &err), STK_OK);
 	assert_int_equal(stk_rq_decode(&b->cb, codes, 2, back, &err), STK_OK);
 	assert_int_equal(_mm_getcsr() & 0xffc0, 0xffc0);
 	_mm_setcsr(old);
@@ -490,7 +492,8 @@ beams(void **state)
 			uint16_t codes[20 * 3];
 			stk_error err;
 
-			assert_int_equal(stk_rq_encode(rq, x, 20, widths[w], codes, NULL, &err), STK_OK);
+			assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 20, widths[w], codes, NULL, &err),
+							 STK_OK);
 			for (size_t i = 0; i < 20; i++)
 			{
 				uint16_t expected[3];
@@ -522,8 +525,8 @@ a_full_beam_is_exhaustive(void **state)
 	book_random(b, STK_L2, 3, (uint32_t[]){8, 8, 8}, 5, &seed);
 	fill(x, 30 * 5, 1, &seed);
 	rq = quantizer(&b->cb);
-	assert_int_equal(stk_rq_encode(rq, x, 30, 1, greedy, NULL, &err), STK_OK);
-	assert_int_equal(stk_rq_encode(rq, x, 30, 64, full, NULL, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 30, 1, greedy, NULL, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 30, 64, full, NULL, &err), STK_OK);
 	for (size_t i = 0; i < 30; i++)
 	{
 		double least = INFINITY;
@@ -617,15 +620,18 @@ bad_numbers(void **state)
 		{
 			fill(x, 40 * 6, 1, &seed);
 			x[33 * 6 + i] = bad[i];
-			assert_int_equal(stk_rq_encode(rq, x, 40, beam, codes, NULL, &err), STK_EINVAL);
+			assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 40, beam, codes, NULL, &err),
+							 STK_EINVAL);
 			assert_int_equal(err.row, 33);
 			assert_int_equal(err.level, -1);
-			assert_int_equal(stk_rq_encode(rq, x, 33, beam, codes, NULL, &err), STK_OK);
+			assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 33, beam, codes, NULL, &err),
+							 STK_OK);
 			assert_int_equal(stk_rq_prepare_row(&b->cb, x + 33 * 6, x, &err), STK_EINVAL);
 		}
 		fill(x, 40 * 6, 1, &seed);
 		memset(x + 20 * 6, 0, 6 * sizeof(float));
-		assert_int_equal(stk_rq_encode(rq, x, 40, beam, codes, NULL, &err), STK_EINVAL);
+		assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 40, beam, codes, NULL, &err),
+						 STK_EINVAL);
 		assert_int_equal(err.row, 20);
 		stk_rq_free(rq);
 
@@ -635,23 +641,25 @@ bad_numbers(void **state)
 		fill(x, 40 * 6, 1, &seed);
 		x[17 * 6 + 2] = 3e38f;
 		rq = quantizer(&b->cb);
-		assert_int_equal(stk_rq_encode(rq, x, 40, beam, codes, NULL, &err), STK_ERANGE);
+		assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 40, beam, codes, NULL, &err),
+						 STK_ERANGE);
 		assert_int_equal(err.row, 17);
 		assert_int_equal(err.level, 1);
 		stk_rq_free(rq);
 		b->cb.levels = 1;
 		rq = quantizer(&b->cb);
-		assert_int_equal(stk_rq_encode(rq, x, 40, beam, codes, NULL, &err), STK_OK);
+		assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 40, beam, codes, NULL, &err), STK_OK);
 		stk_rq_free(rq);
 
 		b->codewords[3] = NAN;
-		assert_int_equal(stk_rq_create(&b->cb, &stk_malloc, &rq, &err), STK_EINVAL);
+		assert_int_equal(stk_rq_create(&b->cb, plain_exec(), STK_FILTER_BEST, &rq, &err),
+						 STK_EINVAL);
 		assert_null(rq);
 	}
 	book_random(b, STK_L2, 2, (uint32_t[]){1, 10}, 6, &seed);
 	rq = quantizer(&b->cb);
-	assert_int_equal(stk_rq_encode(rq, x, 1, 0, codes, NULL, &err), STK_EINVAL);
-	assert_int_equal(stk_rq_encode(rq, x, 0, 1, codes, NULL, &err), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 1, 0, codes, NULL, &err), STK_EINVAL);
+	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 0, 1, codes, NULL, &err), STK_OK);
 	stk_rq_free(rq);
 	free(b);
 }
@@ -720,11 +728,12 @@ failures_leave_nothing_behind(void **state)
 		{
 			short_memory memory = {left, 0};
 			stk_allocator a = short_allocator(&memory);
+			stk_exec exec = exec_with(&a, NULL);
 			stk_rq *rq;
-			stk_status status = stk_rq_create(&b->cb, &a, &rq, &err);
+			stk_status status = stk_rq_create(&b->cb, &exec, STK_FILTER_BEST, &rq, &err);
 
 			if (status == STK_OK)
-				status = stk_rq_encode(rq, x, 40, beam, codes, NULL, &err);
+				status = stk_rq_encode(rq, &exec, x, 40, beam, codes, NULL, &err);
 			done = status == STK_OK;
 			if (!done)
 				assert_int_equal(status, STK_ENOMEM);
@@ -737,10 +746,12 @@ failures_leave_nothing_behind(void **state)
 			stk_monitor monitor = {stop_countdown, &left};
 			short_memory memory = {100, 0};
 			stk_allocator a = short_allocator(&memory);
+			stk_exec exec = exec_with(&a, &monitor);
 			stk_rq *rq;
 
-			assert_int_equal(stk_rq_create(&b->cb, &a, &rq, &err), STK_OK);
-			assert_int_equal(stk_rq_encode(rq, x, 40, beam, codes, &monitor, &err), STK_ECANCELED);
+			assert_int_equal(stk_rq_create(&b->cb, &exec, STK_FILTER_BEST, &rq, &err), STK_OK);
+			assert_int_equal(stk_rq_encode(rq, &exec, x, 40, beam, codes, NULL, &err),
+							 STK_ECANCELED);
 			stk_rq_free(rq);
 			assert_int_equal(memory.live, 0);
 		}

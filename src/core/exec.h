@@ -1,0 +1,19 @@
+/*
+ * What a computation runs with: memory, processor, threads and the caller's patience.
+ */
+#ifndef STK_EXEC_H
+#define STK_EXEC_H
+
+#include "alloc.h"
+#include "cpu.h"
+#include "pool.h"
+
+typedef struct stk_exec
+{
+	stk_allocator a;            /* called from the calling thread only */
+	const stk_cpu *cpu;         /* never NULL; stk_cpu_portable runs anywhere */
+	const stk_pool *pool;       /* NULL: the calling thread alone */
+	const stk_monitor *monitor; /* NULL: never stop; with a pool, asked from any of its threads */
+} stk_exec;
+
+#endif
