@@ -15,8 +15,17 @@
 typedef enum stk_init
 {
 	STK_INIT_KMEANSPP = 0, /* k-means++ */
-	STK_INIT_RANDOM = 1    /* rows drawn at random, each at most once while rows last */
+	STK_INIT_RANDOM = 1,   /* rows drawn at random, each at most once while rows last */
+	STK_INIT_KMEANSII = 2  /* k-means|| */
 } stk_init;
+
+/* What becomes of a centroid that no row chose. */
+typedef enum stk_empty
+{
+	STK_EMPTY_KEEP = 0, /* it stays */
+	STK_EMPTY_SPLIT,    /* it takes half of the largest cluster */
+	STK_EMPTY_FARTHEST  /* it moves to the row farthest from its own centroid */
+} stk_empty;
 
 typedef struct stk_kmeans
 {

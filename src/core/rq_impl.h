@@ -1,5 +1,5 @@
 /*
- * Private to rq.c and rq_beam.c: the quantizer, and what both ways of encoding share.
+ * Private to core: the quantizer, and what encoding and training share.
  */
 #ifndef STK_RQ_IMPL_H
 #define STK_RQ_IMPL_H

@@ -8,17 +8,8 @@
 #ifndef STK_RQKMEANS_H
 #define STK_RQKMEANS_H
 
-#include "alloc.h"
-#include "codebook.h"
 #include "kmeans.h"
-
-typedef struct stk_train_progress
-{
-	int level;        /* 0-based */
-	int epoch;        /* 1-based */
-	double objective; /* mean squared distance of the residuals of this level, after the epoch */
-	uint32_t empty;   /* codewords that no row chose in this epoch */
-} stk_train_progress;
+#include "train_rows.h"
 
 typedef struct stk_rqkmeans_options
 {
@@ -30,6 +21,11 @@ typedef struct stk_rqkmeans_options
 	size_t batch_size; /* 0 = Lloyd; otherwise mini-batch k-means with persistent counts */
 	stk_init init;
 	uint64_t seed;
+	stk_empty empty; /* Lloyd: what becomes of a codeword that no row chose */
+	double balance;  /* 0 = off, else >= 1: at most ceil(balance * n / K) rows a code in every
+					  * assignment of training; Lloyd only */
+	bool resume;     /* codewords and counts come in as an earlier training left them, and
+					  * mini-batches go on from there */
 	/* called after every epoch of every level; may be NULL */
 	void (*progress)(void *ctx, const stk_train_progress *p);
 	void *progress_ctx;

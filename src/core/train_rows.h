@@ -1,0 +1,77 @@
+/*
+ * What every trainer does with its rows: check and normalise them, put them in an order of their
+ * own, draw batches, and hand residuals on to the next level. The same rows come out in the same
+ * places whatever order they arrive in and however many threads there are.
+ *
+ * Callers have entered core's floating-point environment.
+ */
+#ifndef STK_TRAIN_ROWS_H
+#define STK_TRAIN_ROWS_H
+
+#include "codebook.h"
+#include "exec.h"
+
+typedef struct stk_train_progress
+{
+	int level;        /* 0-based */
+	int epoch;        /* 1-based */
+	double objective; /* mean squared distance of the residuals of this level, after the epoch */
+	uint32_t empty;   /* codewords that no row chose in this epoch */
+} stk_train_progress;
+
+/*
+ * Check rows x [n][dim] and bring them, in place, into the form the metric measures: norm 1 for
+ * cosine. STK_EINVAL (NaN, infinity, or a zero row under cosine; err->row is the first such),
+ * STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_train_rows_prepare(const stk_exec *exec, stk_metric metric, float *x,
+										 size_t n, size_t dim, stk_error *err);
+
+/*
+ * Sort rows x [n][dim] in place by content: first value first, as numbers, -0 before +0. Needs 40
+ * bytes a row. STK_ENOMEM, STK_ECANCELED (then x holds the rows in no particular order).
+ */
+extern stk_status stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim);
+
+/*
+ * Replace rows x [n][dim] by what their codewords leave of them: x_i - codewords[codes[i]], in
+ * binary32.
+ *
+ *   codewords  [K][dim]  of `level`, 0-based
+ *   codes      [n]
+ *
+ * STK_ERANGE when a residual leaves binary32's range (err->level is the level that would have
+ * quantized it), STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_train_rows_subtract(const stk_exec *exec, float *x, size_t n, size_t dim,
+										  const float *codewords, const uint16_t *codes, int level,
+										  stk_error *err);
+
+/* Mini-batches of n rows: each epoch passes over all of them once, in an order of its own. */
+typedef struct stk_batches
+{
+	size_t n;
+	size_t size;   /* rows of a batch; the last of an epoch may have fewer */
+	size_t next;   /* rows of this epoch drawn so far */
+	size_t *order; /* [n] */
+} stk_batches;
+
+/* STK_ENOMEM; free with stk_batches_free. */
+extern stk_status stk_batches_init(stk_batches *b, const stk_exec *exec, size_t n, size_t size);
+extern void stk_batches_free(stk_batches *b, const stk_exec *exec);
+
+/* Begin an epoch, 1-based: its order depends on nothing but seed, epoch and n. */
+extern void stk_batches_begin(stk_batches *b, uint64_t seed, int epoch);
+
+/*
+ * Copy the next batch out of x [n][dim].
+ *
+ *   rows   [size][dim]  out, in the order they have in x
+ *   count               out, rows of the batch; 0 when the epoch is over
+ *
+ * STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t dim,
+								   float *rows, size_t *count);
+
+#endif
