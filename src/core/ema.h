@@ -15,7 +15,7 @@
  * A code idle for restart_after batches in a row, this one included, becomes a random row of the
  * batch, and its N and S are 0 again.
  *
- * The same bits whatever the machine or the number of threads: sums have the shape of kmeans.h,
+ * The same bits whatever the machine or the number of threads: sums have the shape of member_sums.h,
  * draws come from Philox. Van den Oord et al. 2017, "Neural discrete representation learning",
  * appendix A.
  */

@@ -5,8 +5,6 @@
 
 #include "dot.h"
 
-/* Members summed in one set of lanes. */
-#define CHUNK 256
 /* Rows between two looks at the monitor. */
 #define PIECE 1024
 
@@ -23,13 +21,10 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size, co
 	const stk_allocator *a = &exec->a;
 
 	w->exec = *exec;
-	w->lanes = stk_alloc_array(a, STK_LANES * dim, sizeof(double));
 	w->sum = stk_alloc_array(a, dim, sizeof(double));
 	w->mean = stk_alloc_array(a, dim, sizeof(float));
 	w->scores = stk_alloc_array(a, n, sizeof(double));
-	w->members = stk_alloc_array(a, n, sizeof(size_t));
-	w->first = stk_alloc_array(a, (size_t) size + 1, sizeof(size_t));
-	if (w->lanes && w->sum && w->mean && w->scores && w->members && w->first)
+	if (stk_members_init(&w->members, a, n, size) == STK_OK && w->sum && w->mean && w->scores)
 		return STK_OK;
 	stk_kmeans_work_free(w);
 	return STK_ENOMEM;
@@ -38,12 +33,10 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size, co
 void
 stk_kmeans_work_free(stk_kmeans_work *w)
 {
-	stk_free(&w->exec.a, w->lanes);
 	stk_free(&w->exec.a, w->sum);
 	stk_free(&w->exec.a, w->mean);
 	stk_free(&w->exec.a, w->scores);
-	stk_free(&w->exec.a, w->members);
-	stk_free(&w->exec.a, w->first);
+	stk_members_free(&w->members, &w->exec.a);
 }
 
 /* |x - c|^2 from |x|^2 and s = |c|^2 / 2 - x.c; rounding may take it below 0. */
@@ -158,10 +151,10 @@ start_random(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n, uint6
 	size_t dim = km->dim;
 	size_t distinct = n < km->size ? n : km->size;
 
-	stk_random_order(w->members, n, distinct, seed, STK_RANDOM_INIT, level, 0);
+	stk_random_order(w->members.rows, n, distinct, seed, STK_RANDOM_INIT, level, 0);
 	for (uint32_t k = 0; k < km->size; k++)
 	{
-		size_t row = w->members[k % distinct];
+		size_t row = w->members.rows[k % distinct];
 
 		memcpy(km->centroids + k * dim, x + row * dim, dim * sizeof(float));
 	}
@@ -214,56 +207,6 @@ stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size
 	return STK_OK;
 }
 
-/* Fill w->members and w->first: a stable counting sort of the rows by code. */
-static void
-group_members(const stk_kmeans *km, stk_kmeans_work *w, size_t n, const uint16_t *codes)
-{
-	size_t *first = w->first;
-
-	memset(first, 0, ((size_t) km->size + 1) * sizeof(size_t));
-	for (size_t i = 0; i < n; i++)
-		first[codes[i] + 1]++;
-	for (uint32_t k = 0; k < km->size; k++)
-		first[k + 1] += first[k];
-	for (size_t i = 0; i < n; i++)
-		w->members[first[codes[i]]++] = i;
-	/* Each entry has become the next one's beginning. */
-	memmove(first + 1, first, km->size * sizeof(size_t));
-	first[0] = 0;
-}
-
-/* Add the rows named by members [n] into w->sum. */
-static stk_status
-sum_members(stk_kmeans_work *w, const float *x, size_t dim, const size_t *members, size_t n)
-{
-	double *sum = w->sum;
-	const double *lane[STK_LANES];
-
-	for (size_t j = 0; j < STK_LANES; j++)
-		lane[j] = w->lanes + j * dim;
-	memset(sum, 0, dim * sizeof(double));
-	for (size_t start = 0; start < n; start += CHUNK)
-	{
-		size_t end = n - start < CHUNK ? n : start + CHUNK;
-
-		if (stk_should_stop(w->exec.monitor))
-			return STK_ECANCELED;
-		memset(w->lanes, 0, STK_LANES * dim * sizeof(double));
-		for (size_t j = start; j < end; j++)
-		{
-			double *to = w->lanes + (j - start) % STK_LANES * dim;
-			const float *row = x + members[j] * dim;
-
-			for (size_t i = 0; i < dim; i++)
-				to[i] += row[i];
-		}
-		for (size_t i = 0; i < dim; i++)
-			sum[i] += ((lane[0][i] + lane[4][i]) + (lane[2][i] + lane[6][i])) +
-					  ((lane[1][i] + lane[5][i]) + (lane[3][i] + lane[7][i]));
-	}
-	return STK_OK;
-}
-
 /* Give centroid k the value w->mean, normalised where asked; false when no bit changed. */
 static bool
 set_centroid(stk_kmeans *km, stk_kmeans_work *w, uint32_t k)
@@ -293,16 +236,16 @@ stk_kmeans_update(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 				  const uint16_t *codes, bool *changed)
 {
 	*changed = false;
-	group_members(km, w, n, codes);
+	stk_members_group(&w->members, codes, n, km->size);
 	for (uint32_t k = 0; k < km->size; k++)
 	{
-		size_t rows = w->first[k + 1] - w->first[k];
+		size_t rows = stk_members_count(&w->members, k);
 		stk_status status;
 
 		km->counts[k] = (double) rows;
 		if (rows == 0)
 			continue;
-		status = sum_members(w, x, km->dim, w->members + w->first[k], rows);
+		status = stk_members_sum(&w->members, k, x, km->dim, w->sum, w->exec.monitor);
 		if (status != STK_OK)
 			return status;
 		for (size_t i = 0; i < km->dim; i++)
@@ -316,17 +259,17 @@ stk_status
 stk_kmeans_add_batch(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 					 const uint16_t *codes)
 {
-	group_members(km, w, n, codes);
+	stk_members_group(&w->members, codes, n, km->size);
 	for (uint32_t k = 0; k < km->size; k++)
 	{
 		const float *c = km->centroids + (size_t) k * km->dim;
-		size_t rows = w->first[k + 1] - w->first[k];
+		size_t rows = stk_members_count(&w->members, k);
 		double count = km->counts[k];
 		stk_status status;
 
 		if (rows == 0)
 			continue;
-		status = sum_members(w, x, km->dim, w->members + w->first[k], rows);
+		status = stk_members_sum(&w->members, k, x, km->dim, w->sum, w->exec.monitor);
 		if (status != STK_OK)
 			return status;
 		km->counts[k] = count + (double) rows;

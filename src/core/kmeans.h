@@ -2,13 +2,12 @@
  * k-means: initial centroids, assignment, and the two updates (Lloyd, mini-batch), each the same
  * bit for bit whatever machine or number of threads computes it.
  *
- * Sums over rows have one shape: members in row order, chunks of 256, eight binary64 lanes a chunk
- * (member j of the chunk in lane j mod 8), lanes added ((0+4)+(2+6))+((1+5)+(3+7)), chunks added in
- * order. Then one division and one rounding to binary32.
+ * Sums over rows have the shape of member_sums.h. Then one division and one rounding to binary32.
  */
 #ifndef STK_KMEANS_H
 #define STK_KMEANS_H
 
+#include "member_sums.h"
 #include "nearest.h"
 #include "philox.h"
 
@@ -42,12 +41,10 @@ typedef struct stk_kmeans
 typedef struct stk_kmeans_work
 {
 	stk_exec exec;
-	double *lanes;   /* [STK_LANES][dim] */
-	double *sum;     /* [dim] */
-	float *mean;     /* [dim] */
-	double *scores;  /* [rows] */
-	size_t *members; /* [rows] rows by code, then in row order */
-	size_t *first;   /* [size + 1] where each code's members begin */
+	double *sum;    /* [dim] */
+	float *mean;    /* [dim] */
+	double *scores; /* [rows] */
+	stk_members members;
 } stk_kmeans_work;
 
 /* Room for n rows and `size` centroids. STK_ENOMEM; free with stk_kmeans_work_free. */
