@@ -28,16 +28,32 @@ stk_simd_name(stk_simd simd)
 	return simd_names[simd];
 }
 
-/* The units of one path as this processor has them, unprobed; false when it has not. */
+/*
+ * The units of one path as this processor has them, unprobed; false when it has not. On x86-64 the
+ * compiler's library asks the processor once, as the program starts, and says no to registers that
+ * the operating system does not keep.
+ */
 static bool
 find_units(stk_simd simd, stk_cpu *cpu)
 {
-	if (simd == STK_SIMD_SCALAR)
+	switch (simd)
 	{
-		*cpu = stk_cpu_portable;
-		return true;
+#if defined(__x86_64__)
+		case STK_SIMD_AVX512:
+			if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+				!__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+				return false;
+			*cpu = (stk_cpu){simd, &stk_reference_avx512, &stk_kernel_avx512, NULL};
+			if (__builtin_cpu_supports("avx512bf16"))
+				cpu->bfloat16 = &stk_kernel_avx512_bf16;
+			return true;
+#endif
+		case STK_SIMD_SCALAR:
+			*cpu = stk_cpu_portable;
+			return true;
+		default:
+			return false;
 	}
-	return false;
 }
 
 /* NULL in place of a kernel whose unit computes worse than its bound assumes. */

@@ -54,11 +54,11 @@ round_up(size_t bytes)
 	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
 }
 
-/* Lay out scratch from base on; returns its bytes. */
+/* Lay out scratch for up to n rows from base on; returns its bytes. */
 static size_t
-carve(const stk_pack *p, uint8_t *base, scratch *s)
+carve(const stk_pack *p, size_t n, uint8_t *base, scratch *s)
 {
-	size_t tile = p->kernel ? p->kernel->tile : 0;
+	size_t tile = !p->kernel ? 0 : n < p->kernel->tile ? n : p->kernel->tile;
 	size_t at = 0;
 
 #define CARVE(field, size) (s->field = (void *) (base + at), at += round_up(size))
@@ -73,12 +73,12 @@ carve(const stk_pack *p, uint8_t *base, scratch *s)
 }
 
 size_t
-stk_nearest_scratch(const stk_pack *p)
+stk_nearest_scratch(const stk_pack *p, size_t n)
 {
 	static uint8_t nowhere[1];
 	scratch s;
 
-	return carve(p, nowhere, &s) + STK_ALIGN;
+	return carve(p, n, nowhere, &s) + STK_ALIGN;
 }
 
 /* Scores below best - margin cannot win; the largest binary32 number not above that. */
@@ -271,7 +271,7 @@ stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, ui
 	size_t tile = p->kernel ? p->kernel->tile : 1;
 	scratch s;
 
-	carve(p, stk_align(scratch_bytes), &s);
+	carve(p, n, stk_align(scratch_bytes), &s);
 	if (!stats)
 		stats = &ignored;
 	for (size_t first = 0; first < n && status == STK_OK; first += tile)
@@ -326,7 +326,9 @@ stk_nearest_rows(const stk_exec *exec, const stk_pack *p, const float *x, size_t
 				 double *scores, stk_nearest_stats *stats)
 {
 	size_t threads = (size_t) stk_threads(exec->pool);
-	job j = {exec, p, x, n, codes, scores, stk_nearest_scratch(p), NULL, NULL, NULL};
+	job j = {
+		exec, p,    x,   n, codes, scores, stk_nearest_scratch(p, n < TASK_ROWS ? n : TASK_ROWS),
+		NULL, NULL, NULL};
 	stk_status status = STK_ENOMEM;
 
 	j.scratch = stk_alloc_array(&exec->a, threads, j.bytes);

@@ -27,13 +27,13 @@ typedef struct stk_nearest_stats
 
 extern void stk_nearest_stats_add(stk_nearest_stats *to, const stk_nearest_stats *from);
 
-/* Bytes of scratch that stk_nearest needs for n rows at a time or more. */
-extern size_t stk_nearest_scratch(const stk_pack *p);
+/* Bytes of scratch that stk_nearest needs for up to n rows at a time. */
+extern size_t stk_nearest_scratch(const stk_pack *p, size_t n);
 
 /*
  * Nearest codeword of each row, in this thread and the caller's floating-point environment.
  *
- *   scratch           stk_nearest_scratch bytes
+ *   scratch           stk_nearest_scratch(p, n) bytes, not cleared
  *   x        [n][dim] finite
  *   codes    [n]      out
  *   scores   [n]      out, the winners' reference scores; may be NULL

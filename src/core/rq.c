@@ -235,7 +235,7 @@ greedy_work_create(const stk_rq *rq, size_t n, size_t threads, const stk_allocat
 
 	for (int l = 0; l < rq->cb.levels; l++)
 	{
-		size_t bytes = stk_nearest_scratch(&rq->packs[l]);
+		size_t bytes = stk_nearest_scratch(&rq->packs[l], rows);
 
 		scratch = bytes > scratch ? bytes : scratch;
 	}

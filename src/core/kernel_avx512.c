@@ -1,0 +1,203 @@
+/*
+ * AVX-512: exact arithmetic, eight lanes of binary64 in one register, and the binary32 filter.
+ */
+#if defined(__x86_64__)
+#include <string.h>
+
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#include "kernel_avx512.h"
+
+INLINE __m512
+multiply_add(__m512 sums, __m512i row, __m512i codes)
+{
+	return _mm512_fmadd_ps(_mm512_castsi512_ps(row), _mm512_castsi512_ps(codes), sums);
+}
+
+INLINE __mmask8
+eight_below(size_t i, size_t n)
+{
+	return n - i >= 8 ? (__mmask8) 0xff : (__mmask8) ((1u << (n - i)) - 1);
+}
+
+/* ((0+4)+(2+6))+((1+5)+(3+7)) */
+INLINE double
+add_lanes(__m512d lanes)
+{
+	__m256d four = _mm256_add_pd(_mm512_castpd512_pd256(lanes), _mm512_extractf64x4_pd(lanes, 1));
+	__m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+
+	return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+/* `n` rows, a constant: each has one register of sums, which wait for one another no more. */
+INLINE void
+some_dots(const int n, const float *x, const float *const *rows, size_t dim, double *out)
+{
+	__m512d sums[8];
+
+#pragma GCC unroll 8
+	for (int r = 0; r < n; r++)
+		sums[r] = _mm512_setzero_pd();
+	for (size_t i = 0; i < dim; i += 8)
+	{
+		__mmask8 some = eight_below(i, dim);
+		__m512d wide = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, x + i));
+
+#pragma GCC unroll 8
+		for (int r = 0; r < n; r++)
+			sums[r] = _mm512_fmadd_pd(
+				wide, _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, rows[r] + i)), sums[r]);
+	}
+#pragma GCC unroll 8
+	for (int r = 0; r < n; r++)
+		out[r] = add_lanes(sums[r]);
+}
+
+TARGET static void
+dots(const float *x, const float *const *rows, size_t n, size_t dim, double *out)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		some_dots(8, x, rows + i, dim, out + i);
+	for (; i + 2 <= n; i += 2)
+		some_dots(2, x, rows + i, dim, out + i);
+	if (i < n)
+		some_dots(1, x, rows + i, dim, out + i);
+}
+
+TARGET static void
+add(double *to, const float *row, size_t dim)
+{
+	for (size_t i = 0; i < dim; i += 8)
+	{
+		__mmask8 some = eight_below(i, dim);
+		__m512d sum = _mm512_add_pd(_mm512_maskz_loadu_pd(some, to + i),
+									_mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, row + i)));
+
+		_mm512_mask_storeu_pd(to + i, some, sum);
+	}
+}
+
+/* Lanes that hold NaN or infinity. */
+INLINE __mmask16
+not_finite(__m512 v)
+{
+	return _mm512_fpclass_ps_mask(v, 0x01 | 0x08 | 0x10 | 0x80);
+}
+
+TARGET static bool
+subtract(const float *x, const float *c, size_t dim, float *r)
+{
+	__mmask16 bad = 0;
+
+	for (size_t i = 0; i < dim; i += 16)
+	{
+		__mmask16 some = lanes_below(i, dim);
+		__m512 v =
+			_mm512_sub_ps(_mm512_maskz_loadu_ps(some, x + i), _mm512_maskz_loadu_ps(some, c + i));
+
+		_mm512_mask_storeu_ps(r + i, some, v);
+		bad |= not_finite(v);
+	}
+	return !bad;
+}
+
+TARGET static bool
+all_finite(const float *x, size_t n)
+{
+	__mmask16 bad = 0;
+
+	for (size_t i = 0; i < n; i += 16)
+		bad |= not_finite(_mm512_maskz_loadu_ps(lanes_below(i, n), x + i));
+	return !bad;
+}
+
+const stk_reference stk_reference_avx512 = {dots, add, subtract, all_finite};
+
+static size_t
+panel_bytes(size_t dim)
+{
+	return dim * PANEL * sizeof(float);
+}
+
+TARGET static size_t
+tile_bytes(size_t dim)
+{
+	return row_stride(dim) * TILE * sizeof(float);
+}
+
+TARGET static void
+pack_panel(const float *c, uint32_t n, size_t dim, void *panel, float *packed)
+{
+	uint32_t *to = panel;
+
+	for (size_t i = 0; i < dim; i += 16)
+	{
+		__mmask16 some = lanes_below(i, dim);
+		uint32_t columns[16 * PANEL];
+
+		for (uint32_t half = 0; half < PANEL; half += 16)
+		{
+			__m512i rows[16];
+
+			for (uint32_t j = 0; j < 16; j++)
+				rows[j] = half + j < n ? _mm512_maskz_loadu_epi32(some, c + (half + j) * dim + i)
+									   : _mm512_setzero_si512();
+			transpose(rows, columns + half);
+		}
+		memcpy(to + i * PANEL, columns, (dim - i < 16 ? dim - i : 16) * PANEL * sizeof(float));
+	}
+	memmove(packed, c, n * dim * sizeof(float));
+}
+
+TARGET static void
+pack_rows(const stk_pack *p, const float *x, uint32_t n, void *tile, stk_bound_row *rows)
+{
+	float *y = tile;
+
+	clear_rows(tile, n, p->dim);
+	for (uint32_t r = 0; r < n; r++, x += p->dim, y += row_stride(p->dim))
+	{
+		__m512 sum = _mm512_setzero_ps();
+
+		for (size_t i = 0; i < p->dim; i += 16)
+		{
+			__mmask16 some = lanes_below(i, p->dim);
+			__m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(some, x + i),
+									 _mm512_maskz_loadu_ps(some, p->centre + i));
+
+			_mm512_store_ps(y + i, v);
+			sum = _mm512_fmadd_ps(v, v, sum);
+		}
+		rows[r].norm = stk_bound_norm(_mm512_reduce_add_ps(sum), p->dim);
+		rows[r].rounding = p->centred ? 0x1p-24 * rows[r].norm : 0;
+	}
+}
+
+TARGET static void
+score(const stk_pack *p, const void *tile, uint32_t n, uint32_t first, uint32_t panels,
+	  float *scores, size_t stride, float *best)
+{
+	score_panels(p, p->dim, tile, n, first, panels, scores, stride, best);
+}
+
+TARGET static uint32_t
+collect(const float *scores, uint32_t n, float limit, uint32_t *places)
+{
+	return collect_places(scores, n, limit, places);
+}
+
+const stk_kernel stk_kernel_avx512 = {
+	.name = "avx512",
+	.tile = TILE,
+	.panel = PANEL,
+	.arithmetic = STK_ARITHMETIC_BINARY32,
+	.panel_bytes = panel_bytes,
+	.tile_bytes = tile_bytes,
+	.pack_panel = pack_panel,
+	.pack_rows = pack_rows,
+	.score = score,
+	.collect = collect,
+};
+#endif
