@@ -48,6 +48,11 @@ find_units(stk_simd simd, stk_cpu *cpu)
 				cpu->bfloat16 = &stk_kernel_avx512_bf16;
 			return true;
 #endif
+#if defined(__aarch64__)
+		case STK_SIMD_NEON:
+			*cpu = (stk_cpu){simd, &stk_reference_neon, &stk_kernel_neon, NULL};
+			return true;
+#endif
 		case STK_SIMD_SCALAR:
 			*cpu = stk_cpu_portable;
 			return true;
