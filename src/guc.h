@@ -4,8 +4,9 @@
 #ifndef SEMTOK_GUC_H
 #define SEMTOK_GUC_H
 
-extern int semtok_beam_width;          /* live nodes per level of an ordered scan; 0 = exact */
-extern int semtok_codebook_cache_size; /* kB of parsed codebooks a backend keeps for reuse */
+extern int semtok_beam_width;     /* live nodes per level of an ordered scan; 0 = exact */
+extern int semtok_codebook_cache; /* kB of prepared codebooks a backend keeps for reuse */
+extern int semtok_simd;           /* stk_simd; one that this processor has, or auto */
 
 extern void SemtokDefineSettings(void);
 

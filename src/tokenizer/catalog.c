@@ -10,6 +10,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "tokenizer/catalog.h"
+#include "tokenizer/seen.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -37,6 +38,8 @@ enum
 typedef struct TokenizerSite
 {
 	TokenizerRef ref;
+	SeenKey seen;      /* ref.info is what a lookup finds under this key */
+	bool by_name;      /* the lookup was of the active version of ref.info.name */
 	MemoryContext pin; /* holds the pin on ref.codebook; reset when the tokenizer changes */
 } TokenizerSite;
 
@@ -259,9 +262,12 @@ TokenizerSiteOf(FunctionCallInfo fcinfo)
 	return site;
 }
 
-/* Make the site refer to info, pinning the codebook unless it is the one pinned already. */
+/*
+ * Make the site refer to info, found under the active snapshot, pinning the codebook unless it is
+ * the one pinned already.
+ */
 static const TokenizerRef *
-TokenizerSiteUse(TokenizerSite *site, const TokenizerInfo *info)
+TokenizerSiteUse(TokenizerSite *site, const TokenizerInfo *info, bool by_name)
 {
 	if (!site->ref.codebook || memcmp(site->ref.info.hash, info->hash, CODEBOOK_HASH_LENGTH) != 0)
 	{
@@ -270,7 +276,17 @@ TokenizerSiteUse(TokenizerSite *site, const TokenizerInfo *info)
 		site->ref.codebook = TokenizerCodebook(info, site->pin);
 	}
 	site->ref.info = *info;
+	site->by_name = by_name;
+	SeenTake(&site->seen, GetActiveSnapshot());
 	return &site->ref;
+}
+
+static bool
+TokenizerIsNamed(const TokenizerInfo *info, const text *name)
+{
+	size_t len = strlen(info->name);
+
+	return VARSIZE_ANY_EXHDR(name) == len && memcmp(VARDATA_ANY(name), info->name, len) == 0;
 }
 
 const TokenizerRef *
@@ -279,10 +295,10 @@ TokenizerRefById(FunctionCallInfo fcinfo, int32 id)
 	TokenizerSite *site = TokenizerSiteOf(fcinfo);
 	TokenizerInfo info;
 
-	if (site->ref.codebook && site->ref.info.id == id)
+	if (site->ref.codebook && site->ref.info.id == id && SeenSame(&site->seen, GetActiveSnapshot()))
 		return &site->ref;
 	TokenizerGetById(id, &info);
-	return TokenizerSiteUse(site, &info);
+	return TokenizerSiteUse(site, &info, false);
 }
 
 const TokenizerRef *
@@ -291,7 +307,10 @@ TokenizerRefByName(FunctionCallInfo fcinfo, const text *name)
 	TokenizerSite *site = TokenizerSiteOf(fcinfo);
 	TokenizerInfo info;
 
+	if (site->ref.codebook && site->by_name && TokenizerIsNamed(&site->ref.info, name) &&
+		SeenSame(&site->seen, GetActiveSnapshot()))
+		return &site->ref;
 	if (!TokenizerFindActiveText(name, &info))
 		TokenizerNameMissing(text_to_cstring(name));
-	return TokenizerSiteUse(site, &info);
+	return TokenizerSiteUse(site, &info, true);
 }

@@ -54,10 +54,11 @@ extern int32 TokenizerLastVersion(const char *name, Snapshot snapshot, Tokenizer
 extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner);
 
 /*
- * The tokenizer a function works with, remembered at its call site: an id is looked up once, since
- * what an id means never changes; a name (its active version) once a call, but its codebook only
- * when the version has changed. Use the call site's fn_extra, which belongs to these functions
- * alone. The result is good until the next call of either.
+ * The tokenizer a function works with, remembered at its call site: an id or a name (its active
+ * version) is looked up whenever the active snapshot may see something else than at the call
+ * before, its codebook only when it is another one. So a tokenizer that was dropped is an error.
+ * Use the call site's fn_extra, which belongs to these functions alone. The result is good until
+ * the next call of either.
  */
 extern const TokenizerRef *TokenizerRefById(FunctionCallInfo fcinfo, int32 id);
 extern const TokenizerRef *TokenizerRefByName(FunctionCallInfo fcinfo, const text *name);

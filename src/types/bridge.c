@@ -19,6 +19,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "guc.h"
 
 /* A zero-byte request still gets memory, as core expects of malloc. */
 static void *
@@ -72,14 +73,31 @@ BridgeStop(void *ctx)
 
 const stk_monitor SemtokMonitor = {BridgeStop, NULL};
 
+const stk_cpu *
+SemtokCpu(stk_simd want, stk_error *err)
+{
+	static stk_cpu paths[STK_SIMD_SCALAR + 1];
+	static stk_simd best; /* auto until it is known */
+	stk_cpu cpu;
+
+	if (want == STK_SIMD_AUTO)
+		want = best;
+	if (paths[want].reference)
+		return &paths[want];
+	if (stk_cpu_choose(want, &cpu, err) != STK_OK)
+		return NULL;
+	if (want == STK_SIMD_AUTO)
+		best = cpu.simd;
+	paths[cpu.simd] = cpu;
+	return &paths[cpu.simd];
+}
+
 stk_exec
 SemtokExec(MemoryContext context)
 {
-	static stk_cpu cpu;
+	const stk_cpu *cpu = SemtokCpu((stk_simd) semtok_simd, NULL);
 
-	if (!cpu.reference)
-		stk_cpu_choose(STK_SIMD_AUTO, &cpu, NULL);
-	return (stk_exec){.a = SemtokAllocator(context), .cpu = &cpu, .monitor = &SemtokMonitor};
+	return (stk_exec){.a = SemtokAllocator(context), .cpu = cpu, .monitor = &SemtokMonitor};
 }
 
 void

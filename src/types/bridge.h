@@ -19,8 +19,14 @@ extern stk_allocator SemtokAllocator(MemoryContext context);
 extern const stk_monitor SemtokMonitor;
 
 /*
- * What core computes with in a backend: memory of this context, the best vector unit, one thread,
- * and SemtokMonitor.
+ * A way of computing, the same object for the same path as long as the backend lives; NULL where
+ * the processor has no such unit, and err says so.
+ */
+extern const stk_cpu *SemtokCpu(stk_simd want, stk_error *err);
+
+/*
+ * What core computes with in a backend: memory of this context, the vector unit of semtok.simd,
+ * one thread, and SemtokMonitor.
  */
 extern stk_exec SemtokExec(MemoryContext context);
 

@@ -2,7 +2,7 @@
  * codebook on the PostgreSQL side, and the backend's cache of parsed codebooks.
  *
  * Parsed codebooks (view, prepared quantizer, Gram tables) are kept by content hash, so nothing
- * ever invalidates them; semtok.codebook_cache_size bounds the memory that no one is using.
+ * ever invalidates them; semtok.codebook_cache bounds the memory that no one is using.
  */
 #ifndef SEMTOK_CODEBOOK_H
 #define SEMTOK_CODEBOOK_H
@@ -31,10 +31,16 @@ extern CodebookEntry *CodebookArg(FunctionCallInfo fcinfo, int argno);
 
 extern const stk_codebook *CodebookView(const CodebookEntry *entry);
 extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_LENGTH] */
-/* Prepared to encode; made at the first call. */
+/*
+ * Prepared to encode with the vector unit of semtok.simd; made at the first call, and made anew
+ * after the setting has changed. So the result is good as long as no other code runs.
+ */
 extern const stk_rq *CodebookQuantizer(CodebookEntry *entry);
 /* Gram tables for neighbors; made at the first call. */
 extern const float *CodebookGram(CodebookEntry *entry);
+
+/* Forget codebooks that no one is using, until the rest fits into so many kB. Cannot fail. */
+extern void CodebookCacheTrim(int kilobytes);
 
 #define PG_GETARG_CODEBOOK_P(n) ((struct varlena *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
 

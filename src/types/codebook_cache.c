@@ -3,7 +3,7 @@
  *
  * An entry is found by the SHA-256 of the stored form, so it never goes stale. It is pinned for
  * the lifetime of memory contexts; entries that nobody pins stay, most recently used first, as
- * long as together they fit into semtok.codebook_cache_size.
+ * long as together they fit into semtok.codebook_cache.
  */
 #include "postgres.h"
 
@@ -24,8 +24,9 @@ struct CodebookEntry
 	MemoryContext context; /* holds the entry and all that belongs to it */
 	struct varlena *datum;
 	stk_codebook view;
-	stk_rq *quantizer; /* NULL until asked for */
-	float *gram;       /* NULL until asked for */
+	stk_rq *quantizer;  /* NULL until asked for */
+	const stk_cpu *cpu; /* the quantizer's */
+	float *gram;        /* NULL until asked for */
 	int pins;
 	Size bytes;      /* of context, while on the list of unpinned entries */
 	dlist_node node; /* in unpinned, while pins = 0 */
@@ -66,10 +67,10 @@ CacheInit(void)
 	cache = hash_create("semtok codebooks", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-static void
-CacheEvict(void)
+void
+CodebookCacheTrim(int kilobytes)
 {
-	Size limit = (Size) semtok_codebook_cache_size * 1024;
+	Size limit = (Size) kilobytes * 1024;
 
 	while (unpinned_bytes > limit)
 	{
@@ -94,7 +95,7 @@ Unpin(void *arg)
 	entry->bytes = MemoryContextMemAllocated(entry->context, true);
 	unpinned_bytes += entry->bytes;
 	dlist_push_head(&unpinned, &entry->node);
-	CacheEvict();
+	CodebookCacheTrim(semtok_codebook_cache);
 }
 
 static void
@@ -251,15 +252,19 @@ CodebookHash(const CodebookEntry *entry)
 const stk_rq *
 CodebookQuantizer(CodebookEntry *entry)
 {
-	if (!entry->quantizer)
-	{
-		stk_exec exec = SemtokExec(entry->context);
-		stk_error err = {0};
-		stk_status status =
-			stk_rq_create(&entry->view, &exec, STK_FILTER_BEST, &entry->quantizer, &err);
+	stk_exec exec = SemtokExec(entry->context);
 
+	if (!entry->quantizer || entry->cpu != exec.cpu)
+	{
+		stk_error err = {0};
+		stk_status status;
+
+		stk_rq_free(entry->quantizer);
+		entry->quantizer = NULL;
+		status = stk_rq_create(&entry->view, &exec, STK_FILTER_BEST, &entry->quantizer, &err);
 		if (status != STK_OK)
 			SemtokReportStatus(status, &err, "could not prepare codebook");
+		entry->cpu = exec.cpu;
 	}
 	return entry->quantizer;
 }

@@ -46,7 +46,7 @@ BEGIN
 	RAISE NOTICE '%', ids;
 END $$;
 
--- the cache: entries in use do not count, the rest is kept up to semtok.codebook_cache_size
+-- the cache: entries in use do not count, the rest is kept up to semtok.codebook_cache
 CREATE FUNCTION cached() RETURNS bigint LANGUAGE sql VOLATILE AS $$ SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'semtok codebook' $$;
 \c -
 SELECT cached();
@@ -54,10 +54,10 @@ SELECT count(semtok.encode(cb, '{1}')) FROM pairs WHERE id % 3 <> 0;
 SELECT cached();
 SELECT count(semtok.encode(cb, array_fill(1::real, array[1280]))) FROM books;
 SELECT cached();
-SET semtok.codebook_cache_size = '1MB';
+SET semtok.codebook_cache = '1MB';
 SELECT count(semtok.encode(cb, array_fill(1::real, array[1280]))) FROM books;
 SELECT cached();
-SET semtok.codebook_cache_size = 0;
+SET semtok.codebook_cache = 0;
 SELECT count(semtok.encode(cb, '{1}')), max(cached()) > 0 AS kept_while_in_use FROM pairs WHERE id % 3 <> 0;
 SELECT cached();
 -- an error in the middle of a query lets go of what it held

@@ -92,6 +92,46 @@ BEGIN
 END
 $$;
 SELECT pg_temp.follow();
+-- A tokenizer that was dropped is an error wherever its id or name is looked up again: at a call
+-- site that has just used it, in a prepared statement, in a transaction that sees the drop undone.
+CREATE FUNCTION pg_temp.outlive(what text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	id int := semtok.train('brief', 'SELECT x FROM vectors', levels => 1, codes => 2);
+	told text := '';
+BEGIN
+	FOR round IN 1 .. 4 LOOP
+		BEGIN
+			IF round = 2 THEN
+				PERFORM semtok.drop_tokenizer('brief');
+			END IF;
+			IF what = 'id' THEN
+				told := told || semid_levels(semtok.encode(id, '{1,2,3,4,5}'));
+			ELSE
+				told := told || semid_levels(semtok.encode('brief', '{1,2,3,4,5}'));
+			END IF;
+		EXCEPTION WHEN undefined_object THEN
+			told := told || regexp_replace(sqlerrm, '\d+', 'N', 'g');
+		END;
+	END LOOP;
+	RETURN told;
+END
+$$;
+SELECT pg_temp.outlive('id'), pg_temp.outlive('name');
+SELECT semtok.drop_tokenizer('brief');
+SELECT semtok.train('brief', 'SELECT x FROM vectors', levels => 1, codes => 2) AS brief \gset
+PREPARE by_id AS SELECT semid_levels(semtok.encode(:brief, x)) FROM vectors WHERE id = 1;
+PREPARE by_name AS SELECT semid_levels(semtok.encode('brief', x)) FROM vectors WHERE id = 1;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE by_id;
+EXECUTE by_name;
+SELECT semtok.drop_tokenizer('brief');
+\set VERBOSITY sqlstate
+EXECUTE by_id;
+EXECUTE by_name;
+\set VERBOSITY default
+RESET plan_cache_mode;
+DEALLOCATE ALL;
+
 -- Many tokenizers at one call site.
 SELECT count(DISTINCT semid_tokenizer(sid)) AS tokenizers, bool_and(sid = semtok.encode(t.name, v.x)) AS same
 	FROM vectors AS v, semtok.tokenizers AS t, semtok.encode(t.id, v.x) AS sid
