@@ -7,6 +7,7 @@
 #   make unit                core's unit tests, without a server
 #   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
 #   make bench               benchmarks, each with its baseline
+#   make bench-core          only build those of core, which need no server
 
 EXTENSION = semtok
 EXTVERSION = 0.1.0
@@ -20,7 +21,7 @@ OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c s
 SQL_PARTS = $(addprefix sql/,schema.sql semid.sql codebook.sql semset.sql semquery.sql \
 	semtrie.sql tokenizer.sql decode.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
-EXTRA_CLEAN = test/unit/bin test/fuzz/bin test/results test/regression.diffs test/regression.out output_iso \
+EXTRA_CLEAN = test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -40,7 +41,7 @@ PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
 # Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
-ifneq ($(filter-out unit fuzz demo test bench,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out unit fuzz demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -76,7 +77,7 @@ $(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h)
 $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(UNIT_OBJS) $(UNIT_LDFLAGS) -lcmocka -lm -pthread
 
-.PHONY: unit fuzz demo test bench
+.PHONY: unit fuzz demo test bench bench-core
 .SECONDARY: $(UNIT_OBJS)
 unit: $(UNIT_TESTS)
 	@status=0; for t in $^; do $(UNIT_RUN) $$t || status=1; done; exit $$status
@@ -92,6 +93,21 @@ test/fuzz/bin/%: test/fuzz/%.c $(wildcard src/core/*.c src/core/*.h)
 
 fuzz: $(FUZZ_TARGETS)
 	@set -e; for t in $^; do $$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$t-; done
+
+# Benchmarks of core: each bench/core/*.c is one program over core, engine and bench/core/common.
+BENCH_BIN = bench/core/bin
+BENCH_COMMON = $(patsubst bench/core/%.c,$(BENCH_BIN)/%.o,$(sort $(wildcard bench/core/common/*.c)))
+BENCH_PROGRAMS = $(patsubst bench/core/%.c,$(BENCH_BIN)/%,$(sort $(wildcard bench/core/*.c)))
+
+$(BENCH_BIN)/common/%.o: bench/core/common/%.c $(wildcard bench/core/common/*.h src/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -Ibench/core -c -o $@ $<
+
+$(BENCH_BIN)/%: bench/core/%.c $(BENCH_COMMON) $(UNIT_OBJS)
+	$(CC) $(UNIT_CFLAGS) -Ibench/core -o $@ $< $(BENCH_COMMON) $(UNIT_OBJS) -lm -ldl -pthread
+
+.SECONDARY: $(BENCH_COMMON)
+bench-core: $(BENCH_PROGRAMS)
 
 demo:
 	@demo/run
