@@ -73,7 +73,7 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 			km->counts[t->codes[i]]++;
 		if (l + 1 < t->opt->levels)
 			status = stk_train_rows_subtract(t->exec, t->x, t->n, t->dim, km->centroids, t->codes,
-											 l, err);
+											 l, t->x, err);
 		if (status != STK_OK)
 			return status;
 	}
@@ -114,7 +114,7 @@ train_batch(training *t, batch_state *b, size_t n, bool start, stk_error *err)
 		b->empty[l] = mark_used(b->used[l], km->size, t->codes, n);
 		if (l + 1 < t->opt->levels)
 			status = stk_train_rows_subtract(t->exec, b->rows, n, t->dim, km->centroids, t->codes,
-											 l, err);
+											 l, b->rows, err);
 		if (status != STK_OK)
 			return status;
 	}

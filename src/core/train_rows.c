@@ -21,7 +21,8 @@ typedef struct row_job
 {
 	const stk_exec *exec;
 	stk_metric metric;
-	float *x;
+	const float *x;
+	float *out; /* may be x */
 	size_t n;
 	size_t dim;
 	const float *codewords;
@@ -98,16 +99,17 @@ static stk_status
 prepare_row(const row_job *j, size_t row, stk_error *err)
 {
 	stk_codebook shape = {.metric = j->metric, .dim = (int) j->dim};
-	float *x = j->x + row * j->dim;
 
-	return stk_rq_prepare(&shape, j->exec->cpu->reference, x, x, row, err);
+	return stk_rq_prepare(&shape, j->exec->cpu->reference, j->x + row * j->dim,
+						  j->out + row * j->dim, row, err);
 }
 
 stk_status
 stk_train_rows_prepare(const stk_exec *exec, stk_metric metric, float *x, size_t n, size_t dim,
 					   stk_error *err)
 {
-	row_job j = {.exec = exec, .metric = metric, .x = x, .n = n, .dim = dim, .each = prepare_row};
+	row_job j = {
+		.exec = exec, .metric = metric, .x = x, .out = x, .n = n, .dim = dim, .each = prepare_row};
 
 	return for_all_rows(&j, err);
 }
@@ -115,19 +117,21 @@ stk_train_rows_prepare(const stk_exec *exec, stk_metric metric, float *x, size_t
 static stk_status
 subtract_row(const row_job *j, size_t row, stk_error *err)
 {
-	float *x = j->x + row * j->dim;
+	const float *c = j->codewords + j->codes[row] * j->dim;
 
-	if (j->exec->cpu->reference->subtract(x, j->codewords + j->codes[row] * j->dim, j->dim, x))
+	if (j->exec->cpu->reference->subtract(j->x + row * j->dim, c, j->dim, j->out + row * j->dim))
 		return STK_OK;
 	return stk_rq_out_of_range(err, row, j->level + 1);
 }
 
 stk_status
-stk_train_rows_subtract(const stk_exec *exec, float *x, size_t n, size_t dim,
-						const float *codewords, const uint16_t *codes, int level, stk_error *err)
+stk_train_rows_subtract(const stk_exec *exec, const float *x, size_t n, size_t dim,
+						const float *codewords, const uint16_t *codes, int level, float *residuals,
+						stk_error *err)
 {
 	row_job j = {.exec = exec,
 				 .x = x,
+				 .out = residuals,
 				 .n = n,
 				 .dim = dim,
 				 .codewords = codewords,

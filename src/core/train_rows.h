@@ -34,18 +34,18 @@ extern stk_status stk_train_rows_prepare(const stk_exec *exec, stk_metric metric
 extern stk_status stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim);
 
 /*
- * Replace rows x [n][dim] by what their codewords leave of them: x_i - codewords[codes[i]], in
- * binary32.
+ * What their codewords leave of rows x [n][dim]: x_i - codewords[codes[i]], in binary32.
  *
  *   codewords  [K][dim]  of `level`, 0-based
  *   codes      [n]
+ *   residuals  [n][dim]  out, may be x
  *
  * STK_ERANGE when a residual leaves binary32's range (err->level is the level that would have
  * quantized it), STK_ENOMEM, STK_ECANCELED.
  */
-extern stk_status stk_train_rows_subtract(const stk_exec *exec, float *x, size_t n, size_t dim,
-										  const float *codewords, const uint16_t *codes, int level,
-										  stk_error *err);
+extern stk_status stk_train_rows_subtract(const stk_exec *exec, const float *x, size_t n,
+										  size_t dim, const float *codewords, const uint16_t *codes,
+										  int level, float *residuals, stk_error *err);
 
 /* Mini-batches of n rows: each epoch passes over all of them once, in an order of its own. */
 typedef struct stk_batches
