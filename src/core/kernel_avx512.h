@@ -81,8 +81,6 @@ score_rows(const int rows, const uint32_t *panel, const float *offsets, const ui
 		   size_t words, uint32_t n, float *scores, size_t stride, __m512 *best)
 {
 	size_t step = row_stride(words);
-	__m512 offset_a = _mm512_load_ps(offsets);
-	__m512 offset_b = _mm512_load_ps(offsets + LINE);
 	__m512 a[TILE], b[TILE];
 
 #pragma GCC unroll 12
@@ -107,8 +105,8 @@ score_rows(const int rows, const uint32_t *panel, const float *offsets, const ui
 	{
 		if ((uint32_t) r == n)
 			return;
-		a[r] = _mm512_add_ps(a[r], offset_a);
-		b[r] = _mm512_add_ps(b[r], offset_b);
+		a[r] = _mm512_add_ps(a[r], _mm512_load_ps(offsets));
+		b[r] = _mm512_add_ps(b[r], _mm512_load_ps(offsets + LINE));
 		_mm512_storeu_ps(scores + (size_t) r * stride, a[r]);
 		_mm512_storeu_ps(scores + (size_t) r * stride + LINE, b[r]);
 		best[r] = _mm512_max_ps(best[r], _mm512_max_ps(a[r], b[r]));
