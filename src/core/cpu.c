@@ -47,6 +47,11 @@ find_units(stk_simd simd, stk_cpu *cpu)
 			if (__builtin_cpu_supports("avx512bf16"))
 				cpu->bfloat16 = &stk_kernel_avx512_bf16;
 			return true;
+		case STK_SIMD_AVX2:
+			if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+				return false;
+			*cpu = (stk_cpu){simd, &stk_reference_avx2, &stk_kernel_avx2, NULL};
+			return true;
 #endif
 #if defined(__aarch64__)
 		case STK_SIMD_NEON:

@@ -21,6 +21,8 @@
 #define STK_ALIGN 64
 /* The most rows any kernel's tile has. */
 #define STK_MAX_TILE 16
+/* The most codewords any kernel's panel has. */
+#define STK_MAX_PANEL 64
 
 struct stk_pack;
 
@@ -40,7 +42,7 @@ typedef struct stk_kernel
 {
 	const char *name;          /* "avx512_bf16" */
 	uint32_t tile;             /* rows of a full tile, <= STK_MAX_TILE */
-	uint32_t panel;            /* codewords of a panel; a multiple of 8 */
+	uint32_t panel;            /* codewords of a panel; a multiple of 8, <= STK_MAX_PANEL */
 	stk_arithmetic arithmetic; /* what the bound may assume */
 
 	/* Bytes of one panel, and of one tile of rows, for this dimension; multiples of STK_ALIGN. */
