@@ -10,7 +10,7 @@
 #ifndef STK_REFINE_H
 #define STK_REFINE_H
 
-#include "rqkmeans.h"
+#include "train_rows.h"
 
 typedef struct stk_refine_options
 {

@@ -83,6 +83,20 @@ stk_rq_create(const stk_codebook *cb, const stk_exec *exec, stk_filter filter, s
 	return status;
 }
 
+stk_status
+stk_rq_prepare_beam(stk_rq *rq, const stk_exec *exec)
+{
+	stk_status status;
+	stk_fpenv env;
+
+	if (rq->tables || !rq->packs[0].kernel)
+		return STK_OK;
+	env = stk_fpenv_enter();
+	status = stk_beam_tables_create(&rq->cb, exec, &rq->a, &rq->tables);
+	stk_fpenv_leave(env);
+	return status;
+}
+
 void
 stk_rq_free(stk_rq *rq)
 {
@@ -93,6 +107,7 @@ stk_rq_free(stk_rq *rq)
 	a = rq->a;
 	for (int l = 0; l < rq->cb.levels; l++)
 		stk_pack_free(&rq->packs[l]);
+	stk_beam_tables_free(rq->tables);
 	stk_free(&a, rq);
 }
 
@@ -115,6 +130,8 @@ stk_rq_bytes(const stk_rq *rq)
 
 	for (int l = 0; l < rq->cb.levels; l++)
 		bytes += rq->packs[l].bytes;
+	if (rq->tables)
+		bytes += rq->tables->bytes;
 	return bytes;
 }
 

@@ -25,6 +25,13 @@ extern void stk_rq_free(stk_rq *rq);
 extern const stk_codebook *stk_rq_codebook(const stk_rq *rq);
 /* One level as packed for greedy encoding. */
 extern const stk_pack *stk_rq_pack(const stk_rq *rq, int level);
+/*
+ * Make encoding with a beam fast: pack the codewords for it and tabulate dot products between
+ * levels, once (about (ΣK)^2 / 2 numbers; codebooks for which that is more than 64 MB do without,
+ * as they do under STK_FILTER_NONE). Never needed, and changes no code. Not while others use rq.
+ * STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_rq_prepare_beam(stk_rq *rq, const stk_exec *exec);
 /* Bytes that the result holds beside the codebook's floats. */
 extern size_t stk_rq_bytes(const stk_rq *rq);
 

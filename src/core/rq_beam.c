@@ -1,234 +1,595 @@
+/*
+ * Beam encoding by a certified filter. One pass of the kernel gives a row's dot products with all
+ * codewords; tables give what each prefix's residual takes off them (beam_tables.h). At each level
+ * the bound says which prefixes are surely kept and which surely not; the reference, on residuals
+ * formed for the purpose, decides between those left open. The codes are the reference's.
+ *
+ * Rows about which the bound proves nothing are left to rq_beam_plain.c.
+ */
+#include <math.h>
 #include <string.h>
 
-#include "dot.h"
 #include "rq_impl.h"
 
-/* A prefix kept by the beam. */
-typedef struct beam_entry
-{
-	double key; /* d_parent + 2 s */
-	uint16_t codes[STK_MAX_LEVELS];
-} beam_entry;
+/* Bytes of rows, and of their scores, that a task works on. */
+#define BLOCK_BYTES ((size_t) 192 << 10)
+#define BLOCK_ROWS 96
+/* Bytes of panels that pass over a block's rows together. */
+#define PANEL_BYTES ((size_t) 256 << 10)
+/* Children of one prefix that are looked at together, and pieces of so many in a group. */
+#define PIECE 512
+#define PIECES 16
+/* Prefixes on the list beside twice as many as are kept. */
+#define SPARE 4096
 
-/* A prefix on offer, ordered like the entry it would become. */
-typedef struct beam_candidate
+/* A prefix on offer by the filter's numbers. */
+typedef struct offer
 {
-	double key;
-	double s;
-	uint32_t parent; /* index into the level above's entries */
+	float value; /* beam_tables.c's u; larger is better */
+	uint32_t parent;
 	uint16_t code;
-} beam_candidate;
+} offer;
 
+/* How much room a quantizer's work takes. */
+typedef struct shape
+{
+	size_t rows;  /* of a block: whole tiles, or fewer than one */
+	size_t width; /* prefixes kept */
+	size_t room;  /* offers */
+} shape;
+
+/* One thread's scratch. */
 typedef struct beam_work
 {
-	size_t width;           /* entries that the arrays below hold */
-	beam_entry *entries[2]; /* [width] previous level's and this level's, in turns */
-	float *residuals[2];    /* [width][dim] of the same */
-	beam_candidate *heap;   /* [width], the worst on top */
-	double *scores;         /* [STK_NEAREST_ROWS][largest size] */
-	double *wide;           /* [STK_NEAREST_ROWS + 1][wide dim] */
+	uint8_t *tiles;        /* [rows / tile] of kernel->tile_bytes */
+	float *rows;           /* [rows][dim], prepared */
+	float *scores;         /* [rows][total] */
+	stk_bound_row *bounds; /* [rows] */
+	float *children;       /* [PIECES][PIECE] */
+	float *maxima;         /* [PIECES][STK_BEAM_LANES] */
+	uint32_t *places;      /* [PIECE] */
+	offer *offers;         /* [room] */
+	float *sorted;         /* [room] */
+	float *values[2];      /* [width] of the previous level's prefixes and this one's, in turns */
+	stk_beam_codes *codes[2]; /* [width] */
+	stk_beam_candidate *heap; /* [width] */
+	float *residual;          /* [dim] */
+	stk_rq_failure failure;
 } beam_work;
 
+/* One call, shared by its tasks of a block of rows each. */
+typedef struct job
+{
+	const stk_rq *rq;
+	const stk_exec *exec;
+	const float *x;
+	size_t n;
+	uint16_t *codes;
+	uint8_t *left; /* [n] rows that the filter did not decide */
+	stk_beam_children children;
+	shape shape;
+	beam_work *work; /* [threads] */
+} job;
+
+/* What is being done for one row. */
+typedef struct row_beam
+{
+	const job *j;
+	beam_work *w;
+	const float *x;      /* [dim] prepared */
+	const float *scores; /* [total] */
+	double error[STK_MAX_LEVELS];
+	int side;       /* of values and codes: the level above's */
+	size_t parents; /* prefixes there */
+	size_t offers;
+	double limit; /* an offer below this cannot be kept */
+} row_beam;
+
+static shape
+shape_for(const stk_rq *rq, size_t n, int beam)
+{
+	const stk_beam_tables *t = rq->tables;
+	size_t tile = t->level[0].pack.kernel->tile;
+	size_t floats = (size_t) rq->cb.dim > t->total ? (size_t) rq->cb.dim : t->total;
+	shape s = {.rows = BLOCK_BYTES / sizeof(float) / floats,
+			   .width = stk_rq_beam_width(&rq->cb, beam)};
+
+	s.rows = s.rows > BLOCK_ROWS ? BLOCK_ROWS : s.rows;
+	s.rows = s.rows < tile ? tile : s.rows / tile * tile;
+	s.rows = s.rows > n ? n : s.rows;
+	s.room = 2 * s.width + SPARE;
+	return s;
+}
+
+static size_t
+round_up(size_t bytes)
+{
+	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
+}
+
+/* Lay out one thread's scratch from base on; returns its bytes. */
+static size_t
+carve(const stk_rq *rq, const shape *s, uint8_t *base, beam_work *w)
+{
+	const stk_beam_tables *t = rq->tables;
+	const stk_kernel *kernel = t->level[0].pack.kernel;
+	size_t dim = (size_t) rq->cb.dim;
+	size_t tiles = (s->rows + kernel->tile - 1) / kernel->tile;
+	size_t at = 0;
+
+#define CARVE(field, size) (w->field = (void *) (base + at), at += round_up(size))
+	CARVE(tiles, tiles * kernel->tile_bytes(dim));
+	CARVE(rows, s->rows * dim * sizeof(float));
+	CARVE(scores, s->rows * t->total * sizeof(float));
+	CARVE(bounds, s->rows * sizeof(stk_bound_row));
+	CARVE(children, PIECES * PIECE * sizeof(float));
+	CARVE(maxima, PIECES * STK_BEAM_LANES * sizeof(float));
+	CARVE(places, PIECE * sizeof(uint32_t));
+	CARVE(offers, s->room * sizeof(offer));
+	CARVE(sorted, s->room * sizeof(float));
+	for (int i = 0; i < 2; i++)
+	{
+		CARVE(values[i], s->width * sizeof(float));
+		CARVE(codes[i], s->width * sizeof(stk_beam_codes));
+	}
+	CARVE(heap, s->width * sizeof(stk_beam_candidate));
+	CARVE(residual, dim * sizeof(float));
+#undef CARVE
+	return at;
+}
+
+/* Put the k largest of a [n] first; returns the least of them, 1 <= k <= n. Wirth's selection. */
+static float
+select_largest(float *a, size_t n, size_t k)
+{
+	ptrdiff_t at = (ptrdiff_t) k - 1;
+	ptrdiff_t low = 0;
+	ptrdiff_t high = (ptrdiff_t) n - 1;
+
+	while (low < high)
+	{
+		float pivot = a[at];
+		ptrdiff_t i = low;
+		ptrdiff_t j = high;
+
+		while (i <= j)
+		{
+			while (a[i] > pivot)
+				i++;
+			while (a[j] < pivot)
+				j--;
+			if (i <= j)
+			{
+				float swap = a[i];
+
+				a[i++] = a[j];
+				a[j--] = swap;
+			}
+		}
+		if (j < at)
+			low = i;
+		if (at < i)
+			high = j;
+	}
+	return a[at];
+}
+
+/* The largest binary32 number that is not above. */
+static float
+round_down(double value)
+{
+	float rounded = (float) value;
+
+	return (double) rounded > value ? nextafterf(rounded, -INFINITY) : rounded;
+}
+
+/* Raise the limit: `keep` prefixes are known with values of `least` or more. */
 static void
-beam_work_free(beam_work *b, const stk_allocator *a)
+raise_limit(row_beam *b, int level, float least)
 {
-	for (int i = 0; i < 2; i++)
-	{
-		stk_free(a, b->entries[i]);
-		stk_free(a, b->residuals[i]);
-	}
-	stk_free(a, b->heap);
-	stk_free(a, b->scores);
-	stk_free(a, b->wide);
+	double limit = (double) least - 2 * b->error[level];
+
+	if (limit > b->limit)
+		b->limit = limit;
 }
 
-static stk_status
-beam_work_init(beam_work *b, const stk_rq *rq, int beam)
+/* Drop the offers that cannot be kept any more. */
+static void
+prune(row_beam *b, int level, size_t keep)
 {
-	const stk_codebook *cb = &rq->cb;
-	const stk_allocator *a = &rq->a;
-	size_t dim = (size_t) cb->dim;
-	size_t prefixes = 1;
+	offer *offers = b->w->offers;
+	size_t n = 0;
 
-	/* No more than there are prefixes of the levels that hand a residual on. */
-	for (int l = 0; l + 1 < cb->levels && prefixes < (size_t) beam; l++)
-		prefixes *= cb->sizes[l];
-
-	b->width = prefixes < (size_t) beam ? prefixes : (size_t) beam;
-	for (int i = 0; i < 2; i++)
+	for (size_t i = 0; i < b->offers; i++)
+		b->w->sorted[i] = offers[i].value;
+	raise_limit(b, level, select_largest(b->w->sorted, b->offers, keep));
+	for (size_t i = 0; i < b->offers; i++)
 	{
-		b->entries[i] = stk_alloc_array(a, b->width, sizeof(beam_entry));
-		b->residuals[i] = stk_alloc_array(a, b->width, dim * sizeof(float));
+		if ((double) offers[i].value >= b->limit)
+			offers[n++] = offers[i];
 	}
-	b->heap = stk_alloc_array(a, b->width, sizeof(beam_candidate));
-	b->scores = stk_alloc_array(a, STK_NEAREST_ROWS * (size_t) rq->largest, sizeof(double));
-	b->wide = stk_alloc_array(a, (STK_NEAREST_ROWS + 1) * stk_wide_dim(dim), sizeof(double));
-	if (b->entries[0] && b->entries[1] && b->residuals[0] && b->residuals[1] && b->heap &&
-		b->scores && b->wide)
-		return STK_OK;
-	beam_work_free(b, a);
-	return STK_ENOMEM;
+	b->offers = n;
 }
 
-/* Is candidate p better than q? By key, s, then code sequence; level is theirs. */
-static bool
-better(const beam_candidate *p, const beam_candidate *q, const beam_entry *parents, int level)
+/* Table rows of a prefix's codes, from codeword `first` of the level on. */
+static void
+table_rows(const row_beam *b, int level, size_t parent, uint32_t first, const float **rows)
 {
-	if (p->key != q->key)
-		return p->key < q->key;
-	if (p->s != q->s)
-		return p->s < q->s;
+	const stk_beam_tables *t = b->j->rq->tables;
+	const stk_beam_level *at = &t->level[level];
+	const uint16_t *codes = b->w->codes[b->side][parent];
+
 	for (int l = 0; l < level; l++)
-	{
-		uint16_t a = parents[p->parent].codes[l];
-		uint16_t b = parents[q->parent].codes[l];
-
-		if (a != b)
-			return a < b;
-	}
-	return p->code < q->code;
+		rows[l] = at->products + (t->level[l].above + codes[l]) * at->stride + first;
 }
 
-/* Let heap[at] sink to its place in a heap of n whose top is the worst. */
-static void
-sift_down(beam_candidate *heap, size_t at, size_t n, const beam_entry *parents, int level)
+/* A part of one prefix's children. */
+typedef struct piece
 {
-	beam_candidate c = heap[at];
+	uint32_t parent;
+	uint32_t first;
+	uint32_t n;
+} piece;
 
-	for (;;)
-	{
-		size_t child = 2 * at + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && better(&heap[child], &heap[child + 1], parents, level))
-			child++;
-		if (!better(&c, &heap[child], parents, level))
-			break;
-		heap[at] = heap[child];
-		at = child;
-	}
-	heap[at] = c;
-}
-
-static void
-sift_up(beam_candidate *heap, size_t at, const beam_entry *parents, int level)
+/* Compute up to PIECES pieces from *next on, which moves on; returns how many. */
+static size_t
+compute_group(const row_beam *b, int level, piece *next, piece *pieces)
 {
-	beam_candidate c = heap[at];
+	const stk_beam_level *at = &b->j->rq->tables->level[level];
+	const float *rows[STK_MAX_LEVELS];
+	size_t n = 0;
 
-	while (at > 0 && better(&heap[(at - 1) / 2], &c, parents, level))
+	for (; n < PIECES && next->parent < b->parents; n++)
 	{
-		heap[at] = heap[(at - 1) / 2];
-		at = (at - 1) / 2;
+		uint32_t left = at->pack.size - next->first;
+		uint32_t padded = at->stride - next->first;
+
+		next->n = left < PIECE ? left : PIECE;
+		table_rows(b, level, next->parent, next->first, rows);
+		b->j->children(b->w->values[b->side][next->parent], b->scores + at->first + next->first,
+					   rows, level, padded < PIECE ? padded : PIECE, b->w->children + n * PIECE,
+					   b->w->maxima + n * STK_BEAM_LANES);
+		pieces[n] = *next;
+		next->first += next->n;
+		if (next->first == at->pack.size)
+		{
+			next->first = 0;
+			next->parent++;
+		}
 	}
-	heap[at] = c;
+	return n;
 }
 
 /*
- * Fill b->heap with the best `keep` prefixes of this level; returns how many there are in *kept.
+ * Fill the list with every child that may be among the best `keep` of this level. False when they
+ * are too many; STK_ECANCELED in *status.
  */
-static stk_status
-beam_select(const stk_rq *rq, beam_work *b, int side, size_t parents, int level, size_t keep,
-			size_t *kept, const stk_monitor *monitor)
+static bool
+gather(row_beam *b, int level, size_t keep, stk_status *status)
 {
-	const stk_pack *t = &rq->packs[level];
-	const beam_entry *entries = b->entries[side];
-	size_t n = 0;
+	const stk_kernel *kernel = b->j->rq->tables->level[level].pack.kernel;
+	beam_work *w = b->w;
+	piece next = {0, 0, 0};
+	piece pieces[PIECES];
 
-	for (size_t first = 0; first < parents; first += STK_NEAREST_ROWS)
+	b->offers = 0;
+	b->limit = -INFINITY;
+	while (next.parent < b->parents)
 	{
-		size_t rows = parents - first < STK_NEAREST_ROWS ? parents - first : STK_NEAREST_ROWS;
-		stk_status status = stk_all_scores(t, b->wide, b->residuals[side] + first * t->dim, rows,
-										   b->scores, monitor);
+		size_t n = compute_group(b, level, &next, pieces);
 
-		if (status != STK_OK)
-			return status;
-		for (size_t r = 0; r < rows; r++)
+		if (stk_should_stop(b->j->exec->monitor))
 		{
-			const double *s = b->scores + r * t->size;
-			double d = entries[first + r].key;
+			*status = STK_ECANCELED;
+			return false;
+		}
+		if (n * STK_BEAM_LANES >= keep)
+			raise_limit(b, level, select_largest(w->maxima, n * STK_BEAM_LANES, keep));
+		for (size_t i = 0; i < n; i++)
+		{
+			const float *values = w->children + i * PIECE;
+			uint32_t found = kernel->collect(values, pieces[i].n, round_down(b->limit), w->places);
 
-			for (uint32_t k = 0; k < t->size; k++)
+			if (b->offers + found > b->j->shape.room)
+				prune(b, level, keep);
+			if (b->offers + found > b->j->shape.room)
+				return false;
+			for (uint32_t k = 0; k < found; k++)
+				w->offers[b->offers++] = (offer){values[w->places[k]], pieces[i].parent,
+												 (uint16_t) (pieces[i].first + w->places[k])};
+		}
+	}
+	return true;
+}
+
+/* Form a prefix's residual in w->residual; returns its key. */
+static double
+reference_residual(const row_beam *b, int level, size_t parent)
+{
+	const stk_rq *rq = b->j->rq;
+	const stk_reference *reference = b->j->exec->cpu->reference;
+	const uint16_t *codes = b->w->codes[b->side][parent];
+	size_t dim = (size_t) rq->cb.dim;
+	float *r = b->w->residual;
+	const float *c = b->x;
+	double dot;
+	double key;
+
+	reference->dots(b->x, &c, 1, dim, &key);
+	memcpy(r, b->x, dim * sizeof(float));
+	for (int l = 0; l < level; l++)
+	{
+		c = rq->cb.codewords[l] + codes[l] * dim;
+		reference->dots(r, &c, 1, dim, &dot);
+		key += 2 * (stk_pack_half(&rq->packs[l], codes[l]) - dot);
+		reference->subtract(r, c, dim, r);
+	}
+	return key;
+}
+
+/* Let the reference choose the best `keep` of the first n offers into w->heap. */
+static void
+decide(row_beam *b, int level, size_t n, size_t keep)
+{
+	const stk_rq *rq = b->j->rq;
+	const stk_pack *p = &rq->packs[level];
+	size_t dim = (size_t) rq->cb.dim;
+	size_t kept = 0;
+	uint32_t parent = UINT32_MAX;
+	double key = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		const offer *o = &b->w->offers[i];
+		const float *c = rq->cb.codewords[level] + o->code * dim;
+		double s;
+
+		if (o->parent != parent)
+		{
+			parent = o->parent;
+			key = reference_residual(b, level, parent);
+		}
+		b->j->exec->cpu->reference->dots(b->w->residual, &c, 1, dim, &s);
+		s = stk_pack_half(p, o->code) - s;
+		stk_beam_offer(b->w->heap, &kept, keep,
+					   (stk_beam_candidate){key + 2 * s, s, parent, o->code, o->value},
+					   b->w->codes[b->side], level);
+	}
+}
+
+/* Make a child the i-th prefix of this level. */
+static void
+keep_child(row_beam *b, int level, size_t i, uint32_t parent, uint16_t code, float value)
+{
+	uint16_t *codes = b->w->codes[!b->side][i];
+
+	memcpy(codes, b->w->codes[b->side][parent], (size_t) level * sizeof(uint16_t));
+	codes[level] = code;
+	b->w->values[!b->side][i] = value;
+}
+
+/* Keep the best `keep` of the list, or all when there are no more. */
+static void
+settle(row_beam *b, int level, size_t keep)
+{
+	offer *offers = b->w->offers;
+	float *sorted = b->w->sorted;
+	double surely = -INFINITY; /* offers above this are kept */
+	size_t kept = 0;
+	size_t open = 0;
+
+	if (b->offers > keep)
+	{
+		float next;
+
+		for (size_t i = 0; i < b->offers; i++)
+			sorted[i] = offers[i].value;
+		raise_limit(b, level, select_largest(sorted, b->offers, keep));
+		next = sorted[keep];
+		for (size_t i = keep + 1; i < b->offers; i++)
+			next = sorted[i] > next ? sorted[i] : next;
+		surely = (double) next + 2 * b->error[level];
+	}
+	for (size_t i = 0; i < b->offers; i++)
+	{
+		if ((double) offers[i].value > surely)
+			keep_child(b, level, kept++, offers[i].parent, offers[i].code, offers[i].value);
+		else if ((double) offers[i].value >= b->limit)
+			offers[open++] = offers[i];
+	}
+	if (open > 0)
+	{
+		size_t places = keep - kept < open ? keep - kept : open;
+
+		decide(b, level, open, places);
+		for (size_t i = 0; i < places; i++)
+		{
+			const stk_beam_candidate *c = &b->w->heap[i];
+
+			keep_child(b, level, kept++, c->parent, c->code, c->value);
+		}
+	}
+	b->parents = kept;
+	b->side = !b->side;
+}
+
+/*
+ * Encode one row, prepared, from its scores; norm bounds its length. False when the filter cannot,
+ * or when the monitor stops it: STK_ECANCELED in *status.
+ */
+static bool
+encode_row(const job *j, beam_work *w, const float *x, const float *scores, double norm,
+		   uint16_t *codes, stk_status *status)
+{
+	int levels = j->rq->cb.levels;
+	row_beam b = {.j = j, .w = w, .x = x, .scores = scores, .parents = 1};
+
+	if (!stk_beam_errors(j->rq->tables, norm, b.error))
+		return false;
+	w->values[0][0] = 0;
+	for (int l = 0; l < levels; l++)
+	{
+		size_t keep = l + 1 < levels ? j->shape.width : 1;
+
+		if (!gather(&b, l, keep, status))
+			return false;
+		settle(&b, l, keep);
+	}
+	memcpy(codes, w->codes[b.side][0], (size_t) levels * sizeof(uint16_t));
+	return true;
+}
+
+/* Scores of n prepared rows with all codewords: panels that fit a cache pass over all rows. */
+static stk_status
+score_rows(const job *j, beam_work *w, size_t n)
+{
+	const stk_beam_tables *t = j->rq->tables;
+	const stk_kernel *kernel = t->level[0].pack.kernel;
+	size_t dim = (size_t) j->rq->cb.dim;
+	size_t tile_bytes = kernel->tile_bytes(dim);
+	/* An even number, to keep scores aligned. */
+	uint32_t step = (uint32_t) (PANEL_BYTES / kernel->panel_bytes(dim)) / 2 * 2;
+
+	step = step < 2 ? 2 : step;
+	for (size_t r = 0; r < n; r += kernel->tile)
+		kernel->pack_rows(&t->level[0].pack, w->rows + r * dim,
+						  (uint32_t) (n - r < kernel->tile ? n - r : kernel->tile),
+						  w->tiles + r / kernel->tile * tile_bytes, w->bounds + r);
+	for (int l = 0; l < t->levels; l++)
+	{
+		const stk_beam_level *at = &t->level[l];
+
+		for (uint32_t p = 0; p < at->pack.panels; p += step)
+		{
+			uint32_t panels = at->pack.panels - p < step ? at->pack.panels - p : step;
+
+			if (stk_should_stop(j->exec->monitor))
+				return STK_ECANCELED;
+			for (size_t r = 0; r < n; r += kernel->tile)
 			{
-				beam_candidate c = {d + 2 * s[k], s[k], (uint32_t) (first + r), (uint16_t) k};
+				float best[STK_MAX_TILE];
 
-				if (n < keep)
-				{
-					b->heap[n] = c;
-					sift_up(b->heap, n++, entries, level);
-				}
-				else if (better(&c, &b->heap[0], entries, level))
-				{
-					b->heap[0] = c;
-					sift_down(b->heap, 0, n, entries, level);
-				}
+				kernel->score(&at->pack, w->tiles + r / kernel->tile * tile_bytes,
+							  (uint32_t) (n - r < kernel->tile ? n - r : kernel->tile), p, panels,
+							  w->scores + r * t->total + at->first + (size_t) p * kernel->panel,
+							  t->total, best);
 			}
 		}
 	}
-	*kept = n;
 	return STK_OK;
 }
 
-/* Beam encoding of one row. */
-static stk_status
-encode_beam(const stk_rq *rq, beam_work *b, const float *x, size_t row, uint16_t *codes,
-			const stk_monitor *monitor, stk_error *err)
+static void
+encode_task(void *arg, size_t index, int thread)
 {
-	const stk_reference *reference = rq->packs[0].cpu->reference;
+	job *j = arg;
+	beam_work *w = &j->work[thread];
+	const stk_rq *rq = j->rq;
 	size_t dim = (size_t) rq->cb.dim;
-	int levels = rq->cb.levels;
-	int side = 0;
-	size_t parents = 1;
-	stk_status status = stk_rq_prepare(&rq->cb, reference, x, b->residuals[0], row, err);
+	size_t first = index * j->shape.rows;
+	size_t n = j->n - first < j->shape.rows ? j->n - first : j->shape.rows;
+	stk_rq_failure failure = {STK_OK, {.level = -1}};
+	stk_status status = STK_OK;
 
-	if (status != STK_OK)
-		return status;
-	b->entries[0][0].key = stk_dot(b->residuals[0], b->residuals[0], dim);
-	for (int l = 0; l < levels; l++)
+	if (stk_rq_failed_before(&w->failure, first))
+		return;
+	for (size_t r = 0; r < n && failure.status == STK_OK; r++)
 	{
-		bool last = l + 1 == levels;
-		size_t kept;
-
-		status = beam_select(rq, b, side, parents, l, last ? 1 : b->width, &kept, monitor);
-		if (status != STK_OK)
-			return status;
-		if (last)
-		{
-			memcpy(codes, b->entries[side][b->heap[0].parent].codes, l * sizeof(uint16_t));
-			codes[l] = b->heap[0].code;
-			break;
-		}
-		for (size_t i = 0; i < kept; i++)
-		{
-			const beam_candidate *c = &b->heap[i];
-			const float *codeword = rq->cb.codewords[l] + (size_t) c->code * dim;
-			beam_entry *e = &b->entries[!side][i];
-
-			*e = b->entries[side][c->parent];
-			e->key = c->key;
-			e->codes[l] = c->code;
-			if (!reference->subtract(b->residuals[side] + c->parent * dim, codeword, dim,
-									 b->residuals[!side] + i * dim))
-				return stk_rq_out_of_range(err, row, l + 1);
-		}
-		parents = kept;
-		side = !side;
+		failure.status =
+			stk_rq_prepare(&rq->cb, rq->packs[0].cpu->reference, j->x + (first + r) * dim,
+						   w->rows + r * dim, first + r, &failure.err);
+		/* The rows before it are encoded: one of them may yet fail. */
+		if (failure.status != STK_OK)
+			n = r;
 	}
-	return STK_OK;
+	if (n > 0)
+		status = score_rows(j, w, n);
+	for (size_t r = 0; r < n && status == STK_OK; r++)
+		j->left[first + r] = !encode_row(j, w, w->rows + r * dim, w->scores + r * rq->tables->total,
+										 w->bounds[r].norm + w->bounds[r].rounding,
+										 j->codes + (first + r) * (size_t) rq->cb.levels, &status);
+	if (status != STK_OK)
+		failure.status = status;
+	stk_rq_merge_failure(&w->failure, &failure);
+}
+
+/* Encode what the filter left of the first n rows. */
+static stk_status
+encode_left(const job *j, size_t n, int beam, stk_error *err)
+{
+	size_t count = 0;
+	size_t *rows;
+	stk_status status;
+
+	for (size_t i = 0; i < n; i++)
+		count += j->left[i];
+	if (count == 0)
+		return STK_OK;
+	rows = stk_alloc_array(&j->exec->a, count, sizeof(size_t));
+	if (!rows)
+		return STK_ENOMEM;
+	count = 0;
+	for (size_t i = 0; i < n; i++)
+	{
+		if (j->left[i])
+			rows[count++] = i;
+	}
+	status = stk_rq_encode_beam_plain(j->rq, j->exec, j->x, rows, count, beam, j->codes, err);
+	stk_free(&j->exec->a, rows);
+	return status;
+}
+
+/* Run the job by the filter; *failure is what stopped it. */
+static stk_status
+run(job *j, stk_rq_failure *failure)
+{
+	const stk_allocator *a = &j->exec->a;
+	size_t threads = (size_t) stk_threads(j->exec->pool);
+	uint8_t nowhere[1];
+	beam_work unused;
+	size_t bytes = carve(j->rq, &j->shape, nowhere, &unused);
+	uint8_t *scratch = stk_alloc_array(a, threads, bytes + STK_ALIGN);
+
+	j->work = stk_alloc_array(a, threads, sizeof(beam_work));
+	if (scratch && j->work)
+	{
+		memset(j->work, 0, threads * sizeof(beam_work));
+		for (size_t t = 0; t < threads; t++)
+			carve(j->rq, &j->shape, stk_align(scratch + t * (bytes + STK_ALIGN)), &j->work[t]);
+		stk_run(j->exec->pool, encode_task, j, (j->n + j->shape.rows - 1) / j->shape.rows);
+		for (size_t t = 0; t < threads; t++)
+			stk_rq_merge_failure(failure, &j->work[t].failure);
+	}
+	stk_free(a, scratch);
+	stk_free(a, j->work);
+	return scratch && j->work ? STK_OK : STK_ENOMEM;
 }
 
 stk_status
 stk_rq_encode_beam(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, int beam,
 				   uint16_t *codes, stk_error *err)
 {
-	beam_work b;
-	stk_status status = beam_work_init(&b, rq, beam);
+	job j = {.rq = rq, .exec = exec, .x = x, .n = n, .codes = codes};
+	stk_rq_failure failure = {STK_OK, {.level = -1}};
+	stk_status status;
 
-	if (status != STK_OK)
-		return status;
-	for (size_t row = 0; row < n && status == STK_OK; row++)
-		status = encode_beam(rq, &b, x + row * rq->cb.dim, row, codes + row * rq->cb.levels,
-							 exec->monitor, err);
-	beam_work_free(&b, &rq->a);
+	if (!rq->tables)
+		return stk_rq_encode_beam_plain(rq, exec, x, NULL, n, beam, codes, err);
+	j.children = stk_beam_children_for(rq->tables->level[0].pack.cpu);
+	j.shape = shape_for(rq, n, beam);
+	j.left = stk_alloc_array(&exec->a, n, 1);
+	if (!j.left)
+		return STK_ENOMEM;
+	memset(j.left, 0, n);
+	status = run(&j, &failure);
+	if (status == STK_OK && failure.status != STK_ECANCELED)
+		status = encode_left(&j, failure.status == STK_OK ? n : failure.err.row, beam, err);
+	stk_free(&exec->a, j.left);
+	if (status == STK_OK && failure.status != STK_OK)
+	{
+		status = failure.status;
+		if (err)
+			*err = failure.err;
+	}
 	return status;
 }
