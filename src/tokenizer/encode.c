@@ -36,8 +36,8 @@ EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 be
 						errmsg("expected a beam of 1 to %d, not %d", ENCODE_MAX_BEAM, beam)));
 
 	const float *x = EmbeddingArg(embedding, cb->dim, &dim);
-	stk_status status =
-		stk_rq_encode(CodebookQuantizer(entry), &exec, x, 1, beam, id.codes, NULL, &err);
+	const stk_rq *rq = beam > 1 ? CodebookBeamQuantizer(entry) : CodebookQuantizer(entry);
+	stk_status status = stk_rq_encode(rq, &exec, x, 1, beam, id.codes, NULL, &err);
 
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not encode embedding");

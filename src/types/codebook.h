@@ -36,6 +36,8 @@ extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_
  * after the setting has changed. So the result is good as long as no other code runs.
  */
 extern const stk_rq *CodebookQuantizer(CodebookEntry *entry);
+/* The same with what a beam needs, made at the first call. */
+extern const stk_rq *CodebookBeamQuantizer(CodebookEntry *entry);
 /* Gram tables for neighbors; made at the first call. */
 extern const float *CodebookGram(CodebookEntry *entry);
 

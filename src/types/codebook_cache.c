@@ -269,6 +269,19 @@ CodebookQuantizer(CodebookEntry *entry)
 	return entry->quantizer;
 }
 
+const stk_rq *
+CodebookBeamQuantizer(CodebookEntry *entry)
+{
+	stk_exec exec = SemtokExec(entry->context);
+	stk_status status;
+
+	CodebookQuantizer(entry);
+	status = stk_rq_prepare_beam(entry->quantizer, &exec);
+	if (status != STK_OK)
+		SemtokReportStatus(status, NULL, "could not prepare codebook");
+	return entry->quantizer;
+}
+
 const float *
 CodebookGram(CodebookEntry *entry)
 {
