@@ -213,13 +213,7 @@ stk_beam_errors(const stk_beam_tables *t, double norm, double *error)
 	double sum = 0;
 
 	for (int l = 0; l < t->levels; l++)
-	{
-		const stk_pack *p = &t->level[l].pack;
-
-		if (!p->usable)
-			return false;
-		all += 1.001 * p->bound.norm;
-	}
+		all += 1.001 * t->level[l].pack.bound.norm;
 	/* Written so that NaN says no. */
 	if (!(all < 1e18))
 		return false;

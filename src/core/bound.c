@@ -12,7 +12,7 @@
  * in binary32. Its score v_k differs from y.c'_k + o_k by
  *
  *    y^.(c'_k - c^_k) + (y - y^).c'_k          what it was given
- *    Gamma |y^| |c^| + n eta                    how it adds: Gamma = (D + 3) 2^-24 for D products
+ *    Gamma |y^| |c^| + n eta                   how it adds: Gamma = (D + 3) 2^-24 for D products
  *                                              in any order and the offset, eta a small number
  *                                              lost in each of n = D + 2 operations: 2^-149, or
  *                                              2^-126 where the unit flushes them to zero
@@ -25,8 +25,10 @@
  *
  * Between two codewords each of these counts twice at most (Cauchy-Schwarz for the first line,
  * with differences of at most twice the largest). So where v_i > v_j + margin, the reference puts
- * i strictly before j. The factor covers products of these small terms (D 2^-24 < 0.001) and the
- * rounding of this computation.
+ * i strictly before j. The factor covers products of these small terms (D 2^-24 < 0.001), the
+ * rounding of this computation, and two parts that need no term of their own: |x| is taken for
+ * |y^| + |m|, as no unit rounds a row by more than 2^-8 of it, and h is left out, as it is at most
+ * 2 |o| (c = m + c' makes o = -|m|^2 / 2 - |c'|^2 / 2, or h is 0).
  *
  * No partial sum leaves binary32's range while |y^| |c^| + |o| < 10^38.
  *
@@ -38,11 +40,11 @@ stk_bound_margin(stk_arithmetic arithmetic, const stk_bound_codes *codes, const 
 	double d = (double) codes->dim;
 	double eta = arithmetic == STK_ARITHMETIC_BFLOAT16 ? 0x1p-126 : 0x1p-149;
 	double product = row->norm * codes->packed;
-	double x = row->norm + row->rounding + codes->centre;
+	double x = row->norm + codes->centre;
 	double given = row->norm * codes->rounding + row->rounding * codes->radius;
 	double adding = (d + 3) * 0x1p-24 * product + (d + 2) * eta;
 	double offset = 0x1p-23 * codes->offset + (d + 4) * 0x1p-53 * codes->centre * codes->radius;
-	double reference = (ceil(d / 8) + 5) * 0x1p-53 * (x * codes->norm + codes->half);
+	double reference = (ceil(d / 8) + 5) * 0x1p-53 * x * codes->norm;
 
 	/* Written so that NaN says no. */
 	if (!(product + codes->offset < 1e38))
@@ -50,11 +52,14 @@ stk_bound_margin(stk_arithmetic arithmetic, const stk_bound_codes *codes, const 
 	return 2.02 * (given + adding + offset + reference);
 }
 
-/* Each addition rounds once, each square may lose what is below the smallest number. */
+/*
+ * Each square and each addition rounds once (counted double, for what rounds here), and a square
+ * may lose what is below the smallest number.
+ */
 double
 stk_bound_norm(float sum_of_squares, size_t n)
 {
 	double terms = (double) n;
 
-	return 1.001 * sqrt((double) sum_of_squares * (1 + (terms + 2) * 0x1p-23) + terms * 0x1p-149);
+	return sqrt((double) sum_of_squares * (1 + (terms + 2) * 0x1p-23) + terms * 0x1p-149);
 }

@@ -68,8 +68,7 @@ holds(const stk_kernel *kernel, probe *p)
 					 .panels = 1,
 					 .centre = p->centre,
 					 .packed = p->panel,
-					 .offsets = p->offsets,
-					 .usable = true};
+					 .offsets = p->offsets};
 
 	for (uint32_t r = 1; r < kernel->tile; r++)
 		memcpy(p->x + r * DIM, p->x, DIM * sizeof(float));

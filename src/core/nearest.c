@@ -81,14 +81,14 @@ stk_nearest_scratch(const stk_pack *p, size_t n)
 	return carve(p, n, nowhere, &s) + STK_ALIGN;
 }
 
-/* Scores below best - margin cannot win; the largest binary32 number not above that. */
+/*
+ * Scores below best - margin cannot win. Rounding keeps order and scores are binary32: none that
+ * reaches this difference falls below it rounded.
+ */
 static float
 limit_of(const row_state *row)
 {
-	double limit = (double) row->best - row->margin;
-	float rounded = (float) limit;
-
-	return (double) rounded > limit ? nextafterf(rounded, -INFINITY) : rounded;
+	return (float) ((double) row->best - row->margin);
 }
 
 /* Drop the candidates that a better one has ruled out since. */
@@ -237,10 +237,8 @@ nearest_tile(const stk_pack *p, const scratch *s, const float *x, uint32_t n, ui
 
 	kernel->pack_rows(p, x, n, s->tile, bounds);
 	for (uint32_t r = 0; r < n; r++)
-		rows[r] = (row_state){
-			.margin =
-				p->usable ? stk_bound_margin(kernel->arithmetic, &p->bound, &bounds[r]) : INFINITY,
-			.best = -INFINITY};
+		rows[r] = (row_state){.margin = stk_bound_margin(kernel->arithmetic, &p->bound, &bounds[r]),
+							  .best = -INFINITY};
 	for (uint32_t first = 0; first < p->panels; first += step)
 	{
 		uint32_t panels = p->panels - first < step ? p->panels - first : step;

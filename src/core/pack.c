@@ -160,5 +160,4 @@ stk_pack_fill(stk_pack *p, const float *codewords)
 		fill_panel(p, k, p->size - k < p->kernel->panel ? p->size - k : p->kernel->panel);
 	for (size_t k = p->size; k < (size_t) p->panels * p->kernel->panel; k++)
 		p->offsets[k] = -INFINITY;
-	p->usable = p->bound.offset < 1e38 && p->bound.packed < 1e38;
 }

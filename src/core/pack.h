@@ -31,7 +31,6 @@ typedef struct stk_pack
 	uint8_t *packed; /* [panels] of kernel->panel_bytes(dim) */
 	float *offsets;  /* [panels * panel] added to dot products; -INFINITY behind the last */
 	stk_bound_codes bound;
-	bool usable; /* false: numbers too large for the filter, the reference alone decides */
 
 	stk_allocator a;
 	void *memory[4]; /* as allocated, unaligned */
