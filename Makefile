@@ -5,6 +5,7 @@
 #   make demo                see it work: installs what is missing, builds, plays scenes (./tmp)
 #   make test                the same set-up, then every test
 #   make unit                core's unit tests, without a server
+#   make mutate              see a test fail for each part of the filters' certificate taken away
 #   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
 #   make bench               benchmarks, each with its baseline
 #   make bench-core          only build those of core, which need no server
@@ -41,7 +42,7 @@ PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
 # Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
-ifneq ($(filter-out unit fuzz demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out unit mutate fuzz demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -77,7 +78,11 @@ $(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h)
 $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(UNIT_OBJS) $(UNIT_LDFLAGS) -lcmocka -lm -pthread
 
-.PHONY: unit fuzz demo test bench bench-core
+# Each part of the filters' certificate taken away: test_bound must notice.
+mutate: $(UNIT_OBJS)
+	@test/unit/mutate_bound $(UNIT_BIN) $(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE)
+
+.PHONY: unit mutate fuzz demo test bench bench-core
 .SECONDARY: $(UNIT_OBJS)
 unit: $(UNIT_TESTS)
 	@status=0; for t in $^; do $(UNIT_RUN) $$t || status=1; done; exit $$status

@@ -1,0 +1,528 @@
+/*
+ * The margin against filters that err as far as they may, and against numbers that bring out each
+ * part of it. test/unit/mutate_bound takes the parts away one by one and sees these tests fail.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "core/dot.h"
+#include "core/fpenv.h"
+#include "core/nearest.h"
+#include "rows.h"
+
+/* --- A filter whose every score is as wrong as its bound allows ------------------------------ */
+
+/* Significant bits it keeps of codewords and of rows. */
+static int code_bits = 24;
+static int row_bits = 24;
+
+#define TILE 4
+#define PANEL 8
+
+static size_t
+adverse_bytes(size_t dim)
+{
+	return (dim * PANEL * sizeof(float) + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
+}
+
+/* v cut to so many significant bits. */
+static float
+cut(float v, int bits)
+{
+	int power;
+	double part = frexp(v, &power);
+
+	return bits < 24 ? (float) ldexp(trunc(ldexp(part, bits)), power - bits) : v;
+}
+
+static void
+adverse_pack_panel(const float *c, uint32_t n, size_t dim, void *panel, float *packed)
+{
+	float *to = panel;
+
+	memset(to, 0, adverse_bytes(dim));
+	for (size_t i = 0; i < n * dim; i++)
+		to[i] = packed[i] = cut(c[i], code_bits);
+}
+
+static void
+adverse_pack_rows(const stk_pack *p, const float *x, uint32_t n, void *tile, stk_bound_row *rows)
+{
+	float *y = tile;
+
+	for (uint32_t r = 0; r < n; r++, x += p->dim, y += p->dim)
+	{
+		float kept = 0;
+		double lost = 0;
+
+		for (size_t i = 0; i < p->dim; i++)
+		{
+			double exact = (double) x[i] - (double) p->centre[i];
+
+			y[i] = cut(x[i] - p->centre[i], row_bits);
+			kept += y[i] * y[i];
+			lost += (exact - (double) y[i]) * (exact - (double) y[i]);
+		}
+		rows[r].norm = stk_bound_norm(kept, p->dim);
+		rows[r].rounding = sqrt(lost) * (1 + 0x1p-40);
+	}
+}
+
+/*
+ * The score that is furthest from the exact one, up for odd codewords and down for even ones, among
+ * the numbers that D + 3 roundings and D + 2 lost small numbers may lead to.
+ */
+static float
+adverse_score(const stk_pack *p, const float *y, const float *c, float offset, bool up,
+			  stk_arithmetic arithmetic)
+{
+	double eta = arithmetic == STK_ARITHMETIC_BFLOAT16 ? 0x1p-126 : 0x1p-149;
+	double exact = offset, y2 = 0, c2 = 0, error;
+	float score;
+
+	for (size_t i = 0; i < p->dim; i++)
+	{
+		exact += (double) y[i] * (double) c[i];
+		y2 += (double) y[i] * (double) y[i];
+		c2 += (double) c[i] * (double) c[i];
+	}
+	if (sqrt(y2) * sqrt(c2) + fabs((double) offset) > 3e38)
+		return up ? INFINITY : NAN;
+	error = ((double) p->dim + 3) * 0x1p-24 * sqrt(y2) * sqrt(c2) + ((double) p->dim + 2) * eta +
+			0x1p-24 * fabs((double) offset);
+	exact += up ? error : -error;
+	score = (float) exact;
+	if (up && (double) score > exact)
+		score = nextafterf(score, -INFINITY);
+	if (!up && (double) score < exact)
+		score = nextafterf(score, INFINITY);
+	return score;
+}
+
+static void
+adverse_panels(const stk_pack *p, const float *y, uint32_t n, uint32_t first, uint32_t panels,
+			   float *scores, size_t stride, float *best, stk_arithmetic arithmetic)
+{
+	for (uint32_t r = 0; r < n; r++)
+	{
+		best[r] = -INFINITY;
+		for (uint32_t j = 0; j < panels * PANEL; j++)
+		{
+			size_t k = (size_t) first * PANEL + j;
+			const uint8_t *panel = p->packed + k / PANEL * adverse_bytes(p->dim);
+			const float *c = (const float *) (const void *) panel + k % PANEL * p->dim;
+			float score =
+				k < p->size ? adverse_score(p, y + r * p->dim, c, p->offsets[k], k & 1, arithmetic)
+							: p->offsets[k];
+
+			scores[r * stride + j] = score;
+			best[r] = score > best[r] ? score : best[r];
+		}
+	}
+}
+
+static void
+adverse_binary32(const stk_pack *p, const void *tile, uint32_t n, uint32_t first, uint32_t panels,
+				 float *scores, size_t stride, float *best)
+{
+	adverse_panels(p, tile, n, first, panels, scores, stride, best, STK_ARITHMETIC_BINARY32);
+}
+
+static void
+adverse_bfloat16(const stk_pack *p, const void *tile, uint32_t n, uint32_t first, uint32_t panels,
+				 float *scores, size_t stride, float *best)
+{
+	adverse_panels(p, tile, n, first, panels, scores, stride, best, STK_ARITHMETIC_BFLOAT16);
+}
+
+static uint32_t
+adverse_collect(const float *scores, uint32_t n, float limit, uint32_t *places)
+{
+	return stk_kernel_scalar.collect(scores, n, limit, places);
+}
+
+static stk_kernel
+adverse_kernel(stk_arithmetic arithmetic)
+{
+	return (stk_kernel){.name = "adverse",
+						.tile = TILE,
+						.panel = PANEL,
+						.arithmetic = arithmetic,
+						.panel_bytes = adverse_bytes,
+						.tile_bytes = adverse_bytes,
+						.pack_panel = adverse_pack_panel,
+						.pack_rows = adverse_pack_rows,
+						.score = arithmetic == STK_ARITHMETIC_BINARY32 ? adverse_binary32
+																	   : adverse_bfloat16,
+						.collect = adverse_collect};
+}
+
+/* --- Attacks --------------------------------------------------------------------------------- */
+
+/* Rows decided by the filter alone, by a filter that came out right. */
+static size_t
+attack(const stk_kernel *kernel, bool centred, bool inner_product, const float *c, uint32_t size,
+	   size_t dim, const float *x, size_t n)
+{
+	stk_cpu cpu = {STK_SIMD_SCALAR, &stk_reference_scalar, kernel, NULL};
+	stk_exec exec = {.a = stk_malloc, .cpu = &cpu};
+	stk_nearest_stats stats = {0};
+	uint16_t *codes = calloc(n, sizeof(uint16_t));
+	stk_fpenv env = stk_fpenv_enter();
+	size_t wrong = 0;
+	stk_pack p;
+
+	assert_int_equal(
+		stk_pack_init(&p, &exec, STK_FILTER_BINARY32, centred, size, dim, inner_product), STK_OK);
+	stk_pack_fill(&p, c);
+	assert_int_equal(stk_nearest_rows(&exec, &p, x, n, codes, NULL, &stats), STK_OK);
+	stk_pack_free(&p);
+	for (size_t i = 0; i < n; i++)
+		wrong += codes[i] != plain_nearest(x + i * dim, c, size, dim, inner_product);
+	stk_fpenv_leave(env);
+	free(codes);
+	if (wrong > 0)
+		fail_msg("%s: %zu of %zu rows are wrong (%zu of them undecided)", kernel->name, wrong, n,
+				 (size_t) (stats.undecided + stats.reference));
+	return (size_t) (stats.rows - stats.undecided - stats.reference);
+}
+
+/*
+ * Pairs of random codewords around a common part, and rows as near to deciding for neither as
+ * binary32 allows, or off that by up to `off` times their distance. A third codeword, further off,
+ * moves the centre from between the two.
+ */
+static size_t
+attack_between(const stk_kernel *kernel, bool centred, bool inner_product, size_t dim, float common,
+			   int power_of_codes, int power_of_rows, double off)
+{
+	enum
+	{
+		ROUNDS = 40,
+		ROWS = 25
+	};
+	uint64_t seed = dim + 1;
+	size_t decided = 0;
+	float *c = malloc(3 * dim * sizeof(float));
+	float *x = malloc(ROWS * dim * sizeof(float));
+
+	for (int round = 0; round < ROUNDS; round++)
+	{
+		for (size_t i = 0; i < 3 * dim; i++)
+			c[i] = common + ldexpf(next_float(&seed), power_of_codes + (i < 2 * dim ? 0 : 4));
+		for (size_t r = 0; r < ROWS; r++)
+		{
+			double along = 0, length = 0, step;
+
+			for (size_t i = 0; i < dim; i++)
+			{
+				double gap = (double) c[dim + i] - (double) c[i];
+				double middle = inner_product ? 0 : ((double) c[dim + i] + (double) c[i]) / 2;
+				double v = ldexp(next_float(&seed), power_of_rows);
+
+				x[r * dim + i] = (float) (middle + v);
+				along += v * gap;
+				length += gap * gap;
+			}
+			step = (length > 0 ? along / length : 0) + off * next_float(&seed);
+			for (size_t i = 0; i < dim; i++)
+				x[r * dim + i] = (float) ((double) x[r * dim + i] -
+										  step * ((double) c[dim + i] - (double) c[i]));
+		}
+		decided += attack(kernel, centred, inner_product, c, 3, dim, x, ROWS);
+	}
+	free(c);
+	free(x);
+	return decided;
+}
+
+static void
+sums_round(void **state)
+{
+	stk_kernel kernel = adverse_kernel(STK_ARITHMETIC_BINARY32);
+	static const size_t dims[] = {1, 2, 3, 8, 31, 100};
+	size_t decided = 0;
+
+	(void) state;
+	code_bits = row_bits = 24;
+	for (size_t d = 0; d < 6; d++)
+	{
+		for (int power = -3; power <= 3; power++)
+		{
+			decided += attack_between(&kernel, false, true, dims[d], 0, 0, power, 0x1p-20);
+			decided += attack_between(&kernel, true, false, dims[d], 0, 0, power, 0x1p-20);
+		}
+	}
+	assert_true(decided > 0);
+}
+
+/* Small numbers that are lost count as much as all the rest. */
+static void
+sums_underflow(void **state)
+{
+	stk_kernel kept = adverse_kernel(STK_ARITHMETIC_BINARY32);
+	stk_kernel flushed = adverse_kernel(STK_ARITHMETIC_BFLOAT16);
+	size_t decided = 0;
+
+	(void) state;
+	code_bits = row_bits = 24;
+	for (size_t dim = 3; dim < 20; dim += 4)
+	{
+		decided += attack_between(&kept, false, true, dim, 0, -70, -70, 0x1p-4);
+		decided += attack_between(&flushed, false, true, dim, 0, -60, -60, 0x1p-2);
+	}
+	assert_true(decided > 0);
+}
+
+static void
+codewords_round(void **state)
+{
+	stk_kernel kernel = adverse_kernel(STK_ARITHMETIC_BFLOAT16);
+	size_t decided = 0;
+
+	(void) state;
+	code_bits = 8;
+	row_bits = 24;
+	for (size_t dim = 2; dim < 40; dim += 6)
+	{
+		decided += attack_between(&kernel, true, false, dim, 0, 0, 0, 0.1);
+		decided += attack_between(&kernel, false, true, dim, 1, 0, 0, 0.1);
+	}
+	assert_true(decided > 0);
+}
+
+static void
+rows_round(void **state)
+{
+	stk_kernel kernel = adverse_kernel(STK_ARITHMETIC_BFLOAT16);
+	size_t decided = 0;
+
+	(void) state;
+	code_bits = 24;
+	row_bits = 8;
+	for (size_t dim = 2; dim < 40; dim += 6)
+	{
+		decided += attack_between(&kernel, true, false, dim, 0, 0, 0, 0.1);
+		decided += attack_between(&kernel, false, true, dim, 0, 0, 0, 0.1);
+	}
+	assert_true(decided > 0);
+}
+
+/* Far from the origin an offset is large, and all that tells codewords apart is small. */
+static void
+offsets_round(void **state)
+{
+	stk_kernel adverse = adverse_kernel(STK_ARITHMETIC_BINARY32);
+	size_t decided = 0;
+
+	(void) state;
+	code_bits = row_bits = 24;
+	for (size_t dim = 2; dim < 40; dim += 6)
+	{
+		decided += attack_between(&adverse, true, false, dim, 3, -14, -14, 256);
+		decided += attack_between(&stk_kernel_scalar, true, false, dim, 3, -14, -14, 256);
+	}
+	assert_true(decided > 0);
+}
+
+/*
+ * Offsets are summed in binary64. The first element's product drowns half a unit of each that
+ * follows, until the last cancels it: the sum lacks them all, and puts the wrong codeword first.
+ */
+static void
+offsets_sum_in_binary64(void **state)
+{
+	enum
+	{
+		DIM = 514
+	};
+	static float c[2 * DIM];
+	static float x[DIM];
+	double lost = 0;
+
+	(void) state;
+	for (size_t i = 0; i < DIM; i++)
+	{
+		/* The centre, which is the row, and the codeword less it. */
+		float m = 0x1p4f, apart = 0x1p3f * (1 - 0x1p-10f);
+
+		if (i == 0)
+			m = apart = 0x1p30f;
+		else if (i == DIM - 2)
+		{
+			m = 0x1p30f;
+			apart = -0x1p30f;
+		}
+		else if (i == DIM - 1)
+		{
+			m = 0x1p10f;
+			apart = (float) (-0.5 * lost / 0x1p10);
+		}
+		else
+			lost += (double) m * (double) apart;
+		x[i] = m;
+		c[i] = m + apart;
+		c[DIM + i] = m - apart;
+	}
+	attack(&stk_kernel_scalar, true, true, c, 2, DIM, x, 1);
+}
+
+/*
+ * The filter sees what the reference does not: a product that is lost in binary64 beside another
+ * of the same lane, which the centre takes away. To the reference the codewords are equal.
+ */
+static void
+the_reference_rounds(void **state)
+{
+	float c[2 * 9] = {1, 0, 0, 0, 0, 0, 0, 0, -0x1p-60f, 1, 0, 0, 0, 0, 0, 0, 0, 0x1p-60f};
+	float x[9] = {0x1p40f, 0, 0, 0, 0, 0, 0, 0, 0x1p42f};
+
+	(void) state;
+	/* Lost beside the row's length. */
+	attack(&stk_kernel_scalar, true, false, c, 2, 9, x, 1);
+	attack(&stk_kernel_scalar, true, true, c, 2, 9, x, 1);
+	/* Lost beside the centre's. */
+	c[8] = -0x1p-45f;
+	c[17] = 0x1p-45f;
+	x[0] = 1;
+	x[8] = 0x1p-10f;
+	attack(&stk_kernel_scalar, true, true, c, 2, 9, x, 1);
+}
+
+/* Sums that leave binary32's range prove nothing. */
+static void
+sums_overflow(void **state)
+{
+	stk_kernel adverse = adverse_kernel(STK_ARITHMETIC_BINARY32);
+	static const float products[] = {1.5e19f, 0, 0, 2e19f, 2e19f, -3e19f};
+	static const float row[] = {1e19f, 1e19f, 1e19f};
+	static const float long_codewords[] = {2e19f, 0, 0, 3e19f, 3e19f, 0};
+	static const float short_row[] = {1, 1, 1};
+
+	(void) state;
+	code_bits = row_bits = 24;
+	attack(&stk_kernel_scalar, false, true, products, 2, 3, row, 1);
+	attack(&adverse, false, true, products, 2, 3, row, 1);
+	attack(&stk_kernel_scalar, false, false, long_codewords, 2, 3, short_row, 1);
+	attack(&adverse, false, false, long_codewords, 2, 3, short_row, 1);
+}
+
+/* More codewords may win than there is room to note; the one that does comes last. */
+static void
+many_candidates(void **state)
+{
+	enum
+	{
+		SIZE = 1300
+	};
+	static float c[SIZE * 2];
+	static const float x[2] = {1, 1};
+
+	(void) state;
+	for (size_t k = 0; k < SIZE; k++)
+	{
+		c[2 * k] = 1;
+		c[2 * k + 1] = k + 1 < SIZE ? 1 : 1 + 0x1p-23f;
+	}
+	attack(&stk_kernel_scalar, false, true, c, SIZE, 2, x, 1);
+}
+
+/* Places behind the last codeword never win. */
+static void
+empty_places(void **state)
+{
+	uint64_t seed = 21;
+	float c[20 * 5], x[50 * 5];
+
+	(void) state;
+	fill(c, 20 * 5, 1, &seed);
+	fill(x, 50 * 5, 0.5f, &seed);
+	for (uint32_t size = 1; size <= 20; size++)
+		attack(&stk_kernel_scalar, true, false, c, size, 5, x, 50);
+}
+
+/* A norm from squares summed in binary32 is no less than the norm. */
+static void
+norms_are_not_too_small(void **state)
+{
+	enum
+	{
+		DIM = 1000
+	};
+	static float x[DIM];
+
+	(void) state;
+	for (int kind = 0; kind < 3; kind++)
+	{
+		float sum = 0;
+		double exact = 0;
+
+		for (size_t i = 0; i < DIM; i++)
+		{
+			if (kind == 0) /* each square is lost beside the first */
+				x[i] = i == 0 ? 1 : 0x1.fp-13f;
+			else if (kind == 1) /* each square is lost */
+				x[i] = 0x1.fp-76f;
+			else
+				x[i] = 0x1p-149f;
+			sum += x[i] * x[i];
+			exact += (double) x[i] * (double) x[i];
+		}
+		assert_true(stk_bound_norm(sum, DIM) >= sqrt(exact));
+	}
+	assert_false(isfinite(stk_bound_norm(INFINITY, 3)));
+	assert_false(isfinite(stk_bound_norm(NAN, 3)));
+}
+
+/* A score that is not a number may be any. */
+static void
+not_a_number_is_a_candidate(void **state)
+{
+	static const stk_simd simds[] = {STK_SIMD_AVX512, STK_SIMD_AVX2, STK_SIMD_NEON,
+									 STK_SIMD_SCALAR};
+
+	(void) state;
+	for (size_t s = 0; s < 4; s++)
+	{
+		_Alignas(STK_ALIGN) float scores[48];
+		uint32_t places[48];
+		stk_cpu cpu;
+
+		if (stk_cpu_choose(simds[s], &cpu, NULL) != STK_OK)
+			continue;
+		for (uint32_t n = 1; n <= 48; n++)
+		{
+			for (uint32_t j = 0; j < 48; j++)
+				scores[j] = j % 5 == 0 ? NAN : j % 5 == 1 ? 2 : j % 5 == 2 ? 3 : 1;
+			assert_int_equal(cpu.binary32->collect(scores, n, 2, places),
+							 n / 5 * 3 + (n % 5 < 3 ? n % 5 : 3));
+			for (uint32_t j = 0; j < n / 5 * 3; j++)
+				assert_int_equal(places[j], j / 3 * 5 + j % 3);
+		}
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sums_round),
+		cmocka_unit_test(sums_underflow),
+		cmocka_unit_test(codewords_round),
+		cmocka_unit_test(rows_round),
+		cmocka_unit_test(offsets_round),
+		cmocka_unit_test(offsets_sum_in_binary64),
+		cmocka_unit_test(the_reference_rounds),
+		cmocka_unit_test(sums_overflow),
+		cmocka_unit_test(many_candidates),
+		cmocka_unit_test(empty_places),
+		cmocka_unit_test(norms_are_not_too_small),
+		cmocka_unit_test(not_a_number_is_a_candidate),
+	};
+
+	return cmocka_run_group_tests_name("margin of the filters", tests, NULL, NULL);
+}
