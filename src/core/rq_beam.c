@@ -458,7 +458,12 @@ score_rows(const job *j, beam_work *w, size_t n)
 	for (int l = 0; l < t->levels; l++)
 	{
 		const stk_beam_level *at = &t->level[l];
+		uint32_t scored = at->pack.panels * kernel->panel;
 
+		/* What the panels leave of a table row's lanes must win nothing. */
+		for (size_t r = 0; r < n; r++)
+			for (uint32_t k = scored; k < at->stride; k++)
+				w->scores[r * t->total + at->first + k] = -INFINITY;
 		for (uint32_t p = 0; p < at->pack.panels; p += step)
 		{
 			uint32_t panels = at->pack.panels - p < step ? at->pack.panels - p : step;
