@@ -964,6 +964,19 @@ rows_not_finite(void **state)
 		book_free(b);
 	}
 	stk_threads_stop(threads);
+	{
+		/* Nor by a restart. */
+		const float x[2] = {NAN, NAN};
+		const uint16_t codes[2] = {1, 1};
+		stk_ema_rule rule = {.decay = 0.9, .restart_after = 1};
+		book *b = book_make(2, 1, &seed);
+		book *before = book_copy(b);
+
+		assert_int_equal(stk_ema_update(&b->e, &rule, plain_exec(), x, 2, codes, NULL), STK_EINVAL);
+		assert_books_equal(b, before);
+		book_free(before);
+		book_free(b);
+	}
 }
 
 /* Every number of threads, every vector unit of this machine: the same bits. */
@@ -1068,6 +1081,17 @@ updates_that_fail(void **state)
 		}
 	}
 	assert_true(partly > 0);
+	{
+		/* Restarts alone can be stopped as well. */
+		long looks = 5;
+		stk_monitor monitor = {stop_countdown, &looks};
+		stk_exec exec = exec_with(&stk_malloc, &monitor);
+		book *b = book_make(1000, dim, &seed);
+
+		codes[0] = 0;
+		assert_int_equal(stk_ema_update(&b->e, &rule, &exec, x, 1, codes, NULL), STK_ECANCELED);
+		book_free(b);
+	}
 	for (long left = 0; left < 3; left++)
 	{
 		short_memory memory = {left, 0};
