@@ -3,7 +3,6 @@
  */
 #include <string.h>
 
-#include "dot.h"
 #include "ema.h"
 #include "fpenv.h"
 
@@ -44,18 +43,6 @@ mark_used(level *l, const uint16_t *codes, size_t n)
 	}
 }
 
-/* The inner product's errors need half the squared norms, which the update has changed. */
-static void
-refresh_norms(stk_kmeans *km)
-{
-	for (uint32_t k = 0; k < km->size; k++)
-	{
-		const float *c = km->centroids + k * km->dim;
-
-		km->half[k] = 0.5 * stk_dot(c, c, km->dim);
-	}
-}
-
 /* One batch of n rows, in t->rows, through one level; leaves its residuals there. */
 static stk_status
 train_level(training *t, int number, size_t n, stk_error *err)
@@ -69,11 +56,13 @@ train_level(training *t, int number, size_t n, stk_error *err)
 						 .level = number,
 						 .step = (uint32_t) t->step};
 	float *residuals = t->residuals;
-	stk_status status = STK_OK;
+	stk_status status;
 	double error;
 
 	if (t->step == 0)
 		status = stk_kmeans_start(&l->km, &t->work, t->rows, n, opt->init, opt->seed, number);
+	else
+		status = stk_kmeans_measure(&t->work, t->rows, n, t->dim);
 	if (status == STK_OK)
 		status = stk_kmeans_assign(&l->km, &t->work, t->rows, n, t->codes, &error);
 	if (status != STK_OK)
@@ -87,8 +76,6 @@ train_level(training *t, int number, size_t n, stk_error *err)
 										 number, residuals, err);
 	if (status == STK_OK)
 		status = stk_ema_update(&l->ema, &rule, t->exec, t->rows, n, t->codes, err);
-	if (l->km.inner_product)
-		refresh_norms(&l->km);
 	t->residuals = t->rows;
 	t->rows = residuals;
 	return status;
@@ -132,9 +119,9 @@ train_epoch(training *t, int epoch, stk_error *err)
 	return STK_OK;
 }
 
-/* Set up the levels over codewords [ΣK][dim], with numbers [2 ΣK] and used [ΣK] for their use. */
+/* Set up the levels over codewords [ΣK][dim], with counts [ΣK] and used [ΣK] for their use. */
 static stk_status
-begin_levels(training *t, float *codewords, double *numbers, uint8_t *used, size_t total)
+begin_levels(training *t, float *codewords, double *counts, uint8_t *used)
 {
 	const stk_ema_options *opt = t->opt;
 	stk_status status = STK_OK;
@@ -148,8 +135,7 @@ begin_levels(training *t, float *codewords, double *numbers, uint8_t *used, size
 		to->km = (stk_kmeans){.dim = t->dim,
 							  .size = opt->sizes[l],
 							  .centroids = codewords + place * t->dim,
-							  .counts = numbers + place,
-							  .half = numbers + total + place,
+							  .counts = counts + place,
 							  .inner_product = opt->metric == STK_IP,
 							  .unit = opt->metric == STK_COSINE && l == 0};
 		status = stk_ema_init(&to->ema, &t->exec->a, opt->sizes[l], t->dim,
@@ -181,7 +167,7 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 	if (status != STK_OK)
 		return status;
 	status = stk_batches_init(&t->batches, t->exec, t->n, batch);
-	numbers = stk_alloc_array(a, 2 * total, sizeof(double));
+	numbers = stk_alloc_array(a, total, sizeof(double));
 	used = stk_alloc_array(a, total, 1);
 	t->codes = stk_alloc_array(a, batch, sizeof(uint16_t));
 	t->rows = stk_alloc_array(a, batch, t->dim * sizeof(float));
@@ -189,7 +175,7 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 	if (!numbers || !used || !t->codes || !t->rows || !t->residuals)
 		status = STK_ENOMEM;
 	if (status == STK_OK)
-		status = begin_levels(t, codewords, numbers, used, total);
+		status = begin_levels(t, codewords, numbers, used);
 	for (int epoch = 1; epoch <= opt->epochs && status == STK_OK; epoch++)
 		status = train_epoch(t, epoch, err);
 	for (int l = 0; l < opt->levels; l++)

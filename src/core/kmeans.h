@@ -3,6 +3,8 @@
  * bit for bit whatever machine or number of threads computes it.
  *
  * Sums over rows have the shape of member_sums.h. Then one division and one rounding to binary32.
+ * Squared distances are |x|^2 + 2 s in
+ * binary64, s the reference score, at least 0, and add up in row order.
  */
 #ifndef STK_KMEANS_H
 #define STK_KMEANS_H
@@ -32,19 +34,23 @@ typedef struct stk_kmeans
 	uint32_t size;
 	float *centroids;   /* [size][dim] */
 	double *counts;     /* [size] rows behind each centroid */
-	double *half;       /* [size] half squared norms */
 	bool inner_product; /* a row belongs to the centroid with the largest dot product */
 	bool unit;          /* centroids are kept at norm 1 */
 } stk_kmeans;
 
-/* Scratch for problems up to a size. */
+struct stk_kmeans_thread;
+
+/* Scratch for problems up to a size, and what is known of the rows. */
 typedef struct stk_kmeans_work
 {
 	stk_exec exec;
-	double *sum;    /* [dim] */
-	float *mean;    /* [dim] */
-	double *scores; /* [rows] */
+	double *norms;  /* [rows] squared norms, by stk_kmeans_measure */
+	double *scores; /* [rows] reference scores of the centroids that stk_kmeans_assign chose */
 	stk_members members;
+	stk_pack pack;                     /* the centroids last assigned to; size 0 before */
+	struct stk_kmeans_thread *threads; /* [threads] */
+	double *sums;                      /* [threads][dim] */
+	float *means;                      /* [threads][dim] */
 } stk_kmeans_work;
 
 /* Room for n rows and `size` centroids. STK_ENOMEM; free with stk_kmeans_work_free. */
@@ -53,20 +59,41 @@ extern stk_status stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim,
 extern void stk_kmeans_work_free(stk_kmeans_work *w);
 
 /*
- * Choose the initial centroids among n >= 1 rows x [n][dim]; counts become 0.
- *
- * k-means++ (Arthur and Vassilvitskii 2007) draws by squared distance, as integers that add up
- * without rounding; when every row is a centroid already it repeats rows. STK_ENOMEM,
- * STK_ECANCELED.
+ * Take the squared norms of the rows x [n][dim] that the calls after this are about. Once for rows
+ * that stay as they are; stk_kmeans_start does it too. STK_ECANCELED.
+ */
+extern stk_status stk_kmeans_measure(stk_kmeans_work *w, const float *x, size_t n, size_t dim);
+
+/*
+ * Choose the initial centroids among n >= 1 rows x [n][dim]; counts become 0. What is drawn
+ * depends on seed and level and on nothing else (kmeans_start.c says how). When every row is a
+ * centroid already, rows repeat. STK_ENOMEM, STK_ECANCELED.
  */
 extern stk_status stk_kmeans_start(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 								   stk_init init, uint64_t seed, int level);
 
 /*
- * Assign rows: codes [n] out; *error out, the sum of squared distances. STK_ECANCELED.
+ * Assign rows: codes [n] out; *error out, the sum of squared distances. STK_ENOMEM, STK_ECANCELED.
  */
 extern stk_status stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x,
 									size_t n, uint16_t *codes, double *error);
+
+/*
+ * Move rows away from centroids that more than `cap` chose; follows stk_kmeans_assign, cap >=
+ * n / size.
+ *
+ *   codes  [n]  in and out
+ *   error       out, the sum of squared distances now
+ *
+ * Deferred acceptance (Gale and Shapley 1962): every row proposes to centroids in the order of
+ * their scores (the lower code among equals), every centroid keeps the `cap` rows that are nearest
+ * to it (inner product: of the largest dot product; the lowest row among equals) and sends the
+ * others on. No order of proposals changes the outcome: each row gets the best centroid that any
+ * such stable assignment gives it. Needs 16 bytes a row, and 300 for each that moves. STK_ENOMEM,
+ * STK_ECANCELED.
+ */
+extern stk_status stk_kmeans_balance(const stk_kmeans *km, stk_kmeans_work *w, const float *x,
+									 size_t n, size_t cap, uint16_t *codes, double *error);
 
 /*
  * Move each centroid to the mean of its rows; those without rows stay. counts become the numbers
@@ -74,6 +101,26 @@ extern stk_status stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, co
  */
 extern stk_status stk_kmeans_update(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 									const uint16_t *codes, bool *changed);
+
+/*
+ * Find new places for the centroids without rows; follows stk_kmeans_update, with the codes it was
+ * given. *changed becomes true when one has moved.
+ *
+ * STK_EMPTY_SPLIT: lowest code first, each takes half of the centroid with the largest count, the
+ * lowest code among equals (of an odd number the donor keeps the odd row). It comes to lie 2^-10 of
+ * the way from the donor to one of the donor's rows, and the donor moves as far away from that row:
+ * a small symmetric change on the scale of the cluster. A donor's rows take turns in row order; the
+ * halves can be donors again, but nothing whose rows are all equal.
+ *
+ * STK_EMPTY_FARTHEST: lowest code first, each moves to the row with the largest squared distance
+ * from its centroid in the last assignment, the lowest row among equals; each row, and rows equal
+ * to it, once, and none at distance 0.
+ *
+ * Where nothing is left to take, centroids stay. STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_kmeans_fill_empty(stk_kmeans *km, stk_kmeans_work *w, const float *x,
+										size_t n, const uint16_t *codes, stk_empty empty,
+										bool *changed);
 
 /*
  * Add a batch to the rows behind each centroid: c = (count * c + sum) / (count + rows), where

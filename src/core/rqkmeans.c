@@ -1,5 +1,6 @@
 #include "rqkmeans.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "fpenv.h"
@@ -40,6 +41,19 @@ report(const training *t, int level, int epoch, double error, uint32_t empty)
 		t->opt->progress(t->opt->progress_ctx, &p);
 }
 
+/* Assign all rows, no more than opt->balance allows to a code. */
+static stk_status
+assign_rows(training *t, const stk_kmeans *km, double *error)
+{
+	double share = (double) t->n / km->size;
+	stk_status status = stk_kmeans_assign(km, &t->work, t->x, t->n, t->codes, error);
+
+	if (status == STK_OK && t->opt->balance > 0 && t->opt->balance * share < (double) t->n)
+		status = stk_kmeans_balance(km, &t->work, t->x, t->n,
+									(size_t) ceil(t->opt->balance * share), t->codes, error);
+	return status;
+}
+
 /* Lloyd's iterations, one level after the other. used [largest K] is scratch. */
 static stk_status
 train_lloyd(training *t, uint8_t *used, stk_error *err)
@@ -53,12 +67,15 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 			stk_kmeans_start(km, &t->work, t->x, t->n, t->opt->init, t->opt->seed, l);
 
 		if (status == STK_OK)
-			status = stk_kmeans_assign(km, &t->work, t->x, t->n, t->codes, &error);
+			status = assign_rows(t, km, &error);
 		for (int epoch = 1; epoch <= t->opt->epochs && changed && status == STK_OK; epoch++)
 		{
 			status = stk_kmeans_update(km, &t->work, t->x, t->n, t->codes, &changed);
+			if (status == STK_OK)
+				status = stk_kmeans_fill_empty(km, &t->work, t->x, t->n, t->codes, t->opt->empty,
+											   &changed);
 			if (status == STK_OK && changed)
-				status = stk_kmeans_assign(km, &t->work, t->x, t->n, t->codes, &error);
+				status = assign_rows(t, km, &error);
 			if (status != STK_OK)
 				break;
 			memset(used, 0, km->size);
@@ -97,11 +114,13 @@ train_batch(training *t, batch_state *b, size_t n, bool start, stk_error *err)
 	for (int l = 0; l < t->opt->levels; l++)
 	{
 		stk_kmeans *km = &t->levels[l];
-		stk_status status = STK_OK;
+		stk_status status;
 		double error;
 
 		if (start)
 			status = stk_kmeans_start(km, &t->work, b->rows, n, t->opt->init, t->opt->seed, l);
+		else
+			status = stk_kmeans_measure(&t->work, b->rows, n, t->dim);
 		if (status == STK_OK)
 			status = stk_kmeans_assign(km, &t->work, b->rows, n, t->codes, &error);
 		if (status == STK_OK)
@@ -124,7 +143,7 @@ train_batch(training *t, batch_state *b, size_t n, bool start, stk_error *err)
 static stk_status
 train_epoch(training *t, batch_state *b, int epoch, stk_error *err)
 {
-	bool start = epoch == 1;
+	bool start = epoch == 1 && !t->opt->resume;
 	size_t n;
 
 	stk_batches_begin(&b->batches, t->opt->seed, epoch);
@@ -191,7 +210,7 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 	status = stk_kmeans_work_init(&t->work, rows, t->dim, largest, t->exec);
 	if (status != STK_OK)
 		return status;
-	numbers = stk_alloc_array(&t->a, 2 * total, sizeof(double));
+	numbers = stk_alloc_array(&t->a, total, sizeof(double));
 	used = stk_alloc_array(&t->a, total, 1);
 	t->codes = stk_alloc_array(&t->a, rows, sizeof(uint16_t));
 	if (numbers && used && t->codes)
@@ -206,11 +225,12 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 			km->size = opt->sizes[l];
 			km->centroids = codewords + place * t->dim;
 			km->counts = numbers + place;
-			km->half = numbers + total + place;
 			km->inner_product = opt->metric == STK_IP;
 			km->unit = opt->metric == STK_COSINE && l == 0;
 			place += km->size;
 		}
+		if (opt->resume)
+			memcpy(numbers, counts, total * sizeof(double));
 		if (opt->batch_size)
 			status = train_minibatch(t, rows, used, err);
 		else
@@ -227,20 +247,58 @@ run(training *t, float *codewords, double *counts, stk_error *err)
 	return status;
 }
 
+/* Can training start from these? Only mini-batches have counts to go on from. */
+static stk_status
+check_resume(const stk_rqkmeans_options *opt, const stk_exec *exec, const float *codewords,
+			 const double *counts, stk_error *err)
+{
+	size_t total = 0;
+
+	if (opt->batch_size == 0)
+		return stk_fail(err, STK_EINVAL, "resuming needs mini-batches");
+	if (!counts)
+		return stk_fail(err, STK_EINVAL, "resuming needs the counts of the earlier training");
+	for (int l = 0; l < opt->levels; l++)
+		total += opt->sizes[l];
+	if (!exec->cpu->reference->finite(codewords, total * (size_t) opt->dim))
+		return stk_fail(err, STK_EINVAL, "codewords hold NaN or infinity");
+	for (size_t k = 0; k < total; k++)
+	{
+		if (!(counts[k] >= 0 && isfinite(counts[k])))
+			return stk_fail(err, STK_EINVAL, "counts hold numbers that count nothing");
+	}
+	return STK_OK;
+}
+
+static stk_status
+check_options(const stk_rqkmeans_options *opt, size_t n, stk_error *err)
+{
+	if (stk_codebook_bytes(opt->levels, opt->sizes, opt->dim) == 0)
+		return stk_fail(err, STK_EINVAL, "shape of the codebook is beyond the limits");
+	if (opt->epochs < 1)
+		return stk_fail(err, STK_EINVAL, "expected at least 1 epoch");
+	if (!(opt->balance == 0 || (opt->balance >= 1 && isfinite(opt->balance))))
+		return stk_fail(err, STK_EINVAL, "expected a balance of at least 1, or 0 for none");
+	if (opt->batch_size && (opt->balance > 0 || opt->empty != STK_EMPTY_KEEP))
+		return stk_fail(err, STK_EINVAL,
+						"mini-batches take neither a balance nor a policy for empty codewords");
+	if (n == 0)
+		return stk_fail(err, STK_EINVAL, "no rows to train on");
+	return STK_OK;
+}
+
 stk_status
 stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_exec *exec, float *x, size_t n,
 				   float *codewords, double *counts, stk_error *err)
 {
 	training t = {.opt = opt, .exec = exec, .a = exec->a, .dim = (size_t) opt->dim, .x = x, .n = n};
-	stk_status status;
+	stk_status status = check_options(opt, n, err);
 	stk_fpenv env;
 
-	if (stk_codebook_bytes(opt->levels, opt->sizes, opt->dim) == 0)
-		return stk_fail(err, STK_EINVAL, "shape of the codebook is beyond the limits");
-	if (opt->epochs < 1)
-		return stk_fail(err, STK_EINVAL, "expected at least 1 epoch");
-	if (n == 0)
-		return stk_fail(err, STK_EINVAL, "no rows to train on");
+	if (status == STK_OK && opt->resume)
+		status = check_resume(opt, exec, codewords, counts, err);
+	if (status != STK_OK)
+		return status;
 
 	env = stk_fpenv_enter();
 	status = stk_train_rows_prepare(exec, opt->metric, x, n, t.dim, err);

@@ -35,21 +35,26 @@ typedef struct stk_rqkmeans_options
  * Train.
  *
  *   x          [n][dim]  finite; sorted in place, and may be overwritten with residuals
- *   codewords  [ΣK][dim] out, level by level (the stored form's order)
+ *   codewords  [ΣK][dim] out, level by level (the stored form's order); in too with resume
  *   counts     [ΣK]      out, rows (mini-batch: rows over all epochs) behind each codeword; may
- *                        be NULL
+ *                        be NULL; in too with resume, and then not NULL
  *
  * Lloyd trains a level to the end, then the next on its residuals; it stops early once nothing
  * moves. With mini-batches every batch passes through all levels: a level first learns from the
  * batch, then hands on the residuals of its codewords as they are now. The first batch also gives
- * the initial codewords.
+ * the initial codewords, unless codewords and counts came in: resuming on new rows is partial_fit.
+ *
+ * balance caps the rows of a code while training, so the codewords come to lie where rows spread
+ * over more of them; encoding afterwards is plain nearest, and knows no cap.
  *
  * Fewer distinct rows than codewords is allowed: spare codewords repeat rows and stay dead. With
  * the cosine metric rows are normalised, and the first level's codewords too.
  *
- * Returns STK_EINVAL (no rows, a shape beyond the limits, a row not finite, a zero row under
- * cosine: err->row is its place in x as given), STK_ERANGE (a residual left binary32's range),
- * STK_ENOMEM, STK_ECANCELED. Needs about n * (dim + levels) * 4 bytes beside x at most.
+ * Returns STK_EINVAL (no rows, a shape beyond the limits, options that contradict each other, a row
+ * not finite, a zero row under cosine: err->row is its place in x as given), STK_ERANGE (a residual
+ * left binary32's range), STK_ENOMEM, STK_ECANCELED. Needs beside x: 40 bytes a row and a copy of
+ * a mini-batch; k-means|| also its candidates, about ten times the largest level; balance as
+ * stk_kmeans_balance says.
  */
 extern stk_status stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_exec *exec,
 									 float *x, size_t n, float *codewords, double *counts,
