@@ -1,5 +1,8 @@
 #include "peak.h"
 
+#include <math.h>
+#include <stdio.h>
+
 #include "bench.h"
 
 #if defined(__x86_64__)
@@ -16,6 +19,9 @@
 #define RUNS 15
 /* Multiply-adds of one sum in one run. */
 #define STEPS 8000000L
+
+/* A core's fp32 GFLOP/s from which on the higher goals apply. */
+#define FAST_CORE 250
 
 /* One run: STEPS multiply-adds for each of SUMS registers; *sink keeps them from being dropped. */
 typedef void (*peak_loop)(float *sink);
@@ -157,4 +163,24 @@ bench_peak(stk_simd simd, bench_unit unit, const stk_pool *pool)
 		return 0;
 	return operations * SUMS * STEPS * stk_threads(pool) /
 		   bench_measure(RUNS, run_all, &run).shortest * 1e-9;
+}
+
+void
+bench_goal_times(const char *what, double fast, double slow, double times)
+{
+	static double peak;
+	char goal[160];
+	double least;
+
+	if (peak == 0)
+		peak = fmax(bench_peak(STK_SIMD_AVX512, BENCH_FP32, NULL),
+					fmax(bench_peak(STK_SIMD_AVX2, BENCH_FP32, NULL),
+						 bench_peak(STK_SIMD_NEON, BENCH_FP32, NULL)));
+	least = peak >= FAST_CORE ? fast : slow;
+	snprintf(goal, sizeof(goal), "%s at least %.1f times (a core's fp32 peak %.0f GFLOP/s, %s %d)",
+			 what, least, peak, peak >= FAST_CORE ? "from" : "below", FAST_CORE);
+	if (isnan(times))
+		bench_goal_open(goal, "the rival is not installed");
+	else
+		bench_goal(times >= least, goal, "%.2f", times);
 }

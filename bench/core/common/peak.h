@@ -21,4 +21,10 @@ typedef enum bench_unit
  */
 extern double bench_peak(stk_simd simd, bench_unit unit, const stk_pool *pool);
 
+/*
+ * Judge a goal in times as fast as a rival: `fast` where a core's fp32 peak is 250 GFLOP/s or more,
+ * `slow` below; the line says which. times NAN: the rival was not there.
+ */
+extern void bench_goal_times(const char *what, double fast, double slow, double times);
+
 #endif

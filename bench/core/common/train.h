@@ -1,0 +1,47 @@
+/*
+ * Codebooks for benchmarks, and how good they are: one judge for ours and the rivals'.
+ */
+#ifndef BENCH_TRAIN_H
+#define BENCH_TRAIN_H
+
+#include "bench.h"
+#include "core/rqkmeans.h"
+#include "data.h"
+
+/* A codebook of levels of one size: codewords [levels][size][dim], allocated. */
+typedef struct bench_codebook
+{
+	int levels;
+	uint32_t size;
+	size_t dim;
+	float *codewords;
+} bench_codebook;
+
+extern bench_codebook bench_codebook_new(int levels, uint32_t size, size_t dim);
+extern void bench_codebook_free(bench_codebook *cb);
+extern size_t bench_codebook_floats(const bench_codebook *cb);
+/* Core's view of it, L2. */
+extern stk_codebook bench_codebook_view(const bench_codebook *cb);
+
+/* Options for Lloyd's k-means under L2, level by level. */
+extern stk_rqkmeans_options bench_options(const bench_codebook *cb, int epochs, stk_init init,
+										  uint64_t seed);
+
+/* Train cb on rows. The rows are sorted, and with several levels overwritten. */
+extern void bench_train(const stk_exec *exec, const stk_rqkmeans_options *opt, float *x, size_t n,
+						bench_codebook *cb);
+
+/* What a codebook makes of rows. */
+typedef struct bench_quality
+{
+	double error; /* mean squared distance of a row from the sum of its codewords */
+	uint64_t ids; /* distinct codes */
+} bench_quality;
+
+/*
+ * codes [n][levels] as some encoder gave them; NULL: by the exact greedy rule.
+ */
+extern bench_quality bench_judge(const stk_exec *exec, const bench_codebook *cb, const float *x,
+								 size_t n, const uint16_t *codes);
+
+#endif
