@@ -1,5 +1,5 @@
 """k-means by FAISS, level by level on residuals: rows, dim, size, levels, epochs, threads, times,
-seed, plus (k-means++), start (initial codewords of the first level, or
+plus (k-means++), start (initial codewords of the first level, or
 empty), codewords (out)."""
 
 import faiss
@@ -20,7 +20,6 @@ def train():
             given.size,
             niter=given.epochs,
             nredo=1,
-            seed=given.seed,
             max_points_per_centroid=len(x),
             min_points_per_centroid=1,
             init_method=int(given.plus),

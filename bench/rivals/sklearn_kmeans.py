@@ -1,5 +1,5 @@
 """k-means by scikit-learn (Lloyd): rows, dim, size, epochs, threads, times, seed, start (initial
-codewords, or empty: k-means++), codewords (out)."""
+codewords), codewords (out)."""
 
 import warnings
 
@@ -10,11 +10,10 @@ from threadpoolctl import threadpool_limits
 
 given = rival.arguments("rows", "start", "codewords")
 x = rival.read_rows(given.rows, given.dim)
-start = rival.read_rows(given.start, given.dim) if given.start else "k-means++"
 warnings.simplefilter("ignore", ConvergenceWarning)
 kmeans = KMeans(
     given.size,
-    init=start,
+    init=rival.read_rows(given.start, given.dim),
     n_init=1,
     max_iter=given.epochs,
     tol=0,

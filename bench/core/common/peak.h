@@ -16,8 +16,8 @@ typedef enum bench_unit
 
 /*
  * GFLOP/s of this unit, a multiplication and an addition counting as two, on one core (pool NULL)
- * or all of the pool's at once; the best of several runs of some 30 to 100 ms. 0 when this processor or
- * build has no such unit.
+ * or all of the pool's at once: the best of several runs of some 30 to 100 ms, and of all calls so
+ * far. 0 when this processor or build has no such unit.
  */
 extern double bench_peak(stk_simd simd, bench_unit unit, const stk_pool *pool);
 

@@ -1,9 +1,13 @@
 #include "train.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/evaluate.h"
+#include "core/fpenv.h"
 #include "core/rq.h"
+#include "rival.h"
 
 bench_codebook
 bench_codebook_new(int levels, uint32_t size, size_t dim)
@@ -61,6 +65,81 @@ bench_train(const stk_exec *exec, const stk_rqkmeans_options *opt, float *x, siz
 	stk_error err = {0};
 
 	bench_check("training", stk_rqkmeans_train(opt, exec, x, n, cb->codewords, NULL, &err), &err);
+}
+
+void
+bench_start(const stk_exec *exec, const stk_rqkmeans_options *opt, const float *sorted, size_t n,
+			float *start)
+{
+	size_t dim = (size_t) opt->dim;
+	double *numbers = bench_alloc(2 * (size_t) opt->sizes[0], sizeof(double));
+	stk_kmeans km = {.dim = dim,
+					 .size = opt->sizes[0],
+					 .centroids = start,
+					 .counts = numbers,
+					 .half = numbers + opt->sizes[0]};
+	stk_kmeans_work work;
+	stk_fpenv env = stk_fpenv_enter();
+
+	bench_check("start", stk_kmeans_work_init(&work, n, dim, km.size, exec), NULL);
+	bench_check("start", stk_kmeans_start(&km, &work, sorted, n, opt->init, opt->seed, 0), NULL);
+	stk_kmeans_work_free(&work);
+	stk_fpenv_leave(env);
+	free(numbers);
+}
+
+/* Rows and start as files; returns the start's name, or nothing. */
+static const char *
+write_problem(const bench_rows *rows, const bench_codebook *cb, const float *start)
+{
+	bench_write(bench_file("rows"), rows->x, rows->n * rows->dim, sizeof(float));
+	if (!start)
+		return "";
+	bench_write(bench_file("start"), start, cb->size * cb->dim, sizeof(float));
+	return bench_file("start");
+}
+
+static void
+read_trained(const bench_answer *answer, bench_codebook *cb, bench_trained *out)
+{
+	bench_read(bench_file("codewords"), cb->codewords, bench_codebook_floats(cb), sizeof(float));
+	out->time.shortest = bench_value(answer, "shortest");
+	out->time.median = bench_value(answer, "median");
+	out->memory = bench_value(answer, "memory");
+}
+
+bool
+bench_train_faiss(const bench_rows *rows, int epochs, bool plus, const float *start, int times,
+				  bench_codebook *cb, bench_trained *out)
+{
+	bench_answer answer;
+
+	if (!bench_rivals())
+		return false;
+	bench_rival(&answer, "faiss_kmeans.py",
+				"start=%s rows=%s codewords=%s dim=%zu size=%u levels=%d epochs=%d threads=%d "
+				"times=%d plus=%d",
+				write_problem(rows, cb, start), bench_file("rows"), bench_file("codewords"),
+				cb->dim, cb->size, cb->levels, epochs, BENCH_THREADS, times, plus);
+	read_trained(&answer, cb, out);
+	return true;
+}
+
+bool
+bench_train_sklearn(const bench_rows *rows, int epochs, const float *start, int times,
+					bench_codebook *cb, bench_trained *out)
+{
+	bench_answer answer;
+
+	if (!bench_rivals())
+		return false;
+	bench_rival(&answer, "sklearn_kmeans.py",
+				"start=%s rows=%s codewords=%s dim=%zu size=%u epochs=%d threads=%d times=%d "
+				"seed=1",
+				write_problem(rows, cb, start), bench_file("rows"), bench_file("codewords"),
+				cb->dim, cb->size, epochs, BENCH_THREADS, times);
+	read_trained(&answer, cb, out);
+	return true;
 }
 
 bench_quality

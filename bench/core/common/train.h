@@ -31,6 +31,31 @@ extern stk_rqkmeans_options bench_options(const bench_codebook *cb, int epochs, 
 extern void bench_train(const stk_exec *exec, const stk_rqkmeans_options *opt, float *x, size_t n,
 						bench_codebook *cb);
 
+/*
+ * The codewords that such a training of the first level begins with: given to rivals, so that all
+ * climb from the same place. sorted: the rows as training left them. start [size][dim] out.
+ */
+extern void bench_start(const stk_exec *exec, const stk_rqkmeans_options *opt, const float *sorted,
+						size_t n, float *start);
+
+/* How long a trainer took, and what it needed beside its rows. */
+typedef struct bench_trained
+{
+	bench_time time;
+	double memory; /* kB; NAN when it was not measured */
+} bench_trained;
+
+/*
+ * Rivals' k-means: FAISS level by level on residuals, scikit-learn one level. start [size][dim]:
+ * the first level's initial codewords, may be NULL; all others are random rows, or by FAISS's own
+ * k-means++ when plus says so. cb gets what they trained. False
+ * when they are not installed.
+ */
+extern bool bench_train_faiss(const bench_rows *rows, int epochs, bool plus, const float *start,
+							  int times, bench_codebook *cb, bench_trained *out);
+extern bool bench_train_sklearn(const bench_rows *rows, int epochs, const float *start, int times,
+								bench_codebook *cb, bench_trained *out);
+
 /* What a codebook makes of rows. */
 typedef struct bench_quality
 {
