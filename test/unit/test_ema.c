@@ -1147,18 +1147,15 @@ static void
 plain_start(const stk_ema_options *opt, int level, const float *rows, size_t n, float *codewords)
 {
 	uint32_t size = opt->sizes[level];
-	double *numbers = malloc(2 * size * sizeof(double));
-	stk_kmeans km = {.dim = (size_t) opt->dim,
-					 .size = size,
-					 .centroids = codewords,
-					 .counts = numbers,
-					 .half = numbers + size};
+	double *counts = malloc(size * sizeof(double));
+	stk_kmeans km = {
+		.dim = (size_t) opt->dim, .size = size, .centroids = codewords, .counts = counts};
 	stk_kmeans_work work;
 
 	assert_int_equal(stk_kmeans_work_init(&work, n, km.dim, size, plain_exec()), STK_OK);
 	assert_int_equal(stk_kmeans_start(&km, &work, rows, n, opt->init, opt->seed, level), STK_OK);
 	stk_kmeans_work_free(&work);
-	free(numbers);
+	free(counts);
 }
 
 /*
