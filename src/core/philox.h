@@ -21,9 +21,10 @@
 /* What a draw is for; the values are part of what a seed means. */
 typedef enum stk_purpose
 {
-	STK_RANDOM_INIT = 1,   /* initial codewords: index = code (k-means++) or draw */
-	STK_RANDOM_ORDER = 2,  /* mini-batches: step = epoch, index = draw */
-	STK_RANDOM_RESTART = 3 /* a dead code's new row: step = batch, index = code */
+	STK_RANDOM_INIT = 1,    /* initial codewords: index = code (k-means++) or draw */
+	STK_RANDOM_ORDER = 2,   /* mini-batches: step = epoch, index = draw */
+	STK_RANDOM_RESTART = 3, /* a dead code's new row: step = batch, index = code */
+	STK_RANDOM_NOISE = 4    /* refinement: step = round, index = number of the level / 2 */
 } stk_purpose;
 
 /* One block: ten rounds. */

@@ -14,13 +14,14 @@
 
 typedef struct stk_refine_options
 {
-	int beam;      /* width of the encodings, >= 1; what rows will be encoded with later */
-	int rounds;    /* refits at most, >= 1 */
-	uint64_t seed; /* of what is drawn at random */
+	int beam;      /* width of the encodings, >= 1: what rows will be encoded with later */
+	int rounds;    /* refits, >= 1; the more, the better the codebooks */
+	uint64_t seed; /* of the noise */
 	/*
-	 * Called after the first encoding (epoch 0) and after every round's (epoch 1, ...) with
-	 * level -1: objective is the mean squared distance of the rows from their reconstructions,
-	 * empty counts the codewords of all levels that no row has. May be NULL.
+	 * Called after each of rounds + 2 encodings, epoch 0, 1, ..., with level -1: objective is the
+	 * mean squared distance of the rows from what the codewords before the refit make of their
+	 * codes, empty the number of codewords that no row has. The first and last encodings are those
+	 * of the codewords that come in and go out; those between are of noisy ones. May be NULL.
 	 */
 	void (*progress)(void *ctx, const stk_train_progress *p);
 	void *progress_ctx;
@@ -31,15 +32,18 @@ typedef struct stk_refine_options
  *
  *   cb                   metric, levels, sizes and dim; its codewords are not looked at
  *   x          [n][dim]  rows as for training, in any order: the result does not depend on it
- *   codewords  [ΣK][dim] in: as trained greedily; out: the best found, by mean squared distance
- *                        when encoded with opt->beam, so never worse than what came in
+ *   codewords  [ΣK][dim] in: as trained; out: refined, or as they were if that turned out no
+ *                        better by mean squared distance when encoded with opt->beam
  *   counts     [ΣK]      out, rows that have each code in that encoding; may be NULL
  *
- * Stops when a round finds nothing better. Codewords that no row has stay as they are.
+ * With the cosine metric rows are normalised, and the first level's codewords stay so. Codewords
+ * that no row chooses in any round stay as they are. The same on every machine and for any number
+ * of threads.
  *
  * Returns STK_EINVAL (the inner product, which no distance measures; bad options; no rows; a row
  * not finite, or zero under cosine: err->row), STK_ERANGE (numbers too large), STK_ENOMEM,
- * STK_ECANCELED; codewords are then as they came.
+ * STK_ECANCELED; codewords are then as they came. Needs, beside x, its size again and about
+ * 8 ΣK (ΣK + 2 dim) bytes; a round takes an encoding, (ΣK)^3 / 3 + 2 dim (ΣK)^2 multiplications.
  */
 extern stk_status stk_refine(const stk_refine_options *opt, const stk_exec *exec,
 							 const stk_codebook *cb, const float *x, size_t n, float *codewords,
