@@ -44,7 +44,7 @@ stk_bound_margin(stk_arithmetic arithmetic, const stk_bound_codes *codes, const 
 	double given = row->norm * codes->rounding + row->rounding * codes->radius;
 	double adding = (d + 3) * 0x1p-24 * product + (d + 2) * eta;
 	double offset = 0x1p-23 * codes->offset + (d + 4) * 0x1p-53 * codes->centre * codes->radius;
-	double reference = (ceil(d / 8) + 5) * 0x1p-53 * x * codes->norm;
+	double reference = ((double) ((codes->dim + 7) / 8) + 5) * 0x1p-53 * x * codes->norm;
 
 	/* Written so that NaN says no. */
 	if (!(product + codes->offset < 1e38))

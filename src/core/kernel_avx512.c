@@ -13,12 +13,6 @@ multiply_add(__m512 sums, __m512i row, __m512i codes)
 	return _mm512_fmadd_ps(_mm512_castsi512_ps(row), _mm512_castsi512_ps(codes), sums);
 }
 
-INLINE __mmask8
-eight_below(size_t i, size_t n)
-{
-	return n - i >= 8 ? (__mmask8) 0xff : (__mmask8) ((1u << (n - i)) - 1);
-}
-
 /* ((0+4)+(2+6))+((1+5)+(3+7)) */
 INLINE double
 add_lanes(__m512d lanes)
@@ -29,25 +23,36 @@ add_lanes(__m512d lanes)
 	return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-/* `n` rows, a constant: each has one register of sums, which wait for one another no more. */
+/* Add the products of eight elements of x and of each of n rows, from i on, to the rows' sums. */
+INLINE void
+add_products(const int n, __mmask8 some, const float *x, const float *const *rows, size_t i,
+			 __m512d *sums)
+{
+	__m512d wide = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, x + i));
+
+#pragma GCC unroll 8
+	for (int r = 0; r < n; r++)
+	{
+		__m256 row = _mm256_maskz_loadu_ps(some, rows[r] + i);
+
+		sums[r] = _mm512_fmadd_pd(wide, _mm512_cvtps_pd(row), sums[r]);
+	}
+}
+
+/* n rows, a constant: each has a register of sums, which do not wait for one another. */
 INLINE void
 some_dots(const int n, const float *x, const float *const *rows, size_t dim, double *out)
 {
+	size_t whole = dim / 8 * 8;
 	__m512d sums[8];
 
 #pragma GCC unroll 8
 	for (int r = 0; r < n; r++)
 		sums[r] = _mm512_setzero_pd();
-	for (size_t i = 0; i < dim; i += 8)
-	{
-		__mmask8 some = eight_below(i, dim);
-		__m512d wide = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, x + i));
-
-#pragma GCC unroll 8
-		for (int r = 0; r < n; r++)
-			sums[r] = _mm512_fmadd_pd(
-				wide, _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, rows[r] + i)), sums[r]);
-	}
+	for (size_t i = 0; i < whole; i += 8)
+		add_products(n, 0xff, x, rows, i, sums);
+	if (whole < dim)
+		add_products(n, (__mmask8) ((1U << (dim - whole)) - 1), x, rows, whole, sums);
 #pragma GCC unroll 8
 	for (int r = 0; r < n; r++)
 		out[r] = add_lanes(sums[r]);
@@ -60,22 +65,29 @@ dots(const float *x, const float *const *rows, size_t n, size_t dim, double *out
 
 	for (; i + 8 <= n; i += 8)
 		some_dots(8, x, rows + i, dim, out + i);
-	for (; i + 2 <= n; i += 2)
+	for (; i + 3 <= n; i += 3)
+		some_dots(3, x, rows + i, dim, out + i);
+	if (i + 2 == n)
 		some_dots(2, x, rows + i, dim, out + i);
-	if (i < n)
+	else if (i < n)
 		some_dots(1, x, rows + i, dim, out + i);
 }
 
 TARGET static void
 add(double *to, const float *row, size_t dim)
 {
-	for (size_t i = 0; i < dim; i += 8)
-	{
-		__mmask8 some = eight_below(i, dim);
-		__m512d sum = _mm512_add_pd(_mm512_maskz_loadu_pd(some, to + i),
-									_mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, row + i)));
+	size_t i = 0;
 
-		_mm512_mask_storeu_pd(to + i, some, sum);
+	for (; i + 8 <= dim; i += 8)
+		_mm512_storeu_pd(to + i, _mm512_add_pd(_mm512_loadu_pd(to + i),
+											   _mm512_cvtps_pd(_mm256_loadu_ps(row + i))));
+	if (i < dim)
+	{
+		__mmask8 some = (__mmask8) lanes_below(i, dim);
+		__m512d wide = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(some, row + i));
+
+		_mm512_mask_storeu_pd(to + i, some,
+							  _mm512_add_pd(_mm512_maskz_loadu_pd(some, to + i), wide));
 	}
 }
 
@@ -86,20 +98,26 @@ not_finite(__m512 v)
 	return _mm512_fpclass_ps_mask(v, 0x01 | 0x08 | 0x10 | 0x80);
 }
 
+/* r = x - c for some of 16 elements; returns those that are not finite. */
+INLINE __mmask16
+subtract_some(__mmask16 some, const float *x, const float *c, float *r)
+{
+	__m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(some, x), _mm512_maskz_loadu_ps(some, c));
+
+	_mm512_mask_storeu_ps(r, some, v);
+	return not_finite(v);
+}
+
 TARGET static bool
 subtract(const float *x, const float *c, size_t dim, float *r)
 {
 	__mmask16 bad = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < dim; i += 16)
-	{
-		__mmask16 some = lanes_below(i, dim);
-		__m512 v =
-			_mm512_sub_ps(_mm512_maskz_loadu_ps(some, x + i), _mm512_maskz_loadu_ps(some, c + i));
-
-		_mm512_mask_storeu_ps(r + i, some, v);
-		bad |= not_finite(v);
-	}
+	for (; i + 16 <= dim; i += 16)
+		bad |= subtract_some(0xffff, x + i, c + i, r + i);
+	if (i < dim)
+		bad |= subtract_some(lanes_below(i, dim), x + i, c + i, r + i);
 	return !bad;
 }
 
@@ -107,8 +125,11 @@ TARGET static bool
 all_finite(const float *x, size_t n)
 {
 	__mmask16 bad = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i += 16)
+	for (; i + 16 <= n; i += 16)
+		bad |= not_finite(_mm512_loadu_ps(x + i));
+	if (i < n)
 		bad |= not_finite(_mm512_maskz_loadu_ps(lanes_below(i, n), x + i));
 	return !bad;
 }
@@ -151,26 +172,33 @@ pack_panel(const float *c, uint32_t n, size_t dim, void *panel, float *packed)
 	memmove(packed, c, n * dim * sizeof(float));
 }
 
+/* y = x - centre for some of 16 elements; returns their squares added to sum. */
+INLINE __m512
+pack_some(__mmask16 some, const float *x, const float *centre, float *y, __m512 sum)
+{
+	__m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(some, x), _mm512_maskz_loadu_ps(some, centre));
+
+	_mm512_store_ps(y, v);
+	return _mm512_fmadd_ps(v, v, sum);
+}
+
 TARGET static void
 pack_rows(const stk_pack *p, const float *x, uint32_t n, void *tile, stk_bound_row *rows)
 {
+	size_t dim = p->dim;
 	float *y = tile;
 
-	clear_rows(tile, n, p->dim);
-	for (uint32_t r = 0; r < n; r++, x += p->dim, y += row_stride(p->dim))
+	clear_rows(tile, n, dim);
+	for (uint32_t r = 0; r < n; r++, x += dim, y += row_stride(dim))
 	{
 		__m512 sum = _mm512_setzero_ps();
+		size_t i = 0;
 
-		for (size_t i = 0; i < p->dim; i += 16)
-		{
-			__mmask16 some = lanes_below(i, p->dim);
-			__m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(some, x + i),
-									 _mm512_maskz_loadu_ps(some, p->centre + i));
-
-			_mm512_store_ps(y + i, v);
-			sum = _mm512_fmadd_ps(v, v, sum);
-		}
-		rows[r].norm = stk_bound_norm(_mm512_reduce_add_ps(sum), p->dim);
+		for (; i + 16 <= dim; i += 16)
+			sum = pack_some(0xffff, x + i, p->centre + i, y + i, sum);
+		if (i < dim)
+			sum = pack_some(lanes_below(i, dim), x + i, p->centre + i, y + i, sum);
+		rows[r].norm = stk_bound_norm(_mm512_reduce_add_ps(sum), dim);
 		rows[r].rounding = p->centred ? 0x1p-24 * rows[r].norm : 0;
 	}
 }

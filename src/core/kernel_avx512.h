@@ -192,26 +192,46 @@ clear_rows(uint32_t *tile, uint32_t n, size_t words)
 	memset(tile + n * row_stride(words), 0, (end - n) * row_stride(words) * sizeof(uint32_t));
 }
 
+/* Places of the hits, first + the numbers of the bits set; returns how many. */
+INLINE uint32_t
+list_places(uint64_t hits, uint32_t first, uint32_t *places)
+{
+	uint32_t found = 0;
+
+	/* They are few: looking for them one by one beats compressing. */
+	for (; hits; hits &= hits - 1)
+		places[found++] = first + (uint32_t) __builtin_ctzll(hits);
+	return found;
+}
+
 /* stk_kernel's collect. */
 INLINE uint32_t
 collect_places(const float *scores, uint32_t n, float limit, uint32_t *places)
 {
 	__m512 limits = _mm512_set1_ps(limit);
 	uint32_t found = 0;
+	uint32_t j = 0;
 
-	for (uint32_t j = 0; j < n; j += 32)
+	for (; j + 64 <= n; j += 64)
 	{
-		__mmask16 low = lanes_below(j, n);
-		__mmask16 high = n - j > 16 ? lanes_below(j + 16, n) : 0;
-		__m512 a = _mm512_maskz_loadu_ps(low, scores + j);
-		__m512 b = _mm512_maskz_loadu_ps(high, scores + j + 16);
-		uint32_t hits;
+		__mmask16 hits[4];
 
-		low = _mm512_mask_cmp_ps_mask(low, a, limits, _CMP_NLT_UQ);
-		high = _mm512_mask_cmp_ps_mask(high, b, limits, _CMP_NLT_UQ);
-		/* Few places hold a hit: looking for them one by one beats compressing. */
-		for (hits = (uint32_t) high << 16 | low; hits; hits &= hits - 1)
-			places[found++] = j + (uint32_t) __builtin_ctz(hits);
+#pragma GCC unroll 4
+		for (int i = 0; i < 4; i++)
+			hits[i] = _mm512_cmp_ps_mask(_mm512_loadu_ps(scores + j + 16 * i), limits, _CMP_NLT_UQ);
+		if (_kortestz_mask16_u8(_kor_mask16(hits[0], hits[1]), _kor_mask16(hits[2], hits[3])))
+			continue;
+		found += list_places((uint64_t) hits[3] << 48 | (uint64_t) hits[2] << 32 |
+								 (uint64_t) hits[1] << 16 | hits[0],
+							 j, places + found);
+	}
+	for (; j < n; j += 16)
+	{
+		__mmask16 some = lanes_below(j, n);
+		__m512 v = _mm512_maskz_loadu_ps(some, scores + j);
+
+		found +=
+			list_places(_mm512_mask_cmp_ps_mask(some, v, limits, _CMP_NLT_UQ), j, places + found);
 	}
 	return found;
 }

@@ -84,35 +84,48 @@ pack_panel(const float *c, uint32_t n, size_t dim, void *panel, float *packed)
 	}
 }
 
+/* Squares of what was kept of a row, and of what was lost. */
+typedef struct squares
+{
+	__m512 kept;
+	__m512 lost;
+} squares;
+
+/* y = x - centre for some of 16 elements; adds to the squares. */
+INLINE void
+pack_some(__mmask16 some, const float *x, const float *centre, uint32_t *y, squares *sums)
+{
+	__m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(some, x), _mm512_maskz_loadu_ps(some, centre));
+	__m256i narrowed = narrow(v);
+	__m512 kept = widen(narrowed);
+	__m512 lost = _mm512_sub_ps(v, kept);
+
+	_mm256_store_si256((__m256i *) (void *) y, narrowed);
+	sums->kept = _mm512_fmadd_ps(kept, kept, sums->kept);
+	sums->lost = _mm512_fmadd_ps(lost, lost, sums->lost);
+}
+
 TARGET static void
 pack_rows(const stk_pack *p, const float *x, uint32_t n, void *tile, stk_bound_row *rows)
 {
-	size_t words = words_of(p->dim);
+	size_t dim = p->dim;
+	size_t words = words_of(dim);
 	uint32_t *y = tile;
 
 	clear_rows(tile, n, words);
-	for (uint32_t r = 0; r < n; r++, x += p->dim, y += row_stride(words))
+	for (uint32_t r = 0; r < n; r++, x += dim, y += row_stride(words))
 	{
-		__m512 sum = _mm512_setzero_ps();
-		__m512 lost = _mm512_setzero_ps();
+		squares sums = {_mm512_setzero_ps(), _mm512_setzero_ps()};
 		double rounding;
+		size_t i = 0;
 
-		for (size_t i = 0; i < p->dim; i += 16)
-		{
-			__mmask16 some = lanes_below(i, p->dim);
-			__m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(some, x + i),
-									 _mm512_maskz_loadu_ps(some, p->centre + i));
-			__m256i narrowed = narrow(v);
-			__m512 kept = widen(narrowed);
-			__m512 rest = _mm512_sub_ps(v, kept);
-
-			_mm256_store_si256((__m256i *) (void *) (y + i / 2), narrowed);
-			sum = _mm512_fmadd_ps(kept, kept, sum);
-			lost = _mm512_fmadd_ps(rest, rest, lost);
-		}
-		rows[r].norm = stk_bound_norm(_mm512_reduce_add_ps(sum), p->dim);
-		rounding = stk_bound_norm(_mm512_reduce_add_ps(lost), p->dim);
-		/* |v| <= |kept| + |rest|, and v is x - centre rounded to binary32. */
+		for (; i + 16 <= dim; i += 16)
+			pack_some(0xffff, x + i, p->centre + i, y + i / 2, &sums);
+		if (i < dim)
+			pack_some(lanes_below(i, dim), x + i, p->centre + i, y + i / 2, &sums);
+		rows[r].norm = stk_bound_norm(_mm512_reduce_add_ps(sums.kept), dim);
+		rounding = stk_bound_norm(_mm512_reduce_add_ps(sums.lost), dim);
+		/* |v| <= |kept| + |lost|, and v is x - centre rounded to binary32. */
 		rows[r].rounding = rounding + (p->centred ? 0x1p-24 * (rows[r].norm + rounding) : 0);
 	}
 }

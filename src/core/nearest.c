@@ -207,7 +207,8 @@ decide(const stk_pack *p, const scratch *s, const float *x, row_state *row, cand
 	}
 	else
 	{
-		prune(row, candidates);
+		if (row->candidates > 1)
+			prune(row, candidates);
 		if (row->candidates > 1)
 		{
 			stats->undecided++;
@@ -260,6 +261,13 @@ nearest_tile(const stk_pack *p, const scratch *s, const float *x, uint32_t n, ui
 	return status;
 }
 
+static void
+prefetch(const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += STK_ALIGN / sizeof(float))
+		__builtin_prefetch(x + i, 0, 1);
+}
+
 stk_status
 stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, uint16_t *codes,
 			double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
@@ -277,6 +285,11 @@ stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, ui
 		uint32_t rows = (uint32_t) (n - first < tile ? n - first : tile);
 		const float *from = x + first * p->dim;
 		double *to = scores ? scores + first : NULL;
+
+		/* The next rows come from memory while these are scored. */
+		if (n - first > tile)
+			prefetch(from + tile * p->dim,
+					 (n - first < 2 * tile ? n - first - tile : tile) * p->dim);
 
 		if (p->kernel)
 			status = nearest_tile(p, &s, from, rows, codes + first, to, stats, monitor);
