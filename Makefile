@@ -106,10 +106,10 @@ BENCH_PROGRAMS = $(patsubst bench/core/%.c,$(BENCH_BIN)/%,$(sort $(wildcard benc
 
 $(BENCH_BIN)/common/%.o: bench/core/common/%.c $(wildcard bench/core/common/*.h src/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(UNIT_CFLAGS) -Ibench/core -c -o $@ $<
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench/core -c -o $@ $<
 
 $(BENCH_BIN)/%: bench/core/%.c $(BENCH_COMMON) $(UNIT_OBJS)
-	$(CC) $(UNIT_CFLAGS) -Ibench/core -o $@ $< $(BENCH_COMMON) $(UNIT_OBJS) -lm -ldl -pthread
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench/core -o $@ $< $(BENCH_COMMON) $(UNIT_OBJS) -lm -ldl -pthread
 
 .SECONDARY: $(BENCH_COMMON)
 bench-core: $(BENCH_PROGRAMS)

@@ -72,12 +72,8 @@ bench_start(const stk_exec *exec, const stk_rqkmeans_options *opt, const float *
 			float *start)
 {
 	size_t dim = (size_t) opt->dim;
-	double *numbers = bench_alloc(2 * (size_t) opt->sizes[0], sizeof(double));
-	stk_kmeans km = {.dim = dim,
-					 .size = opt->sizes[0],
-					 .centroids = start,
-					 .counts = numbers,
-					 .half = numbers + opt->sizes[0]};
+	double *counts = bench_alloc(opt->sizes[0], sizeof(double));
+	stk_kmeans km = {.dim = dim, .size = opt->sizes[0], .centroids = start, .counts = counts};
 	stk_kmeans_work work;
 	stk_fpenv env = stk_fpenv_enter();
 
@@ -85,7 +81,7 @@ bench_start(const stk_exec *exec, const stk_rqkmeans_options *opt, const float *
 	bench_check("start", stk_kmeans_start(&km, &work, sorted, n, opt->init, opt->seed, 0), NULL);
 	stk_kmeans_work_free(&work);
 	stk_fpenv_leave(env);
-	free(numbers);
+	free(counts);
 }
 
 /* Rows and start as files; returns the start's name, or nothing. */
