@@ -17,7 +17,8 @@
  *                                              lost in each of n = D + 2 operations: 2^-149, or
  *                                              2^-126 where the unit flushes them to zero
  *    2^-23 |o|                                 the offset rounded to binary32, then added
- *    (D + 4) 2^-53 |m| |c'|                    the offset computed in binary64
+ *    (D / 8 + 6) 2^-53 |m| (|c| + |m|)         the offset computed in binary64, by eight lanes
+ *                                              each, as m.c_k - |m|^2 - h_k
  *
  * and the reference itself, eight lanes of binary64, differs from h_k - x.c_k by
  *
@@ -43,8 +44,10 @@ stk_bound_margin(stk_arithmetic arithmetic, const stk_bound_codes *codes, const 
 	double x = row->norm + codes->centre;
 	double given = row->norm * codes->rounding + row->rounding * codes->radius;
 	double adding = (d + 3) * 0x1p-24 * product + (d + 2) * eta;
-	double offset = 0x1p-23 * codes->offset + (d + 4) * 0x1p-53 * codes->centre * codes->radius;
-	double reference = ((double) ((codes->dim + 7) / 8) + 5) * 0x1p-53 * x * codes->norm;
+	double lanes = (double) ((codes->dim + 7) / 8);
+	double offset = 0x1p-23 * codes->offset +
+					(lanes + 6) * 0x1p-53 * codes->centre * (codes->norm + codes->centre);
+	double reference = (lanes + 5) * 0x1p-53 * x * codes->norm;
 
 	/* Written so that NaN says no. */
 	if (!(product + codes->offset < 1e38))

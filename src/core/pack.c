@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "dot.h"
-
 /* Shorter rows gain nothing from bfloat16: deciding them costs more than scoring. */
 #define BFLOAT16_DIM 16
 
@@ -35,6 +33,18 @@ take(stk_pack *p, int place, size_t n, size_t size)
 	return p->memory[place] ? stk_align(p->memory[place]) : NULL;
 }
 
+/*
+ * Binary32 numbers from the centre to the room behind it, where one panel's codewords lie while
+ * they are packed, and two rows' worth more.
+ */
+static size_t
+centre_room(const stk_pack *p)
+{
+	size_t line = STK_ALIGN / sizeof(float);
+
+	return (p->dim + line - 1) / line * line;
+}
+
 stk_status
 stk_pack_init(stk_pack *p, const stk_exec *exec, stk_filter filter, bool centred, uint32_t size,
 			  size_t dim, bool inner_product)
@@ -56,8 +66,7 @@ stk_pack_init(stk_pack *p, const stk_exec *exec, stk_filter filter, bool centred
 	p->panels = (size + p->kernel->panel - 1) / p->kernel->panel;
 	p->packed = take(p, 1, p->panels, p->kernel->panel_bytes(dim));
 	p->offsets = take(p, 2, (size_t) p->panels * p->kernel->panel, sizeof(float));
-	/* The centre, then room for one panel's codewords while they are packed. */
-	p->centre = take(p, 3, 1 + (size_t) p->kernel->panel, dim * sizeof(float));
+	p->centre = take(p, 3, centre_room(p) + (2 + (size_t) p->kernel->panel) * dim, sizeof(float));
 	if (p->packed && p->offsets && p->centre)
 		return STK_OK;
 	stk_pack_free(p);
@@ -74,69 +83,77 @@ stk_pack_free(stk_pack *p)
 	}
 }
 
+static double
+dot_of(const stk_pack *p, const float *x, const float *y)
+{
+	double dot;
+
+	p->cpu->reference->dots(x, &y, 1, p->dim, &dot);
+	return dot;
+}
+
 /* The mean of the codewords, or zeros. */
 static void
-set_centre(stk_pack *p, const float *codewords)
+set_centre(stk_pack *p)
 {
-	double sum_of_squares = 0;
+	double *sum = (void *) (p->centre + centre_room(p));
 
+	memset(sum, 0, p->dim * sizeof(double));
+	for (uint32_t k = 0; k < p->size && p->centred; k++)
+		p->cpu->reference->add(sum, p->codewords + k * p->dim, p->dim);
 	for (size_t i = 0; i < p->dim; i++)
-	{
-		double sum = 0;
-
-		for (uint32_t k = 0; k < p->size && p->centred; k++)
-			sum += codewords[k * p->dim + i];
-		p->centre[i] = (float) (sum / p->size);
-		sum_of_squares += (double) p->centre[i] * (double) p->centre[i];
-	}
-	p->bound.centre = sqrt(sum_of_squares);
+		p->centre[i] = (float) (sum[i] / p->size);
+	p->bound.centre = sqrt(dot_of(p, p->centre, p->centre));
 }
 
 static void
 raise(double *largest, double value)
 {
-	/* Written so that NaN is kept. */
-	if (!(value <= *largest))
+	if (value > *largest)
 		*largest = value;
+	else if (isnan(value))
+		*largest = INFINITY;
 }
 
 /* Pack codewords first .. first + n - 1, one panel, and note how large things are. */
 static void
 fill_panel(stk_pack *p, uint32_t first, uint32_t n)
 {
+	const stk_reference *exact = p->cpu->reference;
 	size_t dim = p->dim;
-	float *packed = p->centre + dim;
-	uint32_t panel = first / p->kernel->panel;
+	float *row = p->centre + centre_room(p);
+	float *packed = row + dim;
+	uint8_t *panel = p->packed + first / p->kernel->panel * p->kernel->panel_bytes(dim);
+	double centre = dot_of(p, p->centre, p->centre);
+	const float *codewords[STK_MAX_PANEL];
+	double dots[STK_MAX_PANEL];
 
 	for (uint32_t j = 0; j < n; j++)
 	{
-		const float *c = p->codewords + (first + j) * dim;
-
-		for (size_t i = 0; i < dim; i++)
-			packed[j * dim + i] = c[i] - p->centre[i];
+		codewords[j] = p->codewords + (first + j) * dim;
+		exact->subtract(codewords[j], p->centre, dim, packed + j * dim);
 	}
-	p->kernel->pack_panel(packed, n, dim, p->packed + panel * p->kernel->panel_bytes(dim), packed);
+	p->kernel->pack_panel(packed, n, dim, panel, packed);
+	exact->dots(p->centre, codewords, n, dim, dots);
 	for (uint32_t j = 0; j < n; j++)
 	{
-		const float *c = p->codewords + (first + j) * dim;
-		double radius = 0, rounding = 0, length = 0, offset = -stk_pack_half(p, first + j);
+		const float *kept = packed + j * dim;
+		double offset = dots[j] - centre - stk_pack_half(p, first + j);
+		double length = sqrt(dot_of(p, kept, kept));
+		double lost;
 
-		for (size_t i = 0; i < dim; i++)
-		{
-			double moved = (double) c[i] - (double) p->centre[i];
-			double lost = moved - (double) packed[j * dim + i];
-
-			radius += moved * moved;
-			rounding += lost * lost;
-			length += (double) packed[j * dim + i] * (double) packed[j * dim + i];
-			offset += moved * (double) p->centre[i];
-		}
+		/* What packing took away, exactly; then what the subtraction may have rounded away. */
+		exact->subtract(codewords[j], p->centre, dim, row);
+		exact->subtract(row, kept, dim, row);
+		lost = sqrt(dot_of(p, row, row));
+		if (p->centred)
+			lost += 0x1p-24 * (length + lost);
 		p->offsets[first + j] = (float) offset;
 		raise(&p->bound.norm, sqrt(2 * p->half[first + j]));
 		raise(&p->bound.half, stk_pack_half(p, first + j));
-		raise(&p->bound.packed, sqrt(length));
-		raise(&p->bound.radius, sqrt(radius));
-		raise(&p->bound.rounding, sqrt(rounding) + 0x1p-52 * sqrt(radius));
+		raise(&p->bound.packed, length);
+		raise(&p->bound.radius, length + lost);
+		raise(&p->bound.rounding, lost);
 		raise(&p->bound.offset, fabs(offset));
 	}
 }
@@ -149,13 +166,13 @@ stk_pack_fill(stk_pack *p, const float *codewords)
 	{
 		const float *c = codewords + k * p->dim;
 
-		p->half[k] = 0.5 * stk_dot(c, c, p->dim);
+		p->half[k] = 0.5 * dot_of(p, c, c);
 	}
 	if (!p->kernel)
 		return;
 
 	p->bound = (stk_bound_codes){.dim = p->dim};
-	set_centre(p, codewords);
+	set_centre(p);
 	for (uint32_t k = 0; k < p->size; k += p->kernel->panel)
 		fill_panel(p, k, p->size - k < p->kernel->panel ? p->size - k : p->kernel->panel);
 	for (size_t k = p->size; k < (size_t) p->panels * p->kernel->panel; k++)
