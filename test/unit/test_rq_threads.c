@@ -17,10 +17,22 @@
 #include "rows.h"
 
 #define MAX_THREADS 3
+#define BACKWARDS (MAX_THREADS + 1)
 #define DIM 6
 #define ROWS 3000
 
 static stk_threads_pool *pools[MAX_THREADS + 1]; /* [0] stays NULL: this thread alone */
+
+/* A pool that takes the last task first, and another number for each: core may not mind. */
+static void
+run_backwards(void *ctx, stk_task task, void *arg, size_t n)
+{
+	(void) ctx;
+	while (n-- > 0)
+		task(arg, n, (int) (n % 2));
+}
+
+static const stk_pool backwards = {2, run_backwards, NULL};
 
 static int
 set_up(void **state)
@@ -48,7 +60,9 @@ on_threads(int threads)
 {
 	stk_exec exec = *plain_exec();
 
-	if (threads > 0)
+	if (threads == BACKWARDS)
+		exec.pool = &backwards;
+	else if (threads > 0)
 		exec.pool = stk_threads_as_pool(pools[threads]);
 	return exec;
 }
@@ -143,7 +157,7 @@ codes_and_counts_are_one_threads(void **state)
 				assert_int_equal(encode(b, &exec, x, numbers[i], beam, alone, &one, &err), STK_OK);
 				if (beam == 1)
 					assert_int_equal(one.rows, 2 * numbers[i]);
-				for (int threads = 1; threads <= MAX_THREADS; threads++)
+				for (int threads = 1; threads <= BACKWARDS; threads++)
 				{
 					stk_nearest_stats stats = {0};
 
@@ -179,7 +193,7 @@ smallest_shapes(void **state)
 		for (int shape = 0; shape < 3; shape++)
 		{
 			book_make(b, metric, shape == 1 ? 40 : 1, shape == 0 ? DIM : 1, &seed);
-			for (int threads = 0; threads <= MAX_THREADS; threads++)
+			for (int threads = 0; threads <= BACKWARDS; threads++)
 			{
 				stk_exec exec = on_threads(threads);
 
@@ -229,7 +243,7 @@ first_failing_row(void **state)
 			}
 			for (int beam = 1; beam <= 3; beam += 2)
 			{
-				for (int threads = 0; threads <= MAX_THREADS; threads++)
+				for (int threads = 0; threads <= BACKWARDS; threads++)
 				{
 					stk_exec exec = on_threads(threads);
 					stk_error err = {.row = 99999, .level = 99};
@@ -252,10 +266,26 @@ first_failing_row(void **state)
 	free(b);
 }
 
+/* Says stop once: whoever asks then must tell the rest. */
 static bool
-stop_at_last(void *ctx)
+stop_once(void *ctx)
 {
-	return atomic_fetch_sub((atomic_long *) ctx, 1) <= 0;
+	return atomic_fetch_sub((atomic_long *) ctx, 1) == 0;
+}
+
+/* One level's nearest codewords alone. */
+static stk_status
+nearest(const book *b, const stk_exec *exec, const float *x, uint16_t *codes)
+{
+	stk_pack p;
+	stk_status status = stk_pack_init(&p, exec, STK_FILTER_BEST, true, b->cb.sizes[0], DIM, false);
+
+	if (status != STK_OK)
+		return status;
+	stk_pack_fill(&p, b->cb.codewords[0]);
+	status = stk_nearest_rows(exec, &p, x, ROWS, codes, NULL, NULL);
+	stk_pack_free(&p);
+	return status;
 }
 
 static void
@@ -269,7 +299,7 @@ stops_and_failures(void **state)
 
 	(void) state;
 	book_make(b, STK_L2, 40, DIM, &seed);
-	for (int threads = 1; threads <= MAX_THREADS; threads++)
+	for (int threads = 1; threads <= BACKWARDS; threads++)
 	{
 		for (int beam = 1; beam <= 3; beam += 2)
 		{
@@ -279,13 +309,15 @@ stops_and_failures(void **state)
 			for (long look = 0; look < 12; look++)
 			{
 				atomic_long left = look;
-				stk_monitor monitor = {stop_at_last, &left};
+				stk_monitor monitor = {stop_once, &left};
 				short_memory memory = {100000, 0};
 				stk_exec exec = on_threads(threads);
 
 				exec.a = short_allocator(&memory);
 				exec.monitor = &monitor;
 				assert_int_equal(encode(b, &exec, x, ROWS, beam, codes, NULL, &err), STK_ECANCELED);
+				left = look;
+				assert_int_equal(nearest(b, &exec, x, codes), STK_ECANCELED);
 				assert_int_equal(memory.live, 0);
 			}
 			for (long left = 0; !done; left++)
@@ -296,6 +328,8 @@ stops_and_failures(void **state)
 
 				exec.a = short_allocator(&memory);
 				status = encode(b, &exec, x, 500, beam, codes, NULL, &err);
+				if (status == STK_OK)
+					status = nearest(b, &exec, x, codes);
 				done = status == STK_OK;
 				if (!done)
 					assert_int_equal(status, STK_ENOMEM);
@@ -344,7 +378,7 @@ floating_point_environment(void **state)
 			for (size_t i = 0; i < ROWS * DIM; i++)
 				x[i] = ldexpf(next_float(&seed) + 0x1p-22f, power) + 0x1p-149f;
 			assert_int_equal(encode(b, &exec, x, ROWS, 1, right, NULL, &err), STK_OK);
-			for (int threads = 0; threads <= MAX_THREADS; threads++)
+			for (int threads = 0; threads <= BACKWARDS; threads++)
 			{
 				stk_status status;
 

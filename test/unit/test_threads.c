@@ -19,7 +19,7 @@
 #include "rows.h"
 
 #define MAX_THREADS 8
-#define MAX_TASKS 1000
+#define MAX_TASKS 5000
 
 typedef struct tally
 {
@@ -27,7 +27,9 @@ typedef struct tally
 	atomic_int running[MAX_THREADS];
 	atomic_int wrong;
 	int threads;
+	size_t n;
 	pthread_t caller;
+	pthread_barrier_t barrier;
 } tally;
 
 static void
@@ -46,6 +48,9 @@ count(void *arg, size_t index, int thread)
 	if (atomic_fetch_add(&t->running[thread], 1) != 0)
 		atomic_fetch_add(&t->wrong, 1);
 	atomic_fetch_add(&t->calls[index], 1);
+	/* Once all threads are awake they compete for the rest. */
+	if (t->n == MAX_TASKS && index < (size_t) t->threads)
+		pthread_barrier_wait(&t->barrier);
 	atomic_fetch_sub(&t->running[thread], 1);
 }
 
@@ -69,8 +74,11 @@ each_task_once(void **state)
 
 			memset(t, 0, sizeof(*t));
 			t->threads = threads;
+			t->n = n;
 			t->caller = pthread_self();
+			pthread_barrier_init(&t->barrier, NULL, (unsigned) threads);
 			stk_run(stk_threads_as_pool(pool), count, t, n);
+			pthread_barrier_destroy(&t->barrier);
 			assert_int_equal(atomic_load(&t->wrong), 0);
 			for (size_t i = 0; i < MAX_TASKS; i++)
 				assert_int_equal(atomic_load(&t->calls[i]), i < n);
@@ -84,6 +92,45 @@ each_task_once(void **state)
 	for (size_t i = 0; i < MAX_TASKS; i++)
 		assert_int_equal(atomic_load(&t->calls[i]), i < 5);
 	free(t);
+}
+
+typedef struct slow_task
+{
+	pthread_barrier_t barrier;
+	uint64_t result; /* of the other thread's long work */
+} slow_task;
+
+static void
+work_on(void *arg, size_t index, int thread)
+{
+	slow_task *s = arg;
+	volatile uint64_t bits = index;
+
+	pthread_barrier_wait(&s->barrier);
+	for (int i = 0; i < 1000000 && thread != 0; i++)
+		bits = bits * 3 + 1;
+	if (thread != 0)
+		s->result = bits;
+}
+
+/* The caller has done its share long before the other thread. */
+static void
+the_caller_waits(void **state)
+{
+	slow_task s = {.result = 0};
+	stk_threads_pool *pool;
+
+	(void) state;
+	assert_int_equal(stk_threads_start(2, &pool), STK_OK);
+	pthread_barrier_init(&s.barrier, NULL, 2);
+	for (int round = 0; round < 10; round++)
+	{
+		s.result = 0;
+		stk_run(stk_threads_as_pool(pool), work_on, &s, 2);
+		assert_int_not_equal(s.result, 0);
+	}
+	pthread_barrier_destroy(&s.barrier);
+	stk_threads_stop(pool);
 }
 
 static void
@@ -263,11 +310,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_task_once),
-		cmocka_unit_test(rounds_follow_each_other),
-		cmocka_unit_test(signals_stay_with_the_caller),
-		cmocka_unit_test(a_start_that_fails),
-		cmocka_unit_test(floating_point_environment),
+		cmocka_unit_test(each_task_once),           cmocka_unit_test(the_caller_waits),
+		cmocka_unit_test(rounds_follow_each_other), cmocka_unit_test(signals_stay_with_the_caller),
+		cmocka_unit_test(a_start_that_fails),       cmocka_unit_test(floating_point_environment),
 	};
 
 	return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
