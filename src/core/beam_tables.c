@@ -190,8 +190,9 @@ stk_beam_tables_free(stk_beam_tables *t)
  *                                                      given away, rows and codewords go in as
  *                                                      they are)
  *    2^-24 C_j C + 2^-149        each T, computed in binary64, rounded to binary32
- *    2^-24 G                     each of l + 1 additions: no partial result exceeds G, the sum of
- *                                R C + H down to this level; sums lose nothing to underflow
+ *    2^-24 G                     each of l + 1 additions, none at the first level: no partial
+ *                                result exceeds G, the sum of R C + H down to this level; sums
+ *                                lose nothing to underflow
  *
  * The reference's key is off by
  *
@@ -225,7 +226,7 @@ stk_beam_errors(const stk_beam_tables *t, double norm, double *error)
 		largest += all * codes->norm + codes->half;
 		score = (d + 3) * 0x1p-24 * norm * codes->norm + (d + 2) * 0x1p-149 + 0x1p-23 * codes->half;
 		table = 0x1p-24 * above * codes->norm + l * 0x1p-149;
-		adding = (l + 1) * 0x1p-24 * largest;
+		adding = (l > 0 ? l + 1 : 0) * 0x1p-24 * largest;
 		residual = l * 0x1p-24 * all * codes->norm;
 		reference = (ceil(d / 8) + 9) * 0x1p-53 * 4 * all * all;
 		sum += score + table + adding + residual + reference;

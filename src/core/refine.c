@@ -18,7 +18,7 @@
  *
  * The first round's noise, as a share of the spread of a level's codewords in each dimension.
  */
-#define NOISE 0.6
+#define NOISE 0.85
 /* The ridge of the refit, for each row. */
 #define RIDGE 0x1p-20
 

@@ -323,7 +323,7 @@ stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, 
 		return STK_OK;
 	env = stk_fpenv_enter();
 	if (beam > 1)
-		status = stk_rq_encode_beam(rq, exec, x, n, beam, codes, err);
+		status = stk_rq_encode_beam(rq, exec, x, n, beam, codes, stats, err);
 	else
 		status = encode_greedy(rq, exec, x, n, codes, stats, err);
 	stk_fpenv_leave(env);

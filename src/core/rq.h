@@ -42,7 +42,7 @@ extern size_t stk_rq_bytes(const stk_rq *rq);
  *   beam   1 = greedy, by definition; w > 1 keeps the w best prefixes a level, key
  *          d_parent + 2 s in binary64, ties by s, then by code sequence
  *   codes  [n][levels]  out
- *   stats  added to, greedy encoding only: one row for each level; may be NULL
+ *   stats  added to: one row for each level; may be NULL
  *
  * Returns STK_EINVAL (not finite, or a zero vector under cosine), STK_ERANGE (a residual left
  * binary32's range), STK_ENOMEM, STK_ECANCELED; err->row and err->level name the place, the

@@ -54,6 +54,7 @@ typedef struct beam_work
 	stk_beam_codes *codes[2]; /* [width] */
 	stk_beam_candidate *heap; /* [width] */
 	float *residual;          /* [dim] */
+	stk_nearest_stats stats;
 	stk_rq_failure failure;
 } beam_work;
 
@@ -401,6 +402,8 @@ settle(row_beam *b, int level, size_t keep)
 	{
 		size_t places = keep - kept < open ? keep - kept : open;
 
+		b->w->stats.undecided++;
+		b->w->stats.candidates += open;
 		decide(b, level, open, places);
 		for (size_t i = 0; i < places; i++)
 		{
@@ -436,6 +439,7 @@ encode_row(const job *j, beam_work *w, const float *x, const float *scores, doub
 		settle(&b, l, keep);
 	}
 	memcpy(codes, w->codes[b.side][0], (size_t) levels * sizeof(uint16_t));
+	w->stats.rows += (uint64_t) levels;
 	return true;
 }
 
@@ -520,7 +524,7 @@ encode_task(void *arg, size_t index, int thread)
 
 /* Encode what the filter left of the first n rows. */
 static stk_status
-encode_left(const job *j, size_t n, int beam, stk_error *err)
+encode_left(const job *j, size_t n, int beam, stk_nearest_stats *stats, stk_error *err)
 {
 	size_t count = 0;
 	size_t *rows;
@@ -539,14 +543,15 @@ encode_left(const job *j, size_t n, int beam, stk_error *err)
 		if (j->left[i])
 			rows[count++] = i;
 	}
-	status = stk_rq_encode_beam_plain(j->rq, j->exec, j->x, rows, count, beam, j->codes, err);
+	status =
+		stk_rq_encode_beam_plain(j->rq, j->exec, j->x, rows, count, beam, j->codes, stats, err);
 	stk_free(&j->exec->a, rows);
 	return status;
 }
 
 /* Run the job by the filter; *failure is what stopped it. */
 static stk_status
-run(job *j, stk_rq_failure *failure)
+run(job *j, stk_nearest_stats *stats, stk_rq_failure *failure)
 {
 	const stk_allocator *a = &j->exec->a;
 	size_t threads = (size_t) stk_threads(j->exec->pool);
@@ -563,7 +568,11 @@ run(job *j, stk_rq_failure *failure)
 			carve(j->rq, &j->shape, stk_align(scratch + t * (bytes + STK_ALIGN)), &j->work[t]);
 		stk_run(j->exec->pool, encode_task, j, (j->n + j->shape.rows - 1) / j->shape.rows);
 		for (size_t t = 0; t < threads; t++)
+		{
 			stk_rq_merge_failure(failure, &j->work[t].failure);
+			if (stats)
+				stk_nearest_stats_add(stats, &j->work[t].stats);
+		}
 	}
 	stk_free(a, scratch);
 	stk_free(a, j->work);
@@ -572,23 +581,23 @@ run(job *j, stk_rq_failure *failure)
 
 stk_status
 stk_rq_encode_beam(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, int beam,
-				   uint16_t *codes, stk_error *err)
+				   uint16_t *codes, stk_nearest_stats *stats, stk_error *err)
 {
 	job j = {.rq = rq, .exec = exec, .x = x, .n = n, .codes = codes};
 	stk_rq_failure failure = {STK_OK, {.level = -1}};
 	stk_status status;
 
 	if (!rq->tables)
-		return stk_rq_encode_beam_plain(rq, exec, x, NULL, n, beam, codes, err);
+		return stk_rq_encode_beam_plain(rq, exec, x, NULL, n, beam, codes, stats, err);
 	j.children = stk_beam_children_for(rq->tables->level[0].pack.cpu);
 	j.shape = shape_for(rq, n, beam);
 	j.left = stk_alloc_array(&exec->a, n, 1);
 	if (!j.left)
 		return STK_ENOMEM;
 	memset(j.left, 0, n);
-	status = run(&j, &failure);
+	status = run(&j, stats, &failure);
 	if (status == STK_OK && failure.status != STK_ECANCELED)
-		status = encode_left(&j, failure.status == STK_OK ? n : failure.err.row, beam, err);
+		status = encode_left(&j, failure.status == STK_OK ? n : failure.err.row, beam, stats, err);
 	stk_free(&exec->a, j.left);
 	if (status == STK_OK && failure.status != STK_OK)
 	{

@@ -260,7 +260,8 @@ encode_task(void *arg, size_t index, int thread)
 
 stk_status
 stk_rq_encode_beam_plain(const stk_rq *rq, const stk_exec *exec, const float *x, const size_t *rows,
-						 size_t count, int beam, uint16_t *codes, stk_error *err)
+						 size_t count, int beam, uint16_t *codes, stk_nearest_stats *stats,
+						 stk_error *err)
 {
 	size_t threads = (size_t) stk_threads(exec->pool);
 	job j = {rq, exec, x, rows, stk_rq_beam_width(&rq->cb, beam), codes, NULL};
@@ -270,6 +271,11 @@ stk_rq_encode_beam_plain(const stk_rq *rq, const stk_exec *exec, const float *x,
 	if (!j.work)
 		return STK_ENOMEM;
 	stk_run(exec->pool, encode_task, &j, count);
+	if (stats)
+	{
+		stats->rows += count * (uint64_t) rq->cb.levels;
+		stats->reference += count * (uint64_t) rq->cb.levels;
+	}
 	for (size_t t = 0; t < threads; t++)
 		stk_rq_merge_failure(&failure, &j.work[t].failure);
 	if (failure.status != STK_OK && err)

@@ -49,7 +49,8 @@ stk_rq_merge_failure(stk_rq_failure *to, const stk_rq_failure *f)
 
 /* stk_rq_encode with a beam > 1, in the environment already entered. */
 extern stk_status stk_rq_encode_beam(const stk_rq *rq, const stk_exec *exec, const float *x,
-									 size_t n, int beam, uint16_t *codes, stk_error *err);
+									 size_t n, int beam, uint16_t *codes, stk_nearest_stats *stats,
+									 stk_error *err);
 
 /*
  * The same by the reference alone, for the rows named by rows [count], in ascending order; NULL
@@ -57,7 +58,8 @@ extern stk_status stk_rq_encode_beam(const stk_rq *rq, const stk_exec *exec, con
  */
 extern stk_status stk_rq_encode_beam_plain(const stk_rq *rq, const stk_exec *exec, const float *x,
 										   const size_t *rows, size_t count, int beam,
-										   uint16_t *codes, stk_error *err);
+										   uint16_t *codes, stk_nearest_stats *stats,
+										   stk_error *err);
 
 /* Prefixes that a level of a beam may have: beam, or as many as there are. */
 extern size_t stk_rq_beam_width(const stk_codebook *cb, int beam);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/codebook.h"
 #include "core/exec.h"
 
 /* splitmix64 */
@@ -75,6 +76,16 @@ plain_nearest(const float *x, const float *codewords, size_t size, size_t dim, b
 		}
 	}
 	return (uint16_t) best;
+}
+
+/* x [dim] as cb's metric measures it. */
+static inline void
+plain_prepare(const stk_codebook *cb, const float *x, float *r)
+{
+	double norm = sqrt(plain_dot(x, x, (size_t) cb->dim));
+
+	for (int i = 0; i < cb->dim; i++)
+		r[i] = cb->metric == STK_COSINE ? (float) ((double) x[i] / norm) : x[i];
 }
 
 /*

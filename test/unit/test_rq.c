@@ -1,4 +1,4 @@
-/* Exact nearest codewords, residual encoding, beams, decoding: against the rule written plainly. */
+/* Exact nearest codewords, residual encoding, decoding: against the rule written plainly. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,15 +45,6 @@ book_random(book *b, stk_metric metric, int levels, const uint32_t *sizes, int d
 	book_shape(b, metric, levels, sizes, dim);
 	for (int l = 0; l < levels; l++)
 		fill((float *) b->cb.codewords[l], sizes[l] * (size_t) dim, ldexpf(1, -l), state);
-}
-
-static void
-plain_prepare(const stk_codebook *cb, const float *x, float *r)
-{
-	double norm = sqrt(plain_dot(x, x, (size_t) cb->dim));
-
-	for (int i = 0; i < cb->dim; i++)
-		r[i] = cb->metric == STK_COSINE ? (float) ((double) x[i] / norm) : x[i];
 }
 
 static void
@@ -386,175 +377,6 @@ shared_data(void **state)
 		skip();
 }
 
-/* A beam written plainly: every prefix's children, sorted whole. */
-typedef struct plain_prefix
-{
-	double key, s;
-	uint16_t codes[4];
-	float r[16];
-} plain_prefix;
-
-static int plain_level;
-
-static int
-compare_prefixes(const void *a, const void *b)
-{
-	const plain_prefix *p = a;
-	const plain_prefix *q = b;
-
-	if (p->key != q->key)
-		return p->key < q->key ? -1 : 1;
-	if (p->s != q->s)
-		return p->s < q->s ? -1 : 1;
-	for (int l = 0; l <= plain_level; l++)
-	{
-		if (p->codes[l] != q->codes[l])
-			return p->codes[l] < q->codes[l] ? -1 : 1;
-	}
-	return 0;
-}
-
-static double
-plain_beam(const stk_codebook *cb, const float *x, size_t width, uint16_t *codes)
-{
-	size_t dim = (size_t) cb->dim;
-	plain_prefix *kept = malloc(width * sizeof(plain_prefix));
-	size_t n = 1;
-	double key;
-
-	memset(kept, 0, sizeof(*kept));
-	plain_prepare(cb, x, kept[0].r);
-	kept[0].key = plain_dot(kept[0].r, kept[0].r, dim);
-	for (int l = 0; l < cb->levels; l++)
-	{
-		plain_prefix *all = malloc(n * cb->sizes[l] * sizeof(plain_prefix));
-		size_t total = 0;
-
-		for (size_t p = 0; p < n; p++)
-		{
-			for (uint32_t k = 0; k < cb->sizes[l]; k++)
-			{
-				const float *c = cb->codewords[l] + k * dim;
-				plain_prefix *child = &all[total++];
-
-				*child = kept[p];
-				child->s = plain_score(kept[p].r, c, dim, cb->metric == STK_IP);
-				child->key = kept[p].key + 2 * child->s;
-				child->codes[l] = (uint16_t) k;
-				for (size_t i = 0; i < dim; i++)
-					child->r[i] = kept[p].r[i] - c[i];
-			}
-		}
-		plain_level = l;
-		qsort(all, total, sizeof(plain_prefix), compare_prefixes);
-		n = total < width ? total : width;
-		memcpy(kept, all, n * sizeof(plain_prefix));
-		free(all);
-	}
-	memcpy(codes, kept[0].codes, cb->levels * sizeof(uint16_t));
-	key = kept[0].key;
-	free(kept);
-	return key;
-}
-
-static void
-beams(void **state)
-{
-	static const int widths[] = {2, 3, 5, 17, 40, 130, 1000000};
-	uint64_t seed = 10;
-	book *b = malloc(sizeof(book));
-	float x[20 * 11];
-
-	(void) state;
-	for (int round = 0; round < 4; round++)
-	{
-		/* Round 3 has whole numbers, for ties between prefixes. */
-		stk_metric metric = round == 3 ? STK_L2 : (stk_metric) round;
-		stk_rq *rq;
-
-		book_random(b, metric, 3, (uint32_t[]){12, 9, 14}, 11, &seed);
-		fill(x, 20 * 11, 1.5f, &seed);
-		if (round == 3)
-		{
-			for (size_t i = 0; i < 35 * 11; i++)
-				b->codewords[i] = rintf(2 * b->codewords[i]);
-			for (size_t i = 0; i < 20 * 11; i++)
-				x[i] = rintf(x[i]);
-			/* In one dimension even prefixes of different parents tie all the time. */
-			for (size_t i = 0; i < 35 * 11; i++)
-				b->codewords[i] = i % 11 == 0 ? b->codewords[i] : 0;
-		}
-		rq = quantizer(&b->cb);
-		for (size_t w = 0; w < sizeof(widths) / sizeof(widths[0]); w++)
-		{
-			uint16_t codes[20 * 3];
-			stk_error err;
-
-			assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 20, widths[w], codes, NULL, &err),
-							 STK_OK);
-			for (size_t i = 0; i < 20; i++)
-			{
-				uint16_t expected[3];
-				size_t width = widths[w] < 2000 ? (size_t) widths[w] : 2000;
-
-				plain_beam(&b->cb, x + 11 * i, width, expected);
-				assert_memory_equal(codes + 3 * i, expected, sizeof(expected));
-			}
-		}
-		stk_rq_free(rq);
-	}
-	free(b);
-}
-
-/* A beam that keeps every prefix finds the best id there is, so no worse than the greedy one. */
-static void
-a_full_beam_is_exhaustive(void **state)
-{
-	uint64_t seed = 11;
-	book *b = malloc(sizeof(book));
-	float x[30 * 5];
-	uint16_t greedy[30 * 3];
-	uint16_t full[30 * 3];
-	stk_error err;
-	stk_rq *rq;
-	int better = 0;
-
-	(void) state;
-	book_random(b, STK_L2, 3, (uint32_t[]){8, 8, 8}, 5, &seed);
-	fill(x, 30 * 5, 1, &seed);
-	rq = quantizer(&b->cb);
-	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 30, 1, greedy, NULL, &err), STK_OK);
-	assert_int_equal(stk_rq_encode(rq, plain_exec(), x, 30, 64, full, NULL, &err), STK_OK);
-	for (size_t i = 0; i < 30; i++)
-	{
-		double least = INFINITY;
-		double error[2] = {0, 0};
-
-		for (int id = 0; id < 512 + 2; id++)
-		{
-			uint16_t codes[3] = {(uint16_t) (id >> 6), (uint16_t) (id >> 3 & 7),
-								 (uint16_t) (id & 7)};
-			const uint16_t *use = id < 512 ? codes : id == 512 ? greedy + 3 * i : full + 3 * i;
-			float y[5];
-			double d = 0;
-
-			assert_int_equal(stk_rq_decode(&b->cb, use, 3, y, &err), STK_OK);
-			for (size_t j = 0; j < 5; j++)
-				d += ((double) x[5 * i + j] - y[j]) * ((double) x[5 * i + j] - y[j]);
-			if (id < 512)
-				least = d < least ? d : least;
-			else
-				error[id - 512] = d;
-		}
-		assert_true(fabs(error[1] - least) < 1e-5);
-		assert_true(error[1] <= error[0] + 1e-5);
-		better += error[1] < error[0] - 1e-5;
-	}
-	assert_true(better > 0);
-	stk_rq_free(rq);
-	free(b);
-}
-
 static void
 decoding(void **state)
 {
@@ -769,8 +591,6 @@ main(void)
 		cmocka_unit_test(attacks_on_the_filter),
 		cmocka_unit_test(floating_point_environment),
 		cmocka_unit_test(shared_data),
-		cmocka_unit_test(beams),
-		cmocka_unit_test(a_full_beam_is_exhaustive),
 		cmocka_unit_test(decoding),
 		cmocka_unit_test(bad_numbers),
 		cmocka_unit_test(zero_rows),
