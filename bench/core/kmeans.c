@@ -187,12 +187,7 @@ judge(const char *name, const outcome *out)
 	snprintf(what, sizeof(what), "%s: as fast as FAISS from the same start", name);
 	bench_goal_times(what, 3.5, 2, out->times_faiss);
 	snprintf(what, sizeof(what), "%s: objective no worse than FAISS's", name);
-	if (isnan(out->faiss_objective))
-		bench_goal_open(what, "the rival is not installed");
-	else
-		bench_goal(out->objective <= out->faiss_objective, what, "%.7g and %.7g (%+.4f %%)",
-				   out->objective, out->faiss_objective,
-				   100 * (out->objective / out->faiss_objective - 1));
+	bench_goal_objective(what, out->objective, out->faiss_objective);
 }
 
 int

@@ -52,8 +52,7 @@ judge(const char *rival, bench_time theirs, double their_error, bench_time ours,
 	bench_goal(ours.shortest < theirs.shortest, what, "%.2f times",
 			   theirs.shortest / ours.shortest);
 	snprintf(what, sizeof(what), "objective no worse than %s's", rival);
-	bench_goal(our_error <= their_error, what, "%.8g and %.8g (%+.4f %%)", our_error, their_error,
-			   100 * (our_error / their_error - 1));
+	bench_goal_objective(what, our_error, their_error);
 }
 
 int

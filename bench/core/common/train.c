@@ -163,3 +163,16 @@ bench_judge(const stk_exec *exec, const bench_codebook *cb, const float *x, size
 	free(greedy);
 	return (bench_quality){result.mse, result.ids};
 }
+
+void
+bench_goal_objective(const char *what, double ours, double theirs)
+{
+	char goal[160];
+
+	snprintf(goal, sizeof(goal), "%s, to 0.01 %%", what);
+	if (isnan(theirs))
+		bench_goal_open(goal, "the rival is not installed");
+	else
+		bench_goal(ours <= theirs * 1.0001, goal, "%.8g and %.8g (%+.4f %%)", ours, theirs,
+				   100 * (ours / theirs - 1));
+}

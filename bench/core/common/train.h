@@ -69,4 +69,10 @@ typedef struct bench_quality
 extern bench_quality bench_judge(const stk_exec *exec, const bench_codebook *cb, const float *x,
 								 size_t n, const uint16_t *codes);
 
+/*
+ * Judge an objective beside a rival's that began with the same codewords: no worse to 0.01 %, as
+ * far as the order of sums takes two runs apart. theirs NAN: the rival was not there.
+ */
+extern void bench_goal_objective(const char *what, double ours, double theirs);
+
 #endif
