@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "dot.h"
+#include "kmeans_impl.h"
 #include "member_sums.h"
 #include "pack.h"
 #include "philox.h"
@@ -84,16 +84,9 @@ blend(stk_ema *e, const stk_ema_rule *rule, uint32_t k, size_t rows, const doubl
 		s[i] = keep * s[i] + take * sum[i];
 		mean[i] = (float) (s[i] / divisor);
 	}
-	if (rule->unit)
-	{
-		double norm = sqrt(stk_dot(mean, mean, dim));
-
-		/* Rows that cancel out have no direction: the codeword keeps its own. */
-		if (norm == 0)
-			return;
-		for (size_t i = 0; i < dim; i++)
-			mean[i] = (float) ((double) mean[i] / norm);
-	}
+	/* Rows that cancel out have no direction: the codeword keeps its own. */
+	if (rule->unit && !stk_kmeans_normalise(mean, dim))
+		return;
 	memcpy(c, mean, dim * sizeof(float));
 }
 
@@ -132,7 +125,8 @@ update_code(const update *u, uint32_t k, thread_work *w)
 		e->idle[k] = idle;
 		return STK_OK;
 	}
-	status = stk_members_sum(&u->members, k, u->x, e->dim, w->sum, u->exec->monitor);
+	status = stk_members_sum(&u->members, k, u->x, e->dim, w->sum, u->exec->cpu->reference,
+							 u->exec->monitor);
 	if (status != STK_OK)
 		return status;
 	/* Binary64 has room for the sum of any number of finite rows. */

@@ -32,6 +32,14 @@ typedef struct stk_reference
 	void (*dots)(const float *x, const float *const *rows, size_t n, size_t dim, double *dots);
 	/* to[i] += row[i] in binary64, dim of them. */
 	void (*add)(double *to, const float *row, size_t dim);
+	/*
+	 * Add one chunk of rows to sums of the shape of member_sums.h.
+	 *
+	 *   to    [dim]     the sums so far
+	 *   x     [][dim]
+	 *   rows  [n]       which of them, in order; n <= 256
+	 */
+	void (*add_rows)(double *to, const float *x, const size_t *rows, size_t n, size_t dim);
 	/* r = x - c in binary32; r may be x. False when an element is not finite. */
 	bool (*subtract)(const float *x, const float *c, size_t dim, float *r);
 	/* Are all n values finite? */

@@ -22,6 +22,9 @@
 
 #define TARGET __attribute__((target("avx2,fma")))
 #define INLINE static inline __attribute__((always_inline)) TARGET
+#define COLUMNS 4
+#define WIDEN(x) ((stk_columns) _mm256_cvtps_pd(_mm_loadu_ps(x)))
+#include "kernel_sums.h"
 
 /* ((0+4)+(2+6))+((1+5)+(3+7)) */
 INLINE double
@@ -142,7 +145,7 @@ all_finite(const float *x, size_t n)
 	return finite && !_mm256_movemask_ps(bad);
 }
 
-const stk_reference stk_reference_avx2 = {dots, add, subtract, all_finite};
+const stk_reference stk_reference_avx2 = {dots, add, add_rows, subtract, all_finite};
 
 /* Numbers from one row of a tile to the next. */
 static size_t

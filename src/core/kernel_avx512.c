@@ -6,6 +6,9 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #include "kernel_avx512.h"
+#define COLUMNS 8
+#define WIDEN(x) ((stk_columns) _mm512_cvtps_pd(_mm256_loadu_ps(x)))
+#include "kernel_sums.h"
 
 INLINE __m512
 multiply_add(__m512 sums, __m512i row, __m512i codes)
@@ -134,7 +137,7 @@ all_finite(const float *x, size_t n)
 	return !bad;
 }
 
-const stk_reference stk_reference_avx512 = {dots, add, subtract, all_finite};
+const stk_reference stk_reference_avx512 = {dots, add, add_rows, subtract, all_finite};
 
 static size_t
 panel_bytes(size_t dim)

@@ -20,6 +20,11 @@
 /* Panels that a single row is scored against at once. */
 #define ABREAST 4
 
+#define TARGET
+#define COLUMNS 2
+#define WIDEN(x) ((stk_columns) vcvt_f64_f32(vld1_f32(x)))
+#include "kernel_sums.h"
+
 /* Eight lanes of binary64: lane 2 i and 2 i + 1 in [i]. */
 typedef struct lanes8
 {
@@ -154,7 +159,7 @@ all_finite(const float *x, size_t n)
 	return all && vmaxvq_u32(bad) == 0;
 }
 
-const stk_reference stk_reference_neon = {dots, add, subtract, all_finite};
+const stk_reference stk_reference_neon = {dots, add, add_rows, subtract, all_finite};
 
 static size_t
 round_up(size_t bytes)

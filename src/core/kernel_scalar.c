@@ -13,6 +13,11 @@
 #define TILE 4
 #define PANEL 8
 
+#define TARGET
+#define COLUMNS 2
+#define WIDEN(x) ((stk_columns){(x)[0], (x)[1]})
+#include "kernel_sums.h"
+
 typedef float lanes4 __attribute__((vector_size(16)));
 
 static void
@@ -52,7 +57,7 @@ all_finite(const float *x, size_t n)
 	return all;
 }
 
-const stk_reference stk_reference_scalar = {dots, add, subtract, all_finite};
+const stk_reference stk_reference_scalar = {dots, add, add_rows, subtract, all_finite};
 
 static size_t
 round_up(size_t bytes)

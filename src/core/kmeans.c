@@ -194,8 +194,8 @@ update_task(void *arg, size_t k, int thread)
 	km->counts[k] = count + (double) rows;
 	if (rows == 0)
 		return;
-	w->threads[thread].status =
-		stk_members_sum(&w->members, (uint32_t) k, u->x, dim, sum, w->exec.monitor);
+	w->threads[thread].status = stk_members_sum(&w->members, (uint32_t) k, u->x, dim, sum,
+												w->exec.cpu->reference, w->exec.monitor);
 	if (w->threads[thread].status != STK_OK)
 		return;
 	for (size_t i = 0; i < dim; i++)

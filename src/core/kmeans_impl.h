@@ -1,5 +1,5 @@
 /*
- * Private to the kmeans files: distances and errors as all of them count them.
+ * Private to the trainers: distances, errors and norms as all of them count them.
  */
 #ifndef STK_KMEANS_IMPL_H
 #define STK_KMEANS_IMPL_H

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "kernel.h"
 #include "status.h"
 
 /* Rows grouped by code. */
@@ -40,6 +41,7 @@ stk_members_count(const stk_members *m, uint32_t code)
  * use; nothing else fails. Any thread may call this.
  */
 extern stk_status stk_members_sum(const stk_members *m, uint32_t code, const float *x, size_t dim,
-								  double *sum, const stk_monitor *monitor);
+								  double *sum, const stk_reference *reference,
+								  const stk_monitor *monitor);
 
 #endif

@@ -311,7 +311,9 @@ exact_arithmetic(void **state)
 		ROWS = 21
 	};
 	static float x[MOST], rows[ROWS][MOST], r[MOST + 1], plain[MOST];
+	static float together[ROWS * MOST];
 	static double sum[MOST + 1], plain_sum[MOST];
+	size_t places[256], members;
 	const float *pointers[ROWS];
 	double dots[ROWS + 1];
 	stk_cpu cpu;
@@ -351,6 +353,25 @@ exact_arithmetic(void **state)
 		cpu.reference->add(sum, x, dim);
 		for (size_t i = 0; i < dim; i++)
 			plain_sum[i] += (double) x[i];
+		assert_memory_equal(sum, plain_sum, dim * sizeof(double));
+		assert_true(sum[dim] == 77);
+
+		/* A chunk of up to 256 rows, drawn from few. */
+		members = next_bits(&random) % 257;
+		for (size_t k = 0; k < members; k++)
+			places[k] = next_bits(&random) % ROWS;
+		for (size_t i = 0; i < dim; i++)
+		{
+			double lane[8] = {0};
+
+			for (size_t k = 0; k < members; k++)
+				lane[k % 8] += (double) rows[places[k]][i];
+			plain_sum[i] += ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+							((lane[1] + lane[5]) + (lane[3] + lane[7]));
+			for (size_t k = 0; k < ROWS; k++)
+				together[k * dim + i] = rows[k][i];
+		}
+		cpu.reference->add_rows(sum, together, places, members, dim);
 		assert_memory_equal(sum, plain_sum, dim * sizeof(double));
 		assert_true(sum[dim] == 77);
 
