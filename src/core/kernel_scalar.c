@@ -126,21 +126,34 @@ larger(lanes4 v, float than)
 	return than;
 }
 
-/* One panel for the rows at y, `rows` of them (1 or TILE, so that the loops unroll). */
-static inline __attribute__((always_inline)) void
-score_panel(const float *panel, const float *offsets, const float *y, size_t dim, int rows,
-			float *scores, size_t stride, float *best)
+/* Add the offsets to one row's sums and hand them out. */
+static inline void
+finish(lanes4 a, lanes4 b, const float *offsets, float *scores, float *best)
+{
+	a += load(offsets);
+	b += load(offsets + 4);
+	memcpy(scores, &a, sizeof(a));
+	memcpy(scores + 4, &b, sizeof(b));
+	*best = larger(b, larger(a, *best));
+}
+
+/* One panel for a tile of rows at y. */
+static void
+score_tile(const float *panel, const float *offsets, const float *y, size_t dim, float *scores,
+		   size_t stride, float *best)
 {
 	lanes4 a[TILE], b[TILE];
 
-	for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+	for (int r = 0; r < TILE; r++)
 		a[r] = b[r] = (lanes4){0};
 	for (size_t i = 0; i < dim; i++)
 	{
 		lanes4 ca = load(panel + i * PANEL);
 		lanes4 cb = load(panel + i * PANEL + 4);
 
-		for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+		for (int r = 0; r < TILE; r++)
 		{
 			float v = y[(size_t) r * dim + i];
 
@@ -148,14 +161,37 @@ score_panel(const float *panel, const float *offsets, const float *y, size_t dim
 			b[r] += cb * v;
 		}
 	}
-	for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+	for (int r = 0; r < TILE; r++)
+		finish(a[r], b[r], offsets, scores + (size_t) r * stride, best + r);
+}
+
+/* One panel for one row, four elements at a time, whose sums do not wait for one another. */
+static void
+score_one(const float *panel, const float *offsets, const float *y, size_t dim, float *scores,
+		  float *best)
+{
+	lanes4 a[4], b[4];
+	size_t i = 0;
+
+#pragma GCC unroll 4
+	for (int k = 0; k < 4; k++)
+		a[k] = b[k] = (lanes4){0};
+	for (; i + 4 <= dim; i += 4)
 	{
-		a[r] += load(offsets);
-		b[r] += load(offsets + 4);
-		memcpy(scores + (size_t) r * stride, &a[r], sizeof(lanes4));
-		memcpy(scores + (size_t) r * stride + 4, &b[r], sizeof(lanes4));
-		best[r] = larger(b[r], larger(a[r], best[r]));
+#pragma GCC unroll 4
+		for (int k = 0; k < 4; k++)
+		{
+			a[k] += load(panel + (i + k) * PANEL) * y[i + k];
+			b[k] += load(panel + (i + k) * PANEL + 4) * y[i + k];
+		}
 	}
+	for (; i < dim; i++)
+	{
+		a[0] += load(panel + i * PANEL) * y[i];
+		b[0] += load(panel + i * PANEL + 4) * y[i];
+	}
+	finish((a[0] + a[1]) + (a[2] + a[3]), (b[0] + b[1]) + (b[2] + b[3]), offsets, scores, best);
 }
 
 static void
@@ -173,10 +209,10 @@ score(const stk_pack *p, const void *tile, uint32_t n, uint32_t first, uint32_t 
 		const float *offsets = p->offsets + (size_t) (first + j) * PANEL;
 
 		if (n == TILE)
-			score_panel(panel, offsets, y, p->dim, TILE, scores + (size_t) j * PANEL, stride, best);
+			score_tile(panel, offsets, y, p->dim, scores + (size_t) j * PANEL, stride, best);
 		for (uint32_t r = 0; r < n && n < TILE; r++)
-			score_panel(panel, offsets, y + r * p->dim, p->dim, 1,
-						scores + r * stride + (size_t) j * PANEL, stride, best + r);
+			score_one(panel, offsets, y + r * p->dim, p->dim,
+					  scores + r * stride + (size_t) j * PANEL, best + r);
 	}
 }
 
