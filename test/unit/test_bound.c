@@ -330,45 +330,60 @@ offsets_round(void **state)
 }
 
 /*
- * Offsets are summed in binary64. The first element's product drowns half a unit of each that
- * follows, until the last cancels it: the sum lacks them all, and puts the wrong codeword first.
+ * Offsets and the reference's dot products are summed in binary64, by lanes. Two lanes begin with
+ * large products, which cancel between them, and go on with products of about half a unit in the
+ * last place: a bit less of the centre's, a bit more of the row's. All of the first are lost, each
+ * of the second counts for a whole unit. What differs so is more than the codewords' true distance.
  */
 static void
-offsets_sum_in_binary64(void **state)
+offsets_and_the_reference_round(void **state)
 {
 	enum
 	{
-		DIM = 514
+		STEPS = 64,
+		DIM = 8 * STEPS + 8,
+		SIZE = 6
 	};
-	static float c[2 * DIM];
+	static float c[SIZE * DIM];
 	static float x[DIM];
-	double lost = 0;
 
 	(void) state;
 	for (size_t i = 0; i < DIM; i++)
 	{
-		/* The centre, which is the row, and the codeword less it. */
-		float m = 0x1p4f, apart = 0x1p3f * (1 - 0x1p-10f);
+		float m = 0, first = 0, second = 0;
 
-		if (i == 0)
-			m = apart = 0x1p30f;
-		else if (i == DIM - 2)
+		if (i < 2)
 		{
-			m = 0x1p30f;
-			apart = -0x1p30f;
+			x[i] = m = 1;
+			first = second = i == 0 ? 10.5f : -8.5f;
 		}
-		else if (i == DIM - 1)
+		else if (i == 2)
 		{
-			m = 0x1p10f;
-			apart = (float) (-0.5 * lost / 0x1p10);
+			/* The true difference, by which both sums have the second codeword nearer. */
+			x[i] = m = 0x1p-12f;
+			first = m - 7 * 0x1p-33f;
+			second = m + 7 * 0x1p-33f;
 		}
-		else
-			lost += (double) m * (double) apart;
-		x[i] = m;
-		c[i] = m + apart;
-		c[DIM + i] = m - apart;
+		else if (i == 3)
+		{
+			/* The other codewords lose. */
+			x[i] = m = 0x1p-12f;
+			first = second = m + 0x1p-18f;
+		}
+		else if (i >= 8 && i % 8 < 2)
+		{
+			m = 0x1p-20f * (1 - 0x1p-22f);
+			x[i] = 0x1p-20f * (1 + 0x1p-22f);
+			first = 0x1p-30f;
+			second = -0x1p-30f;
+		}
+		c[i] = first;
+		c[DIM + i] = second;
+		/* The others make m the centre. */
+		for (size_t k = 2; k < SIZE; k++)
+			c[k * DIM + i] = (SIZE * m - first - second) / (SIZE - 2);
 	}
-	attack(&stk_kernel_scalar, true, true, c, 2, DIM, x, 1);
+	attack(&stk_kernel_scalar, true, true, c, SIZE, DIM, x, 1);
 }
 
 /*
@@ -382,14 +397,7 @@ the_reference_rounds(void **state)
 	float x[9] = {0x1p40f, 0, 0, 0, 0, 0, 0, 0, 0x1p42f};
 
 	(void) state;
-	/* Lost beside the row's length. */
 	attack(&stk_kernel_scalar, true, false, c, 2, 9, x, 1);
-	attack(&stk_kernel_scalar, true, true, c, 2, 9, x, 1);
-	/* Lost beside the centre's. */
-	c[8] = -0x1p-45f;
-	c[17] = 0x1p-45f;
-	x[0] = 1;
-	x[8] = 0x1p-10f;
 	attack(&stk_kernel_scalar, true, true, c, 2, 9, x, 1);
 }
 
@@ -515,7 +523,7 @@ main(void)
 		cmocka_unit_test(codewords_round),
 		cmocka_unit_test(rows_round),
 		cmocka_unit_test(offsets_round),
-		cmocka_unit_test(offsets_sum_in_binary64),
+		cmocka_unit_test(offsets_and_the_reference_round),
 		cmocka_unit_test(the_reference_rounds),
 		cmocka_unit_test(sums_overflow),
 		cmocka_unit_test(many_candidates),
