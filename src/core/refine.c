@@ -57,6 +57,12 @@ encode(refinement *f, const float *codewords, stk_error *err)
 	return status;
 }
 
+static stk_status
+out_of_range(stk_error *err)
+{
+	return stk_fail(err, STK_ERANGE, "refined codewords are out of range for type real");
+}
+
 /* Uniform, of mean 0 and variance 1. */
 static double
 noise_from(uint32_t word)
@@ -64,38 +70,46 @@ noise_from(uint32_t word)
 	return 3.4641016151377544 * (((double) word + 0.5) * 0x1p-32 - 0.5);
 }
 
-/* How far codewords [size][dim] spread in each dimension: root mean square from their mean. */
+/*
+ * How far rows' codewords spread in each dimension: root mean square from their mean.
+ *
+ *   codewords  [size][dim]
+ *   counts     [size]  rows that have them, n in all
+ *   mean       [dim]   out
+ *   spread     [dim]   out
+ */
 static void
-measure_spread(const float *codewords, size_t size, size_t dim, double *mean, double *spread)
+measure_spread(const float *codewords, const double *counts, size_t size, size_t dim, double n,
+			   double *mean, double *spread)
 {
 	for (size_t i = 0; i < dim; i++)
 		mean[i] = spread[i] = 0;
 	for (size_t k = 0; k < size; k++)
 	{
 		for (size_t i = 0; i < dim; i++)
-			mean[i] += codewords[k * dim + i];
+			mean[i] += counts[k] * codewords[k * dim + i];
 	}
 	for (size_t i = 0; i < dim; i++)
-		mean[i] /= (double) size;
+		mean[i] /= n;
 	for (size_t k = 0; k < size; k++)
 	{
 		for (size_t i = 0; i < dim; i++)
 		{
 			double d = codewords[k * dim + i] - mean[i];
 
-			spread[i] += d * d;
+			spread[i] += counts[k] * (d * d);
 		}
 	}
 	for (size_t i = 0; i < dim; i++)
-		spread[i] = sqrt(spread[i] / (double) size);
+		spread[i] = sqrt(spread[i] / n);
 }
 
 /*
  * Fill f->noisy: each number of f->codewords moved by `share` of its level's spread in its
- * dimension. STK_ERANGE when one leaves binary32's range.
+ * dimension, by the latest counts. STK_ERANGE when one leaves binary32's range.
  */
 static stk_status
-add_noise(refinement *f, double share, int round)
+add_noise(refinement *f, double share, int round, stk_error *err)
 {
 	size_t dim = f->ls.dim;
 	bool finite = true;
@@ -107,7 +121,8 @@ add_noise(refinement *f, double share, int round)
 		size_t n = f->cb.sizes[l] * dim;
 		uint64_t bits = 0;
 
-		measure_spread(from, f->cb.sizes[l], dim, f->spread + dim, f->spread);
+		measure_spread(from, f->counts + f->ls.first[l], f->cb.sizes[l], dim, (double) f->n,
+					   f->spread + dim, f->spread);
 		for (size_t i = 0; i < n; i++)
 		{
 			bits = i % 2 ? bits >> 32
@@ -116,7 +131,7 @@ add_noise(refinement *f, double share, int round)
 			finite &= isfinite(to[i]) != 0;
 		}
 	}
-	return finite ? STK_OK : STK_ERANGE;
+	return finite ? STK_OK : out_of_range(err);
 }
 
 /* Give a codeword norm 1; one that has no direction becomes what it was, old. */
@@ -131,7 +146,7 @@ normalise(float *codeword, const float *old, size_t dim)
 
 /* Refit f->codewords to the codes, in the form the metric wants; f->noisy is used up. */
 static stk_status
-refit(refinement *f)
+refit(refinement *f, stk_error *err)
 {
 	size_t dim = f->ls.dim;
 	stk_status status;
@@ -144,7 +159,7 @@ refit(refinement *f)
 		if (f->counts[k] > 0)
 			normalise(f->codewords + k * dim, f->noisy + k * dim, dim);
 	}
-	return status;
+	return status == STK_ERANGE ? out_of_range(err) : status;
 }
 
 /* Count f->codes; returns how many codewords no row has. */
@@ -197,11 +212,11 @@ run(refinement *f, float *codewords, double *counts, stk_error *err)
 		memcpy(counts, f->counts, f->ls.total * sizeof(double));
 	for (int round = 1; round <= rounds && status == STK_OK; round++)
 	{
-		status = add_noise(f, NOISE * (rounds - round) / rounds, round);
+		status = add_noise(f, NOISE * (rounds - round) / rounds, round, err);
 		if (status == STK_OK)
 			status = encode_and_measure(f, f->noisy, round, &during, err);
 		if (status == STK_OK)
-			status = refit(f);
+			status = refit(f, err);
 	}
 	if (status == STK_OK)
 		status = encode_and_measure(f, f->codewords, rounds + 1, &after, err);
