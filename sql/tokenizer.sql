@@ -38,10 +38,13 @@ COMMENT ON COLUMN semtok.tokenizer.active IS
 	'the version that the name alone means; one per name';
 COMMENT ON COLUMN semtok.tokenizer.owner IS
 	'role that may train, activate and drop; by name, so that a dump restores anywhere';
-COMMENT ON COLUMN semtok.tokenizer.trained_rows IS 'rows it was trained on, after sampling';
-COMMENT ON COLUMN semtok.tokenizer.options IS 'how it was trained';
+COMMENT ON COLUMN semtok.tokenizer.trained_rows IS
+	'rows it was trained on, after sampling, those of the versions that it continues included';
+COMMENT ON COLUMN semtok.tokenizer.options IS
+	'how it was trained; beam is the width that it is encoded with unless a call says otherwise';
 COMMENT ON COLUMN semtok.tokenizer.hash IS 'SHA-256 of the codebook, the key of caches';
-COMMENT ON COLUMN semtok.tokenizer.counts IS 'rows behind each codeword, level by level';
+COMMENT ON COLUMN semtok.tokenizer.counts IS
+	'rows behind each codeword, level by level, for partial_fit; null where they are not known';
 
 CREATE TABLE semtok.training_log (
 	tokenizer int NOT NULL REFERENCES semtok.tokenizer ON DELETE CASCADE,
@@ -55,9 +58,10 @@ CREATE TABLE semtok.training_log (
 CREATE INDEX training_log_tokenizer_idx ON semtok.training_log (tokenizer, step);
 COMMENT ON TABLE semtok.training_log IS
 	'what every training measured: per level and epoch, then of the finished tokenizer';
-COMMENT ON COLUMN semtok.training_log.step IS 'counts epochs over all levels, from 1';
+COMMENT ON COLUMN semtok.training_log.step IS 'counts epochs over all levels, and rounds of refinement, from 1';
 COMMENT ON COLUMN semtok.training_log.level IS 'from 0; null for a metric of whole ids';
-COMMENT ON COLUMN semtok.training_log.epoch IS 'from 1; null for the finished tokenizer';
+COMMENT ON COLUMN semtok.training_log.epoch IS
+	'from 1, in refinement (where level is null) from 0; null for the finished tokenizer';
 
 REVOKE ALL ON semtok.tokenizer, semtok.training_log FROM PUBLIC;
 REVOKE ALL ON SEQUENCE semtok.tokenizer_id_seq FROM PUBLIC;
@@ -93,6 +97,13 @@ COMMENT ON FUNCTION semtok.train(text, text, int[], text, int, text, int, int, t
 	bigint, text, jsonb) IS
 	'train the next version of a tokenizer whose levels differ in size';
 
+CREATE FUNCTION semtok.partial_fit(name text, source text, epochs int DEFAULT 1,
+	batch_size int DEFAULT 1024, seed bigint DEFAULT 42, sample bigint DEFAULT NULL,
+	device text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS int
+	AS 'MODULE_PATHNAME', 'semtok_partial_fit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION semtok.partial_fit(text, text, int, int, bigint, bigint, text, jsonb) IS
+	'continue the active version of a tokenizer on a query''s embeddings; makes a new version';
+
 CREATE FUNCTION semtok.activate(name text, version int) RETURNS void
 	AS 'MODULE_PATHNAME', 'semtok_activate' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION semtok.activate(text, int) IS 'make a version the one that the name means';
@@ -104,23 +115,23 @@ COMMENT ON FUNCTION semtok.drop_tokenizer(text, int) IS
 
 -- Encoding and decoding
 
-CREATE FUNCTION semtok.encode(codebook @extschema@.codebook, embedding real[], beam int DEFAULT 1)
-	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+CREATE FUNCTION semtok.encode(codebook @extschema@.codebook, embedding real[],
+	beam int DEFAULT NULL) RETURNS @extschema@.semid
+	AS 'MODULE_PATHNAME', 'semtok_encode_codebook' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION semtok.encode(@extschema@.codebook, real[], int) IS
-	'semantic ID of an embedding, naming no tokenizer; beam > 1 searches wider';
+	'semantic ID of an embedding, naming no tokenizer; beam > 1 searches wider, null is 1';
 
-CREATE FUNCTION semtok.encode(tokenizer int, embedding real[], beam int DEFAULT 1)
+CREATE FUNCTION semtok.encode(tokenizer int, embedding real[], beam int DEFAULT NULL)
 	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_id' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_encode_id' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION semtok.encode(int, real[], int) IS
-	'semantic ID of an embedding by the tokenizer with this id; beam > 1 searches wider';
+	'semantic ID of an embedding by the tokenizer with this id; beam null is the tokenizer''s own';
 
-CREATE FUNCTION semtok.encode(name text, embedding real[], beam int DEFAULT 1)
+CREATE FUNCTION semtok.encode(name text, embedding real[], beam int DEFAULT NULL)
 	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_name' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_encode_name' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION semtok.encode(text, real[], int) IS
-	'semantic ID of an embedding by the active version of a tokenizer; beam > 1 searches wider';
+	'semantic ID of an embedding by the active version of a tokenizer; beam null is the tokenizer''s own';
 
 CREATE FUNCTION semtok.encode_row(tokenizer int, embedding real[], row_id tid)
 	RETURNS @extschema@.semid

@@ -3,6 +3,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
@@ -14,8 +16,10 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -25,12 +29,16 @@ enum
 	COLUMN_ID = 1,
 	COLUMN_NAME = 2,
 	COLUMN_VERSION = 3,
+	COLUMN_METHOD = 4,
 	COLUMN_METRIC = 5,
 	COLUMN_DIM = 6,
 	COLUMN_SIZES = 7,
 	COLUMN_ACTIVE = 8,
 	COLUMN_OWNER = 9,
+	COLUMN_TRAINED_ROWS = 11,
+	COLUMN_OPTIONS = 12,
 	COLUMN_HASH = 13,
+	COLUMN_COUNTS = 14,
 	COLUMN_CODEBOOK = 15
 };
 
@@ -66,6 +74,25 @@ TokenizerColumn(HeapTuple tuple, Relation rel, int column)
 	return value;
 }
 
+/* An option that is a number of int's range and at least min, else min. */
+static int
+TokenizerOption(const Jsonb *options, const char *key, int min)
+{
+	JsonbValue buffer;
+	JsonbValue *value;
+	double number;
+
+	if (!JB_ROOT_IS_OBJECT(options))
+		return min;
+	value =
+		getKeyJsonValueFromContainer(&((Jsonb *) options)->root, key, (int) strlen(key), &buffer);
+	if (!value || value->type != jbvNumeric)
+		return min;
+	number = DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+	return number >= min && number <= PG_INT32_MAX ? (int) number : min;
+}
+
 /* Read a row; one that the verbs cannot have written is an error. */
 static void
 TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
@@ -81,8 +108,16 @@ TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
 	char *metric = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_METRIC));
 	ArrayType *sizes = DatumGetArrayTypeP(TokenizerColumn(tuple, rel, COLUMN_SIZES));
 	bytea *hash = DatumGetByteaPP(TokenizerColumn(tuple, rel, COLUMN_HASH));
+	char *method = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_METHOD));
+	Jsonb *options = DatumGetJsonbP(TokenizerColumn(tuple, rel, COLUMN_OPTIONS));
+	bool unknown;
+	Datum rows = heap_getattr(tuple, COLUMN_TRAINED_ROWS, RelationGetDescr(rel), &unknown);
 
 	strlcpy(info->name, name, sizeof(info->name));
+	strlcpy(info->method, method, sizeof(info->method));
+	info->rows = unknown ? 0 : DatumGetInt64(rows);
+	info->beam = Min(TokenizerOption(options, "beam", 1), ENCODE_MAX_BEAM);
+	info->refined = TokenizerOption(options, "refine", 0) > 0;
 	info->levels = ArrayGetNItems(ARR_NDIM(sizes), ARR_DIMS(sizes));
 	if (stk_metric_parse(metric, &info->metric) != STK_OK || ARR_ELEMTYPE(sizes) != INT4OID ||
 		ARR_HASNULL(sizes) || info->levels < 1 || info->levels > STK_MAX_LEVELS ||
@@ -94,6 +129,7 @@ TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
 	memcpy(info->hash, VARDATA_ANY(hash), CODEBOOK_HASH_LENGTH);
 	pfree(name);
 	pfree(metric);
+	pfree(method);
 }
 
 /* Find the only row that the keys allow and `active_only` asks for. */
@@ -216,6 +252,55 @@ TokenizerLastVersion(const char *name, Snapshot snapshot, TokenizerInfo *newest)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return last;
+}
+
+size_t
+TokenizerCodewords(int levels, const uint32 *sizes)
+{
+	size_t n = 0;
+
+	for (int l = 0; l < levels; l++)
+		n += sizes[l];
+	return n;
+}
+
+double *
+TokenizerCounts(const TokenizerInfo *info)
+{
+	Relation rel = table_open(SemtokRelationOid("tokenizer"), AccessShareLock);
+	size_t n = TokenizerCodewords(info->levels, info->sizes);
+	double *counts = NULL;
+	ScanKeyData key;
+	HeapTuple tuple;
+	bool isnull = true;
+	Datum value = 0;
+
+	ScanKeyInit(&key, COLUMN_ID, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(info->id));
+	SysScanDesc scan = systable_beginscan(rel, SemtokRelationOid("tokenizer_pkey"), true,
+										  GetActiveSnapshot(), 1, &key);
+
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		value = heap_getattr(tuple, COLUMN_COUNTS, RelationGetDescr(rel), &isnull);
+	if (!isnull)
+	{
+		ArrayType *array = DatumGetArrayTypeP(value);
+		const float8 *values = (const float8 *) ARR_DATA_PTR(array);
+		bool sound = ARR_ELEMTYPE(array) == FLOAT8OID && !ARR_HASNULL(array) &&
+					 (size_t) ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == n;
+
+		for (size_t k = 0; k < n && sound; k++)
+			sound = values[k] >= 0 && !isinf(values[k]);
+		if (!sound)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("counts of tokenizer %d in semtok.tokenizer are damaged", info->id)));
+		counts = palloc(mul_size(n, sizeof(double)));
+		memcpy(counts, values, n * sizeof(double));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return counts;
 }
 
 CodebookEntry *

@@ -13,6 +13,9 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+/* Prefixes that encoding may keep a level. */
+#define ENCODE_MAX_BEAM 4096
+
 /* What a catalog row says, the codebook apart. Plain memory: copy it freely. */
 typedef struct TokenizerInfo
 {
@@ -25,6 +28,10 @@ typedef struct TokenizerInfo
 	uint32 sizes[STK_MAX_LEVELS];
 	bool active;
 	NameData owner;
+	char method[NAMEDATALEN];
+	int64 rows;   /* trained on; 0 = not known */
+	int beam;     /* width to encode with */
+	bool refined; /* its levels were fitted jointly */
 	uint8 hash[CODEBOOK_HASH_LENGTH];
 } TokenizerInfo;
 
@@ -62,6 +69,15 @@ extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext
  */
 extern const TokenizerRef *TokenizerRefById(FunctionCallInfo fcinfo, int32 id);
 extern const TokenizerRef *TokenizerRefByName(FunctionCallInfo fcinfo, const text *name);
+
+/* Codewords of all levels together. */
+extern size_t TokenizerCodewords(int levels, const uint32 *sizes);
+
+/*
+ * Rows behind each codeword of a row found before, [sum of sizes], palloc'd; NULL when it has
+ * none.
+ */
+extern double *TokenizerCounts(const TokenizerInfo *info);
 
 /* OID of a relation in schema semtok; its absence is an error. */
 extern Oid SemtokRelationOid(const char *relname);

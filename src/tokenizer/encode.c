@@ -10,9 +10,6 @@
 #include "storage/itemptr.h"
 #include "storage/shmem.h"
 
-/* Prefixes that a beam encode may keep a level. */
-#define ENCODE_MAX_BEAM 4096
-
 PG_FUNCTION_INFO_V1(semtok_encode_codebook);
 PG_FUNCTION_INFO_V1(semtok_encode_id);
 PG_FUNCTION_INFO_V1(semtok_encode_name);
@@ -31,42 +28,59 @@ EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 be
 	stk_error err = {.level = -1};
 	int dim;
 
-	if (beam < 1 || beam > ENCODE_MAX_BEAM)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected a beam of 1 to %d, not %d", ENCODE_MAX_BEAM, beam)));
-
 	const float *x = EmbeddingArg(embedding, cb->dim, &dim);
-	const stk_rq *rq = beam > 1 ? CodebookBeamQuantizer(entry) : CodebookQuantizer(entry);
-	stk_status status = stk_rq_encode(rq, &exec, x, 1, beam, id.codes, NULL, &err);
+	stk_status status =
+		stk_rq_encode(CodebookQuantizer(entry, beam), &exec, x, 1, beam, id.codes, NULL, &err);
 
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not encode embedding");
 	return SemidMakeDatum(&id);
 }
 
+/* The argument beam; null: what the tokenizer is meant to be encoded with. */
+static int32
+EncodeBeam(FunctionCallInfo fcinfo, int argno, int32 own)
+{
+	int32 beam = PG_ARGISNULL(argno) ? own : PG_GETARG_INT32(argno);
+
+	if (beam < 1 || beam > ENCODE_MAX_BEAM)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expected a beam of 1 to %d, not %d", ENCODE_MAX_BEAM, beam)));
+	return beam;
+}
+
 /* semtok.encode(codebook, real[], beam int) */
 Datum
 semtok_encode_codebook(PG_FUNCTION_ARGS)
 {
-	return EncodeEmbedding(CodebookArg(fcinfo, 0), 0, PG_GETARG_DATUM(1), PG_GETARG_INT32(2));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	return EncodeEmbedding(CodebookArg(fcinfo, 0), 0, PG_GETARG_DATUM(1), EncodeBeam(fcinfo, 2, 1));
+}
+
+static Datum
+EncodeWith(FunctionCallInfo fcinfo, const TokenizerRef *ref)
+{
+	return EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1),
+						   EncodeBeam(fcinfo, 2, ref->info.beam));
 }
 
 /* semtok.encode(tokenizer int, real[], beam int) */
 Datum
 semtok_encode_id(PG_FUNCTION_ARGS)
 {
-	const TokenizerRef *ref = TokenizerRefById(fcinfo, PG_GETARG_INT32(0));
-
-	return EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), PG_GETARG_INT32(2));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	return EncodeWith(fcinfo, TokenizerRefById(fcinfo, PG_GETARG_INT32(0)));
 }
 
 /* semtok.encode(name text, real[], beam int) */
 Datum
 semtok_encode_name(PG_FUNCTION_ARGS)
 {
-	const TokenizerRef *ref = TokenizerRefByName(fcinfo, PG_GETARG_TEXT_PP(0));
-
-	return EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), PG_GETARG_INT32(2));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	return EncodeWith(fcinfo, TokenizerRefByName(fcinfo, PG_GETARG_TEXT_PP(0)));
 }
 
 static void
@@ -78,7 +92,7 @@ EncodeRowContext(void *arg)
 			   ItemPointerGetOffsetNumberNoCheck(tid));
 }
 
-/* semtok.encode_row(tokenizer int, real[], tid): greedily; an error names the row by its ctid. */
+/* semtok.encode_row(tokenizer int, real[], tid): an error names the row by its ctid. */
 Datum
 semtok_encode_row(PG_FUNCTION_ARGS)
 {
@@ -88,7 +102,7 @@ semtok_encode_row(PG_FUNCTION_ARGS)
 	Datum id;
 
 	error_context_stack = &callback;
-	id = EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), 1);
+	id = EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), ref->info.beam);
 	error_context_stack = callback.previous;
 	return id;
 }

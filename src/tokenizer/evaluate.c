@@ -102,7 +102,7 @@ Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 	stk_evaluation e;
 
 	InitMaterializedSRF(fcinfo, 0);
-	measurement = MeasureBegin(entry);
+	measurement = MeasureBegin(entry, info->beam);
 	SourceScan(text_to_cstring(PG_GETARG_TEXT_PP(1)), "evaluating", info->dim, info->metric,
 			   EvaluateTakeRow, measurement);
 	MeasureFinish(measurement, &e);

@@ -14,6 +14,7 @@
 struct Measurement
 {
 	CodebookEntry *entry;
+	int beam;
 	stk_allocator allocator;
 	stk_evaluator *evaluator;
 	uint16 *codes; /* [MEASURE_PIECE][levels] */
@@ -27,12 +28,13 @@ MeasureCheck(stk_status status, const stk_error *err)
 }
 
 Measurement *
-MeasureBegin(CodebookEntry *entry)
+MeasureBegin(CodebookEntry *entry, int beam)
 {
 	Measurement *m = palloc0(sizeof(*m));
 	const stk_codebook *cb = CodebookView(entry);
 
 	m->entry = entry;
+	m->beam = beam;
 	m->allocator = SemtokAllocator(CurrentMemoryContext);
 	m->codes = palloc(sizeof(uint16) * MEASURE_PIECE * cb->levels);
 	MeasureCheck(stk_evaluator_create(cb, &m->allocator, &m->evaluator), NULL);
@@ -52,9 +54,9 @@ MeasureRows(Measurement *m, const float *x, size_t n)
 		stk_error err = {.level = -1};
 
 		CHECK_FOR_INTERRUPTS();
-		MeasureCheck(
-			stk_rq_encode(CodebookQuantizer(m->entry), &exec, rows, piece, 1, m->codes, NULL, &err),
-			&err);
+		MeasureCheck(stk_rq_encode(CodebookQuantizer(m->entry, m->beam), &exec, rows, piece,
+								   m->beam, m->codes, NULL, &err),
+					 &err);
 		MeasureCheck(stk_evaluator_add(m->evaluator, rows, m->codes, piece, &err), &err);
 	}
 }

@@ -11,8 +11,11 @@
 
 typedef struct Measurement Measurement;
 
-/* Everything lives in the current memory context; the codebook must stay pinned. */
-extern Measurement *MeasureBegin(CodebookEntry *entry);
+/*
+ * Rows are encoded with this beam. Everything lives in the current memory context; the codebook
+ * must stay pinned.
+ */
+extern Measurement *MeasureBegin(CodebookEntry *entry, int beam);
 /* x is [n][dim]. */
 extern void MeasureRows(Measurement *m, const float *x, size_t n);
 extern void MeasureFinish(Measurement *m, stk_evaluation *result);

@@ -148,7 +148,7 @@ TokenizerInsertLog(int32 id, const TrainingLogRow *log, int nlog)
 
 		if (log[i].level < 0)
 			nulls[2] = 'n';
-		if (log[i].epoch == 0)
+		if (log[i].epoch < 0)
 			nulls[3] = 'n';
 		if (SPI_execute_plan(plan, values, nulls, false, 0) != SPI_OK_INSERT)
 			elog(ERROR, "could not insert into semtok.training_log");
@@ -167,13 +167,9 @@ TokenizerSizes(const stk_codebook *cb)
 }
 
 static Datum
-TokenizerCounts(const stk_codebook *cb, const double *counts)
+CountsDatum(const stk_codebook *cb, const double *counts)
 {
-	size_t n = 0;
-
-	for (int l = 0; l < cb->levels; l++)
-		n += cb->sizes[l];
-
+	size_t n = TokenizerCodewords(cb->levels, cb->sizes);
 	Datum *values = palloc(mul_size(n, sizeof(Datum)));
 
 	for (size_t k = 0; k < n; k++)
@@ -234,7 +230,7 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 					  Int64GetDatum(tokenizer->rows),
 					  JsonbPGetDatum(tokenizer->options),
 					  HashDatum(CodebookHash(entry)),
-					  TokenizerCounts(cb, tokenizer->counts),
+					  CountsDatum(cb, tokenizer->counts),
 					  tokenizer->codebook};
 
 	OwnerEnter(&section);

@@ -30,7 +30,7 @@ typedef struct TrainingLogRow
 {
 	int step;
 	int level; /* -1 = none */
-	int epoch; /* 0 = none */
+	int epoch; /* -1 = none */
 	const char *metric;
 	double value;
 	TimestampTz at;

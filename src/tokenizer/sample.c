@@ -4,8 +4,12 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "tokenizer/sample.h"
 #include "utils/memutils.h"
+
+/* Bytes of the temporary file between two looks for interrupts. */
+#define SAMPLE_PIECE (1024 * 1024)
 
 void
 SampleInit(Sample *sample, size_t limit, uint64 seed)
@@ -101,4 +105,46 @@ SampleAdd(Sample *sample, const float *x, int dim)
 	memcpy(sample->x + last * dim, x, bytes);
 	sample->hashes[last] = hash;
 	binaryheap_replace_first(sample->heap, Int64GetDatum(last));
+}
+
+static Size
+SampleBytes(const Sample *sample)
+{
+	return sample->rows * sample->dim * sizeof(float);
+}
+
+void
+SampleSave(Sample *sample)
+{
+	MemoryContext old = MemoryContextSwitchTo(sample->context);
+	Size bytes = SampleBytes(sample);
+
+	sample->saved = BufFileCreateTemp(false);
+	for (Size at = 0; at < bytes; at += SAMPLE_PIECE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		BufFileWrite(sample->saved, (char *) sample->x + at, Min(bytes - at, SAMPLE_PIECE));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+void
+SampleRestore(Sample *sample)
+{
+	Size bytes = SampleBytes(sample);
+
+	if (BufFileSeek(sample->saved, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not read the sample's temporary file")));
+	for (Size at = 0; at < bytes; at += SAMPLE_PIECE)
+	{
+		Size piece = Min(bytes - at, SAMPLE_PIECE);
+
+		CHECK_FOR_INTERRUPTS();
+		if (BufFileRead(sample->saved, (char *) sample->x + at, piece) != piece)
+			ereport(ERROR, (errcode_for_file_access(),
+							errmsg("could not read the sample's temporary file")));
+	}
+	BufFileClose(sample->saved);
+	sample->saved = NULL;
 }

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "lib/binaryheap.h"
+#include "storage/buffile.h"
 
 #define SAMPLE_MAX_ROWS 100000000
 
@@ -26,10 +27,18 @@ typedef struct Sample
 	size_t capacity;
 	uint64 *hashes;   /* [rows]; NULL without a limit */
 	binaryheap *heap; /* of row numbers, the largest hash first; NULL until the limit is reached */
+	BufFile *saved;   /* the rows as they were; between SampleSave and SampleRestore */
 } Sample;
 
 extern void SampleInit(Sample *sample, size_t limit, uint64 seed);
 /* Take a row in, or not. Memory that is short is an error (53200). */
 extern void SampleAdd(Sample *sample, const float *x, int dim);
+
+/*
+ * When all rows are in: keep a copy of x in a temporary file, and bring it back, once, after x has
+ * been overwritten. So the rows are in memory once.
+ */
+extern void SampleSave(Sample *sample);
+extern void SampleRestore(Sample *sample);
 
 #endif

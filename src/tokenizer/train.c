@@ -3,25 +3,21 @@
  */
 #include "postgres.h"
 
+#include "core/ema.h"
+#include "core/refine.h"
 #include "core/rqkmeans.h"
 #include "fmgr.h"
 #include "tokenizer/args.h"
-#include "tokenizer/measure.h"
-#include "tokenizer/progress.h"
-#include "tokenizer/registry.h"
-#include "tokenizer/sample.h"
-#include "tokenizer/source.h"
+#include "tokenizer/train_options.h"
+#include "tokenizer/training.h"
 #include "types/bridge.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #define TRAIN_MAX_EPOCHS 100000
-/* A level is called collapsed below this share of its codes, an id scheme poor below this one. */
-#define TRAIN_COLLAPSED_SHARE 0.1
-#define TRAIN_UNIQUE_FRACTION 0.5
+/* What refinement encodes with unless a beam is given. */
+#define TRAIN_REFINE_BEAM 5
 
 PG_FUNCTION_INFO_V1(semtok_train);
 PG_FUNCTION_INFO_V1(semtok_train_sizes);
@@ -47,261 +43,227 @@ enum
 	ARG_OPTIONS = 12
 };
 
-/* A training under way. */
-typedef struct Training
-{
-	const char *name;
-	const char *source;
-	stk_rqkmeans_options options;
-	int64 limit; /* rows of the sample, 0 = all */
-	Sample sample;
-	TimestampTz noticed; /* when the last NOTICE went out, at first when the rows were read */
-	int step;            /* epochs so far, over all levels */
-	TrainingLogRow *log;
-	int nlog;
-	int maxlog;
-} Training;
+static const char *const init_names[] = {[STK_INIT_KMEANSPP] = "kmeans++",
+										 [STK_INIT_RANDOM] = "random",
+										 [STK_INIT_KMEANSII] = "kmeans||"};
 
-static void
-TrainCheckMethod(FunctionCallInfo fcinfo, int argno)
+/* What is to be trained, and how. */
+typedef struct TrainRequest
+{
+	Training training;
+	TrainWay way;
+	stk_metric metric;
+	uint32 sizes[STK_MAX_LEVELS];
+	size_t batch_size; /* 0 = all rows */
+	stk_init init;
+	TrainOptions options;
+} TrainRequest;
+
+/* What learning works on. */
+typedef struct Learning
+{
+	stk_exec exec;
+	int dim;
+	float *vectors; /* [codewords][dim] */
+	double *counts; /* [codewords] */
+} Learning;
+
+static TrainWay
+TrainReadMethod(FunctionCallInfo fcinfo, int argno)
 {
 	char *method = ArgText(fcinfo, argno, "method");
 
-	if (strcmp(method, "rqkmeans") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("unknown training method \"%s\"", method),
-						errhint("The method of this version is rqkmeans.")));
+	if (strcmp(method, "rqkmeans") == 0)
+		return PG_ARGISNULL(ARG_BATCH_SIZE) ? TRAIN_LLOYD : TRAIN_BATCHES;
+	if (strcmp(method, "ema") == 0)
+		return TRAIN_EMA;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown training method \"%s\"", method),
+					errhint("The methods of this version are rqkmeans and ema.")));
 }
 
-static void
-TrainCheckDevice(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(ARG_DEVICE))
-		return;
-
-	char *device = text_to_cstring(PG_GETARG_TEXT_PP(ARG_DEVICE));
-
-	if (strcmp(device, "cuda") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("this build of semtok cannot train on device cuda")));
-	if (strcmp(device, "cpu") != 0 && strcmp(device, "auto") != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected device auto, cpu or cuda, not \"%s\"", device)));
-}
-
-/* rqkmeans has no option beyond the arguments. */
-static void
-TrainCheckOptions(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(ARG_OPTIONS))
-		return;
-
-	Jsonb *options = PG_GETARG_JSONB_P(ARG_OPTIONS);
-
-	if (!JB_ROOT_IS_OBJECT(options))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected a JSON object as options")));
-
-	JsonbIterator *it = JsonbIteratorInit(&options->root);
-	JsonbValue key;
-
-	(void) JsonbIteratorNext(&it, &key, true);
-	if (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("unknown option \"%.*s\" of method rqkmeans", key.val.string.len,
-							   key.val.string.val)));
-}
-
-static void
-TrainReadInit(FunctionCallInfo fcinfo, stk_init *init)
+static stk_init
+TrainReadInit(FunctionCallInfo fcinfo)
 {
 	char *name = ArgText(fcinfo, ARG_INIT, "init");
 
-	if (strcmp(name, "kmeans++") == 0)
-		*init = STK_INIT_KMEANSPP;
-	else if (strcmp(name, "random") == 0)
-		*init = STK_INIT_RANDOM;
-	else
+	for (int i = 0; i < lengthof(init_names); i++)
+		if (strcmp(name, init_names[i]) == 0)
+			return (stk_init) i;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("expected init kmeans++, kmeans|| or random, not \"%s\"", name)));
+}
+
+/* Nothing measures a refit for the inner product; a refined codebook is meant for a beam. */
+static void
+TrainCheckRefinement(TrainRequest *t)
+{
+	if (t->options.refine > 0 && t->metric == STK_IP)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected init kmeans++ or random, not \"%s\"", name)));
+						errmsg("option \"refine\" does not go with metric ip"),
+						errhint("Metrics l2 and cosine measure a distance to reduce.")));
+	if (t->options.beam == 0)
+		t->options.beam = t->options.refine > 0 ? TRAIN_REFINE_BEAM : 1;
 }
 
 /* The arguments that both overloads have in the same places, and everything's checks. */
 static void
-TrainReadCommon(FunctionCallInfo fcinfo, Training *t)
+TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 {
-	stk_rqkmeans_options *opt = &t->options;
+	Training *training = &t->training;
 
-	t->name = ArgText(fcinfo, ARG_NAME, "name");
-	t->source = ArgText(fcinfo, ARG_SOURCE, "source");
+	training->name = ArgText(fcinfo, ARG_NAME, "name");
+	training->source = ArgText(fcinfo, ARG_SOURCE, "source");
 
 	char *metric = ArgText(fcinfo, ARG_METRIC, "metric");
 
-	if (stk_metric_parse(metric, &opt->metric) != STK_OK)
+	if (stk_metric_parse(metric, &t->metric) != STK_OK)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected metric l2, ip or cosine, not \"%s\"", metric)));
-	opt->epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, TRAIN_MAX_EPOCHS);
+	training->epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, TRAIN_MAX_EPOCHS);
 	if (!PG_ARGISNULL(ARG_BATCH_SIZE))
-		opt->batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
-	TrainReadInit(fcinfo, &opt->init);
+		t->batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
+	t->init = TrainReadInit(fcinfo);
 	ArgRequire(fcinfo, ARG_SEED, "seed");
-	opt->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
-	if (!PG_ARGISNULL(ARG_SAMPLE))
-	{
-		t->limit = PG_GETARG_INT64(ARG_SAMPLE);
-		if (t->limit < 1 || t->limit > SAMPLE_MAX_ROWS)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("expected sample of 1 to %d, not %lld", SAMPLE_MAX_ROWS,
-								   (long long) t->limit)));
-	}
-	TrainCheckDevice(fcinfo);
-	TrainCheckOptions(fcinfo);
-}
-
-static void
-TrainLog(Training *t, int level, int epoch, const char *metric, double value)
-{
-	if (t->nlog == t->maxlog)
-	{
-		t->maxlog = t->maxlog ? t->maxlog * 2 : 64;
-		t->log = t->log ? repalloc_huge(t->log, mul_size(t->maxlog, sizeof(*t->log)))
-						: palloc(mul_size(t->maxlog, sizeof(*t->log)));
-	}
-	t->log[t->nlog++] =
-		(TrainingLogRow){t->step, level, epoch, metric, value, GetCurrentTimestamp()};
-}
-
-static void
-TrainTakeRow(void *ctx, const float *x, int dim)
-{
-	Training *t = ctx;
-
-	SampleAdd(&t->sample, x, dim);
-}
-
-static void
-TrainProgress(void *ctx, const stk_train_progress *p)
-{
-	Training *t = ctx;
-
-	t->step++;
-	TrainLog(t, p->level, p->epoch, "objective", p->objective);
-	TrainLog(t, p->level, p->epoch, "empty_codes", p->empty);
-	if (ProgressDue(&t->noticed))
-		ereport(NOTICE,
-				(errmsg("training \"%s\": level %d of %d, epoch %d of %d, mean squared error %g",
-						t->name, p->level + 1, t->options.levels, p->epoch, t->options.epochs,
-						p->objective)));
+	training->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
+	training->limit = TrainingArgSample(fcinfo, ARG_SAMPLE);
+	TrainingCheckDevice(fcinfo, ARG_DEVICE);
+	t->way = TrainReadMethod(fcinfo, method_argno);
+	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), t->way,
+					 &t->options);
+	TrainCheckRefinement(t);
+	training->rounds = t->options.refine;
 }
 
 /* How it was trained, for the catalog. Numbers and known words only, so nothing needs escaping. */
 static Jsonb *
-TrainDescribe(const Training *t)
+TrainDescribe(const TrainRequest *t)
 {
-	const stk_rqkmeans_options *opt = &t->options;
-	char *json =
-		psprintf("{\"epochs\": %d, \"batch_size\": %s, \"init\": \"%s\", \"seed\": %lld, "
-				 "\"sample\": %s}",
-				 opt->epochs, opt->batch_size ? psprintf("%zu", opt->batch_size) : "null",
-				 opt->init == STK_INIT_KMEANSPP ? "kmeans++" : "random", (long long) opt->seed,
-				 t->limit ? psprintf("%lld", (long long) t->limit) : "null");
+	const Training *training = &t->training;
+	char *json = psprintf("{\"epochs\": %d, \"batch_size\": %s, \"init\": \"%s\", \"seed\": %lld, "
+						  "\"sample\": %s%s}",
+						  training->epochs, t->batch_size ? psprintf("%zu", t->batch_size) : "null",
+						  init_names[t->init], (long long) training->seed,
+						  training->limit ? psprintf("%lld", (long long) training->limit) : "null",
+						  TrainOptionsDescribe(&t->options, t->way));
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
-/*
- * Log what the finished tokenizer makes of its rows, and warn when it makes too little of them.
- */
 static void
-TrainMeasure(Training *t, CodebookEntry *entry, const float *x)
+TrainCheckStatus(stk_status status, const stk_error *err)
 {
-	Measurement *measurement = MeasureBegin(entry);
-	stk_evaluation e;
+	if (status != STK_OK)
+		SemtokReportStatus(status, err, "could not train tokenizer");
+}
 
-	MeasureRows(measurement, x, t->sample.rows);
-	MeasureFinish(measurement, &e);
+static void
+TrainRqkmeans(TrainRequest *t, const Learning *learning)
+{
+	stk_rqkmeans_options opt = {.metric = t->metric,
+								.levels = t->training.levels,
+								.dim = learning->dim,
+								.epochs = t->training.epochs,
+								.batch_size = t->batch_size,
+								.init = t->init,
+								.seed = t->training.seed,
+								.empty = t->options.empty,
+								.balance = t->options.balance,
+								.progress = TrainingProgress,
+								.progress_ctx = &t->training};
+	const Sample *sample = &t->training.sample;
+	stk_error err = {.level = -1};
 
-	for (int l = 0; l < e.levels; l++)
-	{
-		const stk_level_evaluation *level = &e.level[l];
+	memcpy(opt.sizes, t->sizes, sizeof(opt.sizes));
+	TrainCheckStatus(stk_rqkmeans_train(&opt, &learning->exec, sample->x, sample->rows,
+										learning->vectors, learning->counts, &err),
+					 &err);
+}
 
-		TrainLog(t, l, 0, "mse", level->mse);
-		TrainLog(t, l, 0, "relative_error", level->relative_error);
-		TrainLog(t, l, 0, "dead_codes", level->dead);
-		TrainLog(t, l, 0, "entropy", level->entropy);
-		TrainLog(t, l, 0, "perplexity", level->perplexity);
-		if (level->perplexity < level->size * TRAIN_COLLAPSED_SHARE)
-			ereport(WARNING, (errmsg("level %d of tokenizer \"%s\" has collapsed", l, t->name),
-							  errdetail("Its rows use %u of %u codes; perplexity is %.1f.",
-										level->used, level->size, level->perplexity)));
-	}
-	TrainLog(t, -1, 0, "mse", e.mse);
-	TrainLog(t, -1, 0, "relative_error", e.relative_error);
-	TrainLog(t, -1, 0, "p_unique", e.unique_fraction);
-	TrainLog(t, -1, 0, "collision_rate", e.collision_rate);
-	TrainLog(t, -1, 0, "entropy", e.entropy);
-	TrainLog(t, -1, 0, "perplexity", e.perplexity);
-	if (e.unique_fraction < TRAIN_UNIQUE_FRACTION)
-		ereport(WARNING, (errmsg("tokenizer \"%s\" tells few rows apart", t->name),
-						  errdetail("%llu rows have %llu distinct ids.",
-									(unsigned long long) e.rows, (unsigned long long) e.ids)));
+static void
+TrainEma(TrainRequest *t, const Learning *learning)
+{
+	stk_ema_options opt = {.metric = t->metric,
+						   .levels = t->training.levels,
+						   .dim = learning->dim,
+						   .epochs = t->training.epochs,
+						   .batch_size = t->batch_size,
+						   .init = t->init,
+						   .seed = t->training.seed,
+						   .decay = t->options.decay,
+						   .restart_after = t->options.restart_after,
+						   .progress = TrainingProgress,
+						   .progress_ctx = &t->training};
+	const Sample *sample = &t->training.sample;
+	stk_error err = {.level = -1};
+
+	memcpy(opt.sizes, t->sizes, sizeof(opt.sizes));
+	TrainCheckStatus(stk_ema_train(&opt, &learning->exec, sample->x, sample->rows,
+								   learning->vectors, learning->counts, &err),
+					 &err);
+}
+
+static void
+TrainRefine(TrainRequest *t, const Learning *learning)
+{
+	stk_refine_options opt = {.beam = t->options.beam,
+							  .rounds = t->options.refine,
+							  .seed = t->training.seed,
+							  .progress = TrainingProgress,
+							  .progress_ctx = &t->training};
+	stk_codebook shape = {.metric = t->metric, .levels = t->training.levels, .dim = learning->dim};
+	const Sample *sample = &t->training.sample;
+	stk_error err = {.level = -1};
+
+	memcpy(shape.sizes, t->sizes, sizeof(shape.sizes));
+
+	stk_status status = stk_refine(&opt, &learning->exec, &shape, sample->x, sample->rows,
+								   learning->vectors, learning->counts, &err);
+
+	if (status == STK_ERANGE && err.message[0] == '\0')
+		stk_fail(&err, status, "numbers are too large to refine");
+	TrainCheckStatus(status, &err);
 }
 
 static int32
-Train(Training *t)
+Train(TrainRequest *t)
 {
-	stk_rqkmeans_options *opt = &t->options;
+	Training *training = &t->training;
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok train", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	stk_exec exec = SemtokExec(context);
-	stk_error err = {.level = -1};
 
-	TokenizerCheckWritable("semtok.train()", t->name);
-	SampleInit(&t->sample, (size_t) t->limit, opt->seed);
-	SourceScan(t->source, psprintf("training \"%s\"", t->name), 0, opt->metric, TrainTakeRow, t);
-	t->noticed = GetCurrentTimestamp();
+	TokenizerCheckWritable("semtok.train()", training->name);
+	TrainingRead(training, 0, t->metric);
 
-	opt->dim = t->sample.dim;
-	opt->progress = TrainProgress;
-	opt->progress_ctx = t;
-
-	Size bytes = stk_codebook_bytes(opt->levels, opt->sizes, opt->dim);
+	int dim = training->sample.dim;
+	size_t codewords = TokenizerCodewords(training->levels, t->sizes);
+	Size bytes = stk_codebook_bytes(training->levels, t->sizes, dim);
 
 	if (bytes == 0 || !AllocSizeIsValid(bytes + VARHDRSZ))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a codebook of these sizes and %d dimensions is too large", opt->dim)));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a codebook of these sizes and %d dimensions is too large", dim)));
 
-	size_t codewords = 0;
+	Learning learning = {.exec = SemtokExec(context),
+						 .dim = dim,
+						 .vectors = palloc(bytes),
+						 .counts = palloc(mul_size(codewords, sizeof(double)))};
 
-	for (int l = 0; l < opt->levels; l++)
-		codewords += opt->sizes[l];
+	if (t->way == TRAIN_EMA)
+		TrainEma(t, &learning);
+	else
+		TrainRqkmeans(t, &learning);
+	TrainingReadAgain(training);
+	if (t->options.refine > 0)
+		TrainRefine(t, &learning);
 
-	/* Training overwrites the rows; measuring needs them once more. */
-	Size rows_bytes = mul_size(t->sample.rows, mul_size(opt->dim, sizeof(float)));
-	float *rows = memcpy(MemoryContextAllocHuge(context, rows_bytes), t->sample.x, rows_bytes);
-	float *vectors = palloc(bytes);
-	double *counts = palloc(mul_size(codewords, sizeof(double)));
-	stk_status status =
-		stk_rqkmeans_train(opt, &exec, t->sample.x, t->sample.rows, vectors, counts, &err);
-
-	if (status != STK_OK)
-		SemtokReportStatus(status, &err, "could not train tokenizer");
-
-	Datum codebook = CodebookMakeDatum(opt->metric, opt->levels, opt->sizes, opt->dim, vectors);
-
-	TrainMeasure(t, CodebookPin(codebook, context), rows);
-
-	NewTokenizer tokenizer = {.name = t->name,
-							  .method = "rqkmeans",
-							  .codebook = codebook,
-							  .rows = (int64) t->sample.rows,
-							  .options = TrainDescribe(t),
-							  .counts = counts,
-							  .log = t->log,
-							  .nlog = t->nlog};
-	int32 id = TokenizerInsert(&tokenizer);
+	NewTokenizer tokenizer = {
+		.method = t->way == TRAIN_EMA ? "ema" : "rqkmeans",
+		.codebook = CodebookMakeDatum(t->metric, training->levels, t->sizes, dim, learning.vectors),
+		.rows = (int64) training->sample.rows,
+		.options = TrainDescribe(t),
+		.counts = learning.counts};
+	int32 id = TrainingFinish(training, t->options.beam, &tokenizer);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -312,16 +274,15 @@ Train(Training *t)
 Datum
 semtok_train(PG_FUNCTION_ARGS)
 {
-	Training t = {0};
+	TrainRequest t = {0};
 
-	TrainReadCommon(fcinfo, &t);
-	TrainCheckMethod(fcinfo, ARG_METHOD);
-	t.options.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
+	TrainReadCommon(fcinfo, ARG_METHOD, &t);
+	t.training.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
 
 	int codes = ArgInt(fcinfo, ARG_CODES, "codes", 1, STK_MAX_CODES);
 
-	for (int l = 0; l < t.options.levels; l++)
-		t.options.sizes[l] = (uint32) codes;
+	for (int l = 0; l < t.training.levels; l++)
+		t.sizes[l] = (uint32) codes;
 	PG_RETURN_INT32(Train(&t));
 }
 
@@ -329,10 +290,9 @@ semtok_train(PG_FUNCTION_ARGS)
 Datum
 semtok_train_sizes(PG_FUNCTION_ARGS)
 {
-	Training t = {0};
+	TrainRequest t = {0};
 
-	TrainReadCommon(fcinfo, &t);
-	TrainCheckMethod(fcinfo, ARG_SIZES_METHOD);
+	TrainReadCommon(fcinfo, ARG_SIZES_METHOD, &t);
 	ArgRequire(fcinfo, ARG_SIZES_CODES, "codes");
 
 	ArrayType *codes = PG_GETARG_ARRAYTYPE_P(ARG_SIZES_CODES);
@@ -345,7 +305,7 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected codes of %d levels, not %d",
 							   PG_GETARG_INT32(ARG_SIZES_LEVELS), levels)));
-	t.options.levels = levels;
+	t.training.levels = levels;
 	for (int l = 0; l < levels; l++)
 	{
 		int size = ((const int32 *) ARR_DATA_PTR(codes))[l];
@@ -353,7 +313,7 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 		if (size < 1 || size > STK_MAX_CODES)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("expected codes of 1 to %d, not %d", STK_MAX_CODES, size)));
-		t.options.sizes[l] = (uint32) size;
+		t.sizes[l] = (uint32) size;
 	}
 	PG_RETURN_INT32(Train(&t));
 }

@@ -32,12 +32,11 @@ extern CodebookEntry *CodebookArg(FunctionCallInfo fcinfo, int argno);
 extern const stk_codebook *CodebookView(const CodebookEntry *entry);
 extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_LENGTH] */
 /*
- * Prepared to encode with the vector unit of semtok.simd; made at the first call, and made anew
- * after the setting has changed. So the result is good as long as no other code runs.
+ * Prepared to encode with a beam of this width and the vector unit of semtok.simd. Tables that only
+ * wider beams than 1 need are made at the first such call, everything anew after the setting has
+ * changed: so the result is good as long as no other code runs.
  */
-extern const stk_rq *CodebookQuantizer(CodebookEntry *entry);
-/* The same with what a beam needs, made at the first call. */
-extern const stk_rq *CodebookBeamQuantizer(CodebookEntry *entry);
+extern const stk_rq *CodebookQuantizer(CodebookEntry *entry, int beam);
 /* Gram tables for neighbors; made at the first call. */
 extern const float *CodebookGram(CodebookEntry *entry);
 

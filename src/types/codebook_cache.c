@@ -250,35 +250,23 @@ CodebookHash(const CodebookEntry *entry)
 }
 
 const stk_rq *
-CodebookQuantizer(CodebookEntry *entry)
+CodebookQuantizer(CodebookEntry *entry, int beam)
 {
 	stk_exec exec = SemtokExec(entry->context);
+	stk_status status = STK_OK;
+	stk_error err = {0};
 
 	if (!entry->quantizer || entry->cpu != exec.cpu)
 	{
-		stk_error err = {0};
-		stk_status status;
-
 		stk_rq_free(entry->quantizer);
 		entry->quantizer = NULL;
 		status = stk_rq_create(&entry->view, &exec, STK_FILTER_BEST, &entry->quantizer, &err);
-		if (status != STK_OK)
-			SemtokReportStatus(status, &err, "could not prepare codebook");
 		entry->cpu = exec.cpu;
 	}
-	return entry->quantizer;
-}
-
-const stk_rq *
-CodebookBeamQuantizer(CodebookEntry *entry)
-{
-	stk_exec exec = SemtokExec(entry->context);
-	stk_status status;
-
-	CodebookQuantizer(entry);
-	status = stk_rq_prepare_beam(entry->quantizer, &exec);
+	if (status == STK_OK && beam > 1)
+		status = stk_rq_prepare_beam(entry->quantizer, &exec);
 	if (status != STK_OK)
-		SemtokReportStatus(status, NULL, "could not prepare codebook");
+		SemtokReportStatus(status, &err, "could not prepare codebook");
 	return entry->quantizer;
 }
 

@@ -107,6 +107,13 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', device => 'abacus')$$),
 ($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => '{"unheard": 1}')$$),
 ($$SELECT semtok.train('b_bad', 'SELECT ''{0,0}''::real[]', metric => 'cosine', levels => 1, codes => 1)$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', method => 'ema', options => '{"decay": 1}')$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', batch_size => 10, options => '{"balance": 1.5}')$$),
+($$SELECT semtok.partial_fit('b_none', 'SELECT embedding FROM b_items')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT id FROM b_items')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT array[1,2]::real[]')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', batch_size => NULL)$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => '{"refine": 1}')$$),
 ($$SELECT semtok.activate('b_none', 1)$$),
 ($$SELECT semtok.activate('b_one', 9)$$),
 ($$SELECT semtok.drop_tokenizer('b_none')$$),
@@ -180,6 +187,8 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.index_check('pg_type_oid_index', true)$$),
 -- settings
 ($$SET semtok.beam_width = -1$$),
+($$SET semtok.simd = best$$),
+($$SET semtok.codebook_cache = -1$$),
 ($$SET semtok.unheard = 1$$);
 
 CREATE TABLE b_answers (i int, sqlstate text, message text, hint text);

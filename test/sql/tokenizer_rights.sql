@@ -25,16 +25,19 @@ SELECT owner FROM semtok.tokenizers WHERE name = 'wares';
 SET ROLE regress_semtok_member;
 SELECT semtok.train('wares', 'SELECT x FROM wares', levels => 1, codes => 4) IS NOT NULL AS ok;
 SELECT semtok.activate('wares', 2);
+SELECT semtok.partial_fit('wares', 'SELECT x FROM wares') IS NOT NULL AS ok;
 SELECT version, active, owner FROM semtok.tokenizers WHERE name = 'wares' ORDER BY version;
 SET ROLE regress_semtok_other;
 SELECT semtok.encode('wares', '{1,2,3}') IS NOT NULL AS encode, semtok.decode('wares', '[0]') IS NOT NULL AS decode;
 SELECT count(*) FROM semtok.tokenizer WHERE name = 'wares' AND codebook IS NOT NULL;
 SELECT statement, refusal(statement) FROM unnest(array[
 	$$SELECT semtok.train('wares', 'SELECT array[1, 2]')$$,
+	$$SELECT semtok.partial_fit('wares', 'SELECT array[1, 2, 3]')$$,
 	$$SELECT semtok.activate('wares', 1)$$,
 	$$SELECT semtok.drop_tokenizer('wares')$$,
 	$$SELECT semtok.drop_tokenizer('wares', 1)$$,
 	$$SELECT semtok.train('mine', 'SELECT x FROM wares')$$,
+	$$SELECT semtok.partial_fit('mine', 'SELECT x FROM wares')$$,
 	$$SELECT * FROM semtok.evaluate('wares', 'SELECT x FROM wares')$$,
 	$$SELECT * FROM semtok.collisions('wares', 'sid')$$,
 	$$UPDATE semtok.tokenizer SET active = true$$,
@@ -45,6 +48,7 @@ SELECT statement, refusal(statement) FROM unnest(array[
 ]) AS statement;
 -- Rights come before the source is run.
 SELECT refusal($$SELECT semtok.train('wares', 'SELECT 1 / 0')$$);
+SELECT refusal($$SELECT semtok.partial_fit('wares', 'SELECT 1 / 0')$$);
 
 -- The source runs as the caller, who is the caller again afterwards, also after an error.
 SELECT semtok.train('mine', 'SELECT array[1, 2] WHERE current_user = ''regress_semtok_other''', levels => 1, codes => 1) IS NOT NULL AS ok;
@@ -115,6 +119,7 @@ GRANT EXECUTE ON FUNCTION semtok.train(text, text, text, int, int, text, int, in
 BEGIN READ ONLY;
 SELECT statement, refusal(statement) FROM unnest(array[
 	$$SELECT semtok.train('wares', 'SELECT 1 / 0')$$,
+	$$SELECT semtok.partial_fit('wares', 'SELECT 1 / 0')$$,
 	$$SELECT semtok.activate('wares', 1)$$,
 	$$SELECT semtok.drop_tokenizer('wares')$$
 ]) AS statement;

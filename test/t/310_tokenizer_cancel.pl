@@ -26,6 +26,14 @@ my %statements = (
 	'train' => q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512)},
 	'train by mini-batch' =>
 	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512, batch_size => 100)},
+	'train with refinement' =>
+	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 1, codes => 64, options => '{"refine": 10000, "beam": 16}')},
+	'train balanced' =>
+	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512, options => '{"balance": 1.1}')},
+	'train by averages' =>
+	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512, batch_size => 100, method => 'ema')},
+	'partial_fit' =>
+	  q{SELECT semtok.partial_fit('items', 'SELECT x FROM items', epochs => 100000, batch_size => 100)},
 	'train from a slow source' =>
 	  q{SELECT semtok.train('items', 'SELECT array[sum(i)] FROM generate_series(1, 100000000) AS i')},
 	'evaluate' =>
