@@ -130,7 +130,7 @@ take_points(const greedy *g, uint32_t t, const float *scores, size_t first, size
 {
 	const stk_sampler *s = &g->s;
 	double *distances = g->distances + t * s->n + first;
-	const float *points[TASK_POINTS];
+	const float *points[TASK_POINTS] = {NULL};
 	double dots[TASK_POINTS];
 	size_t places[TASK_POINTS];
 	size_t count = 0;
