@@ -16,14 +16,14 @@ $node->safe_psql(
 	SET client_min_messages = error;
 	CREATE EXTENSION semtok;
 	CREATE TABLE items (id int, x real[], sid semid);
-	INSERT INTO items SELECT i, array(SELECT (i * j * 7919 % 1009)::real FROM generate_series(1, 32) AS j), null
+	INSERT INTO items SELECT i, array(SELECT (hashint4(i * 100 + j) / 1e6)::real FROM generate_series(1, 32) AS j), null
 		FROM generate_series(1, 4000) AS i;
 	SELECT semtok.train('items', 'SELECT x FROM items', levels => 2, codes => 32, epochs => 2);
 });
 
 # Each takes longer than the longest timeout below.
 my %statements = (
-	'train' => q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512)},
+	'train' => q{SELECT semtok.train('items', 'SELECT x FROM items, generate_series(1, 10)', epochs => 100000, codes => 512)},
 	'train by mini-batch' =>
 	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512, batch_size => 100)},
 	'train with refinement' =>
@@ -79,7 +79,7 @@ is( $node->safe_psql(
 # A session that was cancelled works on.
 my ($status, $out, $err) = $node->psql(
 	'postgres', q{SET statement_timeout = 50;
-	SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512);
+	SELECT semtok.train('items', 'SELECT x FROM items, generate_series(1, 10)', epochs => 100000, codes => 512);
 	RESET statement_timeout;
 	SELECT semtok.train('again', 'SELECT x FROM items', levels => 1, codes => 4, epochs => 1) > 0,
 		semtok.encode('items', x) IS NOT NULL FROM items LIMIT 1;},
