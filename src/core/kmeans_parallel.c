@@ -4,7 +4,8 @@
  * Candidates come first: row floor(random(step 2^16, index 0) n / 2^64), then in each of five
  * rounds, r = 1 to 5, every row i with probability 2 K w_i / sum (kmeans_sampler.h): where
  * floor(random(step 2^16 + r, index i) sum / 2^64) < 2 K w_i. Each weighs as many rows as are
- * nearest to it, the earlier one among equals.
+ * nearest to it: of a round's candidates, 1,024 at a time, the one with the lowest reference score,
+ * and of those the one at the smallest distance, always the earlier among equals.
  *
  * Greedy k-means++ (Arthur and Vassilvitskii 2007, section 4) then chooses the centroids among the
  * candidates: for centroid k > 0, trial t = 0 to T - 1 draws a candidate by random(step t, index
