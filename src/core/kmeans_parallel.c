@@ -145,7 +145,8 @@ take_points(const greedy *g, uint32_t t, const float *scores, size_t first, size
 		places[count] = j;
 		points[count++] = s->x + (first + j) * s->dim;
 	}
-	s->exec->cpu->reference->dots(g->rows + t * s->dim, points, count, s->dim, dots);
+	if (count > 0)
+		s->exec->cpu->reference->dots(g->rows + t * s->dim, points, count, s->dim, dots);
 	for (size_t i = 0; i < count; i++)
 	{
 		double d = stk_squared_distance(s->norms[first + places[i]], g->half[t] - dots[i]);
