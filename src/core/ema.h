@@ -65,12 +65,12 @@ extern void stk_ema_free(stk_ema *e);
  *   x      [n][dim]  rows, n >= 1
  *   codes  [n]       the code of each row
  *
- * Needs n + size numbers beside and 9 * dim for each thread: nothing grows with n * size. Computes
- * in core's floating-point environment, on exec->pool's threads.
+ * Needs 8 bytes for each row and each code, and 12 * dim for each thread: nothing grows with
+ * n * size. Runs on exec->pool's threads.
  *
- * Returns STK_EINVAL (no rows, a decay outside 0 .. 1; a code that is not in the codebook or a row
- * that is not finite: err->row), STK_ENOMEM: then nothing has changed. STK_ECANCELED: each code
- * has taken in its rows wholly or not at all, no idle counter has moved and no code restarted.
+ * Returns STK_EINVAL (no rows, a decay outside 0 .. 1, a code that is not in the codebook: err->row)
+ * or STK_ENOMEM, and nothing has changed; STK_EINVAL (a row that is not finite: err->row is the
+ * first) or STK_ECANCELED, and each code has been updated wholly or not at all.
  */
 extern stk_status stk_ema_update(stk_ema *e, const stk_ema_rule *rule, const stk_exec *exec,
 								 const float *x, size_t n, const uint16_t *codes, stk_error *err);
@@ -108,8 +108,7 @@ typedef struct stk_ema_options
  *
  * Metrics, few rows and errors as stk_rqkmeans_train, and STK_EINVAL for a decay outside 0 .. 1 or
  * at 1 (nothing would ever be learnt). codewords and counts hold nothing of use after an error.
- * Needs about batch_size * dim * 8 + ΣK * dim * 8 + n * 8 bytes beside x, and twice n * 16 while
- * it sorts.
+ * Needs about 8 * dim bytes for each row of a batch and each codeword, and 40 for each row of x.
  */
 extern stk_status stk_ema_train(const stk_ema_options *opt, const stk_exec *exec, float *x,
 								size_t n, float *codewords, double *counts, stk_error *err);
