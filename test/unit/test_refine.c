@@ -486,6 +486,7 @@ refinement_is_the_same_everywhere(void **state)
 	float *expected = malloc(bytes);
 	float *codewords = malloc(bytes);
 	double counts[35], same[35];
+	stk_cpu cpu;
 	stk_error err;
 
 	(void) state;
@@ -496,8 +497,6 @@ refinement_is_the_same_everywhere(void **state)
 	assert_memory_not_equal(expected, p.codewords, bytes);
 	for (stk_simd simd = STK_SIMD_AVX512; simd <= STK_SIMD_SCALAR; simd++)
 	{
-		stk_cpu cpu;
-
 		if (stk_cpu_choose(simd, &cpu, NULL) != STK_OK)
 			continue;
 		for (int t = 0; t < 4; t++)
