@@ -216,13 +216,9 @@ TrainRefine(TrainRequest *t, const Learning *learning)
 	stk_error err = {.level = -1};
 
 	memcpy(shape.sizes, t->sizes, sizeof(shape.sizes));
-
-	stk_status status = stk_refine(&opt, &learning->exec, &shape, sample->x, sample->rows,
-								   learning->vectors, learning->counts, &err);
-
-	if (status == STK_ERANGE && err.message[0] == '\0')
-		stk_fail(&err, status, "numbers are too large to refine");
-	TrainCheckStatus(status, &err);
+	TrainCheckStatus(stk_refine(&opt, &learning->exec, &shape, sample->x, sample->rows,
+								learning->vectors, learning->counts, &err),
+					 &err);
 }
 
 static int32

@@ -29,7 +29,7 @@ my %statements = (
 	'train with refinement' =>
 	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 1, codes => 64, options => '{"refine": 10000, "beam": 16}')},
 	'train balanced' =>
-	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512, options => '{"balance": 1.1}')},
+	  q{SELECT semtok.train('items', 'SELECT x FROM items, generate_series(1, 10)', epochs => 100000, codes => 512, options => '{"balance": 1.1}')},
 	'train by averages' =>
 	  q{SELECT semtok.train('items', 'SELECT x FROM items', epochs => 100000, codes => 512, batch_size => 100, method => 'ema')},
 	'partial_fit' =>
