@@ -16,7 +16,9 @@ typedef struct stk_threads_pool stk_threads_pool;
 extern stk_status stk_threads_start(int threads, stk_threads_pool **out);
 /* End the threads; no task may be running. */
 extern void stk_threads_stop(stk_threads_pool *t);
-/* What core takes; valid until the stop. One thread at a time may run tasks on it. */
+/*
+ * What core takes; valid until the stop. One thread at a time may run tasks on it, and a task none.
+ */
 extern const stk_pool *stk_threads_as_pool(const stk_threads_pool *t);
 
 #endif

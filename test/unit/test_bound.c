@@ -486,6 +486,112 @@ norms_are_not_too_small(void **state)
 	assert_false(isfinite(stk_bound_norm(NAN, 3)));
 }
 
+/*
+ * What a kernel says of its rows is true. Unit codewords bring out what it multiplies by: y^ itself,
+ * beside a row and centre of numbers that no subtraction and no narrower format keeps.
+ */
+static void
+check_rows(const stk_kernel *kernel, size_t dim, bool centred, int power, uint64_t *seed)
+{
+	uint32_t panels = (uint32_t) (dim + kernel->panel - 1) / kernel->panel;
+	size_t places = (size_t) panels * kernel->panel, stride = (places + 15) / 16 * 16;
+	float *c = calloc(places * dim, sizeof(float));
+	float *x = malloc(kernel->tile * dim * sizeof(float));
+	float *centre = aligned_alloc(STK_ALIGN, (dim + 16) / 16 * STK_ALIGN);
+	float *offsets = aligned_alloc(STK_ALIGN, (places + 16) / 16 * STK_ALIGN);
+	float *scores = malloc(kernel->tile * stride * sizeof(float));
+	void *packed = aligned_alloc(STK_ALIGN, panels * kernel->panel_bytes(dim));
+	void *tile = aligned_alloc(STK_ALIGN, kernel->tile_bytes(dim));
+	stk_pack p = {.kernel = kernel,
+				  .size = (uint32_t) dim,
+				  .dim = dim,
+				  .centred = centred,
+				  .codewords = c,
+				  .panels = panels,
+				  .centre = centre,
+				  .packed = packed,
+				  .offsets = offsets};
+
+	memset(offsets, 0, places * sizeof(float));
+	for (size_t k = 0; k < dim; k++)
+		c[k * dim + k] = 1;
+	for (uint32_t j = 0; j < panels; j++)
+	{
+		size_t first = (size_t) j * kernel->panel;
+		size_t n = dim - first < kernel->panel ? dim - first : kernel->panel;
+
+		kernel->pack_panel(c + first * dim, (uint32_t) n, dim,
+						   (uint8_t *) packed + j * kernel->panel_bytes(dim), c + first * dim);
+	}
+	for (uint32_t n = 1; n <= kernel->tile; n++)
+	{
+		stk_bound_row rows[STK_MAX_TILE];
+		float best[STK_MAX_TILE];
+
+		for (size_t i = 0; i < dim; i++)
+			centre[i] = centred ? ldexpf(next_float(seed), power) / 3 : 0;
+		for (size_t i = 0; i < n * dim; i++)
+			x[i] = ldexpf(next_float(seed) / 3, power + (int) (next_bits(seed) % 4));
+		kernel->pack_rows(&p, x, n, tile, rows);
+		kernel->score(&p, tile, n, 0, panels, scores, stride, best);
+		for (uint32_t r = 0; r < n; r++)
+		{
+			double length = 0, lost = 0;
+
+			for (size_t i = 0; i < dim; i++)
+			{
+				double y = (double) x[r * dim + i] - (double) centre[i];
+				double kept = scores[r * stride + i];
+
+				length += kept * kept;
+				lost += (y - kept) * (y - kept);
+			}
+			assert_true(rows[r].norm >= sqrt(length) * (1 - 0x1p-40));
+			assert_true(rows[r].rounding >= sqrt(lost) * (1 - 0x1p-40));
+		}
+	}
+	free(tile);
+	free(packed);
+	free(scores);
+	free(offsets);
+	free(centre);
+	free(x);
+	free(c);
+}
+
+static void
+rows_are_what_kernels_say(void **state)
+{
+	static const stk_simd simds[] = {STK_SIMD_AVX512, STK_SIMD_AVX2, STK_SIMD_NEON,
+									 STK_SIMD_SCALAR};
+	static const size_t dims[] = {1, 2, 7, 17, 33, 130};
+	stk_fpenv env = stk_fpenv_enter();
+	uint64_t seed = 31;
+
+	(void) state;
+	for (size_t s = 0; s < 4; s++)
+	{
+		stk_cpu cpu;
+
+		if (stk_cpu_choose(simds[s], &cpu, NULL) != STK_OK)
+			continue;
+		for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+		{
+			for (int power = -130; power <= 60; power += 5)
+			{
+				check_rows(cpu.binary32, dims[d], true, power, &seed);
+				check_rows(cpu.binary32, dims[d], false, power, &seed);
+				if (cpu.bfloat16)
+				{
+					check_rows(cpu.bfloat16, dims[d], true, power, &seed);
+					check_rows(cpu.bfloat16, dims[d], false, power, &seed);
+				}
+			}
+		}
+	}
+	stk_fpenv_leave(env);
+}
+
 /* A score that is not a number may be any. */
 static void
 not_a_number_is_a_candidate(void **state)
@@ -529,6 +635,7 @@ main(void)
 		cmocka_unit_test(many_candidates),
 		cmocka_unit_test(empty_places),
 		cmocka_unit_test(norms_are_not_too_small),
+		cmocka_unit_test(rows_are_what_kernels_say),
 		cmocka_unit_test(not_a_number_is_a_candidate),
 	};
 
