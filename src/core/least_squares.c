@@ -12,20 +12,31 @@
 /* Rows between two looks at the monitor. */
 #define PIECE 4096
 
-/*
- * a[r][j] -= f(r, 0) * b[0][j], then f(r, 1) * b[1][j], and so on up to count, each step rounded.
- *
- *   a  [rows][n]   rows stride apart; n a multiple of STRIP
- *   f              f(r, k) = f[r * f_row + k * f_step]
- *   b  [count][n]  rows b_stride apart
- */
-typedef void (*subtract_products)(double *a, size_t stride, size_t rows, size_t n, const double *f,
-								  size_t f_row, size_t f_step, const double *b, size_t b_stride,
-								  size_t count);
+/* What each vector unit does, number by number alike. */
+typedef struct arithmetic
+{
+	/*
+	 * a[r][j] -= f(r, 0) * b[0][j], then f(r, 1) * b[1][j], and so on up to count, each step
+	 * rounded.
+	 *
+	 *   a  [rows][n]   rows stride apart; n a multiple of STRIP
+	 *   f              f(r, k) = f[r * f_row + k * f_step]
+	 *   b  [count][n]  rows b_stride apart
+	 */
+	void (*subtract)(double *a, size_t stride, size_t rows, size_t n, const double *f, size_t f_row,
+					 size_t f_step, const double *b, size_t b_stride, size_t count);
+	/*
+	 * With e = x - c[0] - c[1] ... in COLUMNS columns, each step rounded: to[l] += e for all
+	 * levels, squares += e * e.
+	 */
+	void (*add_residual)(const float *x, const float *const *c, int levels, double *const *to,
+						 double *squares);
+} arithmetic;
 
-/* The same few lines for each width of vector: tiles of four rows by two vectors. */
-#define DEFINE_SUBTRACT(name, width, target)                                                       \
+/* The same few lines for each width of vector; products in tiles of four rows by two vectors. */
+#define DEFINE_ARITHMETIC(name, width, target)                                                     \
 	typedef double name##_lanes __attribute__((vector_size(width * sizeof(double))));              \
+	typedef float name##_narrow __attribute__((vector_size(width * sizeof(float))));               \
                                                                                                    \
 	target __attribute__((always_inline)) static inline void name##_tile(                          \
 		double *a, size_t stride, const int rows, const double *f, size_t f_row, size_t f_step,    \
@@ -55,9 +66,9 @@ typedef void (*subtract_products)(double *a, size_t stride, size_t rows, size_t 
 		}                                                                                          \
 	}                                                                                              \
                                                                                                    \
-	target static void name(double *a, size_t stride, size_t rows, size_t n, const double *f,      \
-							size_t f_row, size_t f_step, const double *b, size_t b_stride,         \
-							size_t count)                                                          \
+	target static void name##_subtract(double *a, size_t stride, size_t rows, size_t n,            \
+									   const double *f, size_t f_row, size_t f_step,               \
+									   const double *b, size_t b_stride, size_t count)             \
 	{                                                                                              \
 		size_t r = 0;                                                                              \
                                                                                                    \
@@ -69,25 +80,54 @@ typedef void (*subtract_products)(double *a, size_t stride, size_t rows, size_t 
 			for (size_t j = 0; j < n; j += 2 * width)                                              \
 				name##_tile(a + r * stride + j, stride, 1, f + r * f_row, f_row, f_step, b + j,    \
 							b_stride, count);                                                      \
-	}
+	}                                                                                              \
+                                                                                                   \
+	target static void name##_add_residual(const float *x, const float *const *c, int levels,      \
+										   double *const *to, double *squares)                     \
+	{                                                                                              \
+		for (int j = 0; j < COLUMNS; j += width)                                                   \
+		{                                                                                          \
+			name##_narrow narrow;                                                                  \
+			name##_lanes e, sum;                                                                   \
+                                                                                                   \
+			memcpy(&narrow, x + j, sizeof(narrow));                                                \
+			e = __builtin_convertvector(narrow, name##_lanes);                                     \
+			for (int l = 0; l < levels; l++)                                                       \
+			{                                                                                      \
+				memcpy(&narrow, c[l] + j, sizeof(narrow));                                         \
+				e -= __builtin_convertvector(narrow, name##_lanes);                                \
+			}                                                                                      \
+			for (int l = 0; l < levels; l++)                                                       \
+			{                                                                                      \
+				memcpy(&sum, to[l] + j, sizeof(sum));                                              \
+				sum += e;                                                                          \
+				memcpy(to[l] + j, &sum, sizeof(sum));                                              \
+			}                                                                                      \
+			memcpy(&sum, squares + j, sizeof(sum));                                                \
+			sum += e * e;                                                                          \
+			memcpy(squares + j, &sum, sizeof(sum));                                                \
+		}                                                                                          \
+	}                                                                                              \
+                                                                                                   \
+	static const arithmetic name = {name##_subtract, name##_add_residual};
 
 #if defined(__x86_64__)
-DEFINE_SUBTRACT(subtract_avx512, 8, __attribute__((target("avx512f"))))
-DEFINE_SUBTRACT(subtract_avx2, 4, __attribute__((target("avx2"))))
+DEFINE_ARITHMETIC(avx512, 8, __attribute__((target("avx512f"))))
+DEFINE_ARITHMETIC(avx2, 4, __attribute__((target("avx2"))))
 #endif
-DEFINE_SUBTRACT(subtract_portable, 2, )
+DEFINE_ARITHMETIC(portable, 2, )
 
-static subtract_products
-choose_subtract(const stk_cpu *cpu)
+static const arithmetic *
+choose_arithmetic(const stk_cpu *cpu)
 {
 #if defined(__x86_64__)
 	if (cpu->simd == STK_SIMD_AVX512)
-		return subtract_avx512;
+		return &avx512;
 	if (cpu->simd == STK_SIMD_AVX2)
-		return subtract_avx2;
+		return &avx2;
 #endif
 	(void) cpu;
-	return subtract_portable;
+	return &portable;
 }
 
 static size_t
@@ -136,7 +176,7 @@ stk_least_squares_free(stk_least_squares *ls)
 typedef struct step
 {
 	stk_least_squares *ls;
-	subtract_products subtract;
+	const arithmetic *arithmetic;
 	const float *x;
 	size_t n;
 	const uint16_t *codes;
@@ -177,7 +217,8 @@ residual_task(void *arg, size_t index, int thread)
 	size_t first = index * COLUMNS;
 	size_t columns = ls->dim - first < COLUMNS ? ls->dim - first : COLUMNS;
 	double squares[COLUMNS] = {0};
-	double e[COLUMNS] = {0};
+	float row[COLUMNS] = {0};
+	float codewords[STK_MAX_LEVELS][COLUMNS] = {{0}};
 	double sum = 0;
 
 	for (size_t k = 0; k < ls->total; k++)
@@ -186,27 +227,26 @@ residual_task(void *arg, size_t index, int thread)
 	{
 		const uint16_t *codes = s->codes + i * (size_t) ls->levels;
 		const float *x = s->x + i * ls->dim + first;
+		const float *c[STK_MAX_LEVELS];
+		double *to[STK_MAX_LEVELS];
 
 		if (i % PIECE == 0 && stopped(s, thread))
 			return;
-		for (size_t j = 0; j < columns; j++)
-			e[j] = x[j];
 		for (int l = 0; l < ls->levels; l++)
 		{
-			const float *c = s->codewords + (ls->first[l] + codes[l]) * ls->dim + first;
+			size_t k = ls->first[l] + codes[l];
 
-			for (size_t j = 0; j < columns; j++)
-				e[j] -= c[j];
+			c[l] = s->codewords + k * ls->dim + first;
+			to[l] = ls->right + k * ls->stride + first;
 		}
-		for (size_t j = 0; j < COLUMNS; j++)
-			squares[j] += e[j] * e[j];
-		for (int l = 0; l < ls->levels; l++)
+		/* The last block may be short: whole ones are read where they are. */
+		if (columns < COLUMNS)
 		{
-			double *to = ls->right + (ls->first[l] + codes[l]) * ls->stride + first;
-
-			for (size_t j = 0; j < COLUMNS; j++)
-				to[j] += e[j];
+			x = memcpy(row, x, columns * sizeof(float));
+			for (int l = 0; l < ls->levels; l++)
+				c[l] = memcpy(codewords[l], c[l], columns * sizeof(float));
 		}
+		s->arithmetic->add_residual(x, c, ls->levels, to, squares);
 	}
 	for (size_t j = 0; j < COLUMNS; j++)
 		sum += squares[j];
@@ -217,7 +257,12 @@ stk_status
 stk_least_squares_residuals(stk_least_squares *ls, const float *x, size_t n, const uint16_t *codes,
 							const float *codewords, double *error)
 {
-	step s = {.ls = ls, .x = x, .n = n, .codes = codes, .codewords = codewords};
+	step s = {.ls = ls,
+			  .arithmetic = choose_arithmetic(ls->exec->cpu),
+			  .x = x,
+			  .n = n,
+			  .codes = codes,
+			  .codewords = codewords};
 	size_t blocks = ls->stride / COLUMNS;
 	stk_status status = run(&s, residual_task, blocks);
 
@@ -266,8 +311,8 @@ finish_row(const step *s, size_t row, size_t first, size_t n)
 	double *top = ls->normal + s->block * ls->width;
 	double *u = ls->normal + row * ls->width;
 
-	s->subtract(u + first, ls->width, 1, n, top + row, 0, ls->width, top + first, ls->width,
-				row - s->block);
+	s->arithmetic->subtract(u + first, ls->width, 1, n, top + row, 0, ls->width, top + first,
+							ls->width, row - s->block);
 }
 
 static void
@@ -332,8 +377,8 @@ update_task(void *arg, size_t index, int thread)
 
 	if (stopped(s, thread))
 		return;
-	s->subtract(ls->normal + row * ls->width + row, ls->width, rows, ls->width - row, top + row, 1,
-				ls->width, top + row, ls->width, BLOCK);
+	s->arithmetic->subtract(ls->normal + row * ls->width + row, ls->width, rows, ls->width - row,
+							top + row, 1, ls->width, top + row, ls->width, BLOCK);
 }
 
 /* Replace the upper triangle by U with U'U = it. */
@@ -375,12 +420,12 @@ solve_task(void *arg, size_t index, int thread)
 		if (stopped(s, thread))
 			return;
 		end = first + BLOCK < ls->total ? first + BLOCK : ls->total;
-		s->subtract(z + first * stride, stride, end - first, COLUMNS, u + first, 1, width, z,
-					stride, first);
+		s->arithmetic->subtract(z + first * stride, stride, end - first, COLUMNS, u + first, 1,
+								width, z, stride, first);
 		for (size_t i = first; i < end; i++)
 		{
-			s->subtract(z + i * stride, stride, 1, COLUMNS, u + first * width + i, 0, width,
-						z + first * stride, stride, i - first);
+			s->arithmetic->subtract(z + i * stride, stride, 1, COLUMNS, u + first * width + i, 0,
+									width, z + first * stride, stride, i - first);
 			divide(z + i * stride, COLUMNS, u[i * width + i]);
 		}
 	}
@@ -389,12 +434,13 @@ solve_task(void *arg, size_t index, int thread)
 		if (stopped(s, thread))
 			return;
 		end = first + BLOCK < ls->total ? first + BLOCK : ls->total;
-		s->subtract(z + first * stride, stride, end - first, COLUMNS, u + first * width + end,
-					width, 1, z + end * stride, stride, ls->total - end);
+		s->arithmetic->subtract(z + first * stride, stride, end - first, COLUMNS,
+								u + first * width + end, width, 1, z + end * stride, stride,
+								ls->total - end);
 		for (size_t i = end; i-- > first;)
 		{
-			s->subtract(z + i * stride, stride, 1, COLUMNS, u + i * width + i + 1, 0, 1,
-						z + (i + 1) * stride, stride, end - i - 1);
+			s->arithmetic->subtract(z + i * stride, stride, 1, COLUMNS, u + i * width + i + 1, 0, 1,
+									z + (i + 1) * stride, stride, end - i - 1);
 			divide(z + i * stride, COLUMNS, u[i * width + i]);
 		}
 		if (first == 0)
@@ -406,7 +452,7 @@ stk_status
 stk_least_squares_solve(stk_least_squares *ls, size_t n, const uint16_t *codes, double ridge,
 						float *codewords)
 {
-	step s = {.ls = ls, .subtract = choose_subtract(ls->exec->cpu)};
+	step s = {.ls = ls, .arithmetic = choose_arithmetic(ls->exec->cpu)};
 	stk_status status = count_pairs(ls, n, codes, ridge);
 	bool finite = true;
 
