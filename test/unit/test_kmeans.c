@@ -8,6 +8,7 @@
 
 #include "core/rq.h"
 #include "core/rqkmeans.h"
+#include "machines.h"
 #include "rows.h"
 
 static double
@@ -243,7 +244,7 @@ starts(void **state)
 	fill(x, 60 * 3, 1, &seed);
 	/* 30 distinct rows, each twice. */
 	memcpy(x + 30 * 3, x, 30 * 3 * sizeof(float));
-	for (stk_init init = STK_INIT_KMEANSPP; init <= STK_INIT_RANDOM; init++)
+	for (stk_init init = STK_INIT_KMEANSPP; init <= STK_INIT_KMEANSII; init++)
 	{
 		for (uint32_t size = 1; size <= 50; size += 7)
 		{
@@ -658,10 +659,183 @@ failures_leave_nothing_behind(void **state)
 	}
 }
 
+/* Every path and number of threads trains the same codebook, and reports the same. */
+static void
+any_machine_trains_the_same_codebook(void **state)
+{
+	uint64_t seed = 21;
+	enum
+	{
+		n = 900,
+		dim = 37
+	};
+	static float x[n * dim];
+	static float y[n * dim];
+	static float expected[56 * dim];
+	static float codewords[56 * dim];
+	machines m;
+	int count = machines_start(&m);
+
+	(void) state;
+	clustered(x, n, dim, &seed);
+	/* Huge and tiny norms, and duplicates. */
+	for (size_t i = 0; i < 60 * dim; i++)
+		x[i] *= i / dim % 2 ? 1e30f : 0x1p-120f;
+	memcpy(x + 800 * dim, x + 500 * dim, 100 * dim * sizeof(float));
+	for (int variant = 0; variant < 18; variant++)
+	{
+		double counts[2][56];
+		history h[2] = {{.calls = 0}, {.calls = 0}};
+		stk_rqkmeans_options opt = {.metric = (stk_metric) (variant % 3),
+									.levels = 2,
+									.sizes = {40, 16},
+									.dim = dim,
+									.epochs = 4,
+									.batch_size = variant / 3 == 1 ? 200 : 0,
+									.init = (stk_init) (variant / 3 % 3),
+									.seed = (uint64_t) variant,
+									.balance = variant / 3 == 2 ? 1.2 : 0,
+									.empty = variant / 3 == 3   ? STK_EMPTY_SPLIT
+											 : variant / 3 == 4 ? STK_EMPTY_FARTHEST
+																: STK_EMPTY_KEEP,
+									.progress = record};
+
+		for (int i = 0; i < count; i++)
+		{
+			history *now = &h[i > 0];
+
+			memset(now, 0, sizeof(*now));
+			opt.progress_ctx = now;
+			memcpy(y, x, sizeof(y));
+			assert_int_equal(stk_rqkmeans_train(&opt, &m.execs[i], y, n, i ? codewords : expected,
+												counts[i > 0], NULL),
+							 STK_OK);
+			if (i == 0)
+				continue;
+			assert_memory_equal(codewords, expected, sizeof(expected));
+			assert_memory_equal(counts[1], counts[0], sizeof(counts[0]));
+			assert_int_equal(now->calls, h[0].calls);
+			for (int l = 0; l < 2; l++)
+				assert_true(now->last[l].objective == h[0].last[l].objective &&
+							now->last[l].empty == h[0].last[l].empty);
+		}
+	}
+	machines_stop(&m);
+}
+
+/*
+ * Training that was cut in two goes on where it was: where one batch holds all rows, their order
+ * within an epoch does not matter.
+ */
+static void
+training_resumes(void **state)
+{
+	uint64_t seed = 22;
+	enum
+	{
+		n = 150,
+		dim = 5
+	};
+	float x[n * dim];
+	float y[n * dim];
+	float whole[12 * dim];
+	float parts[12 * dim];
+	float before[12 * dim];
+	double whole_counts[12];
+	double counts[12];
+
+	(void) state;
+	fill(x, n * dim, 1, &seed);
+	for (stk_metric metric = STK_L2; metric <= STK_COSINE; metric++)
+	{
+		stk_rqkmeans_options opt = {.metric = metric,
+									.levels = 2,
+									.sizes = {8, 4},
+									.dim = dim,
+									.epochs = 5,
+									.batch_size = n,
+									.seed = 6};
+		double total = 0;
+
+		memcpy(y, x, sizeof(y));
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), y, n, whole, whole_counts, NULL),
+						 STK_OK);
+		opt.epochs = 2;
+		memcpy(y, x, sizeof(y));
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), y, n, parts, counts, NULL), STK_OK);
+		opt.epochs = 3;
+		opt.resume = true;
+		memcpy(y, x, sizeof(y));
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), y, n, parts, counts, NULL), STK_OK);
+		assert_memory_equal(parts, whole, sizeof(whole));
+		assert_memory_equal(counts, whole_counts, sizeof(counts));
+
+		/* New rows, fewer than codewords: what no row chose stays, the counts go on. */
+		memcpy(before, parts, sizeof(before));
+		opt.epochs = 1;
+		fill(y, 3 * dim, 1, &seed);
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), y, 3, parts, counts, NULL), STK_OK);
+		for (size_t k = 0; k < 12; k++)
+		{
+			total += counts[k] - whole_counts[k];
+			if (counts[k] == whole_counts[k])
+				assert_memory_equal(parts + k * dim, before + k * dim, dim * sizeof(float));
+			else
+				assert_memory_not_equal(parts + k * dim, before + k * dim, dim * sizeof(float));
+		}
+		assert_true(total == 6);
+	}
+}
+
+static void
+options_that_contradict(void **state)
+{
+	float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+	float codewords[4] = {1, 2, 3, 4};
+	double counts[2] = {1, 1};
+	const stk_rqkmeans_options good = {.levels = 1, .sizes = {2}, .dim = 2, .epochs = 1};
+	stk_rqkmeans_options opt = good;
+	static const double balances[] = {0.5, -1, NAN, INFINITY};
+	stk_error err;
+
+	(void) state;
+	for (size_t i = 0; i < 4; i++)
+	{
+		opt.balance = balances[i];
+		assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err),
+						 STK_EINVAL);
+	}
+	opt = good;
+	opt.batch_size = 2;
+	opt.balance = 1;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err),
+					 STK_EINVAL);
+	opt.balance = 0;
+	opt.empty = STK_EMPTY_SPLIT;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err),
+					 STK_EINVAL);
+	opt = good;
+	opt.resume = true;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err),
+					 STK_EINVAL);
+	opt.batch_size = 2;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, NULL, &err),
+					 STK_EINVAL);
+	counts[1] = -1;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err),
+					 STK_EINVAL);
+	counts[1] = 1;
+	codewords[3] = NAN;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err),
+					 STK_EINVAL);
+	codewords[3] = 4;
+	assert_int_equal(stk_rqkmeans_train(&opt, plain_exec(), x, 4, codewords, counts, &err), STK_OK);
+}
+
 static void
 shared_data(void **state)
 {
-	size_t n, dim;
+	size_t n = 0, dim = 0;
 	float *x = shared_rows("ann/siftsmall_query.fvecs", 100, &n, &dim);
 	float *codewords;
 	stk_rqkmeans_options opt = {.levels = 2, .sizes = {16, 16}, .epochs = 20};
@@ -699,6 +873,9 @@ main(void)
 		cmocka_unit_test(bad_input),
 		cmocka_unit_test(huge_rows),
 		cmocka_unit_test(failures_leave_nothing_behind),
+		cmocka_unit_test(any_machine_trains_the_same_codebook),
+		cmocka_unit_test(training_resumes),
+		cmocka_unit_test(options_that_contradict),
 		cmocka_unit_test(shared_data),
 	};
 
