@@ -575,21 +575,21 @@ static void
 nothing_to_improve(void **state)
 {
 	uint64_t seed = 46;
-	problem p = problem_random(STK_L2, 2, (uint32_t[]){6, 1}, 4, 6, &seed);
-	float *codewords = malloc(7 * 4 * sizeof(float));
+	problem p = problem_random(STK_L2, 2, (uint32_t[]){6, 3}, 4, 6, &seed);
+	float *codewords = malloc(9 * 4 * sizeof(float));
 	stk_refine_options opt = {.beam = 2, .rounds = 3};
-	double counts[7];
+	double counts[9];
 	stk_error err;
 
 	(void) state;
 	memcpy(p.codewords, p.x, 6 * 4 * sizeof(float));
 	memset(p.codewords + 6 * 4, 0, 4 * sizeof(float));
-	memcpy(codewords, p.codewords, 7 * 4 * sizeof(float));
+	memcpy(codewords, p.codewords, 9 * 4 * sizeof(float));
 	assert_int_equal(stk_refine(&opt, plain_exec(), &p.shape, p.x, 6, codewords, counts, &err),
 					 STK_OK);
-	assert_memory_equal(codewords, p.codewords, 7 * 4 * sizeof(float));
-	for (int k = 0; k < 7; k++)
-		assert_true(counts[k] == (k < 6 ? 1 : 6));
+	assert_memory_equal(codewords, p.codewords, 9 * 4 * sizeof(float));
+	for (int k = 0; k < 9; k++)
+		assert_true(counts[k] == (k < 6 ? 1 : k == 6 ? 6 : 0));
 	free(codewords);
 	problem_free(&p);
 }
