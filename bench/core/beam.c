@@ -76,7 +76,7 @@ run_faiss(problem *p, bool tables, double *seconds)
 static void
 run_beam(problem *p, int beam, double fast, double slow)
 {
-	double faiss = NAN, faiss_error = NAN, error;
+	double faiss = NAN, faiss_error = NAN, error, began, tables;
 	bench_time took;
 	char what[96];
 
@@ -86,7 +86,13 @@ run_beam(problem *p, int beam, double fast, double slow)
 		faiss_error = run_faiss(p, false, &faiss);
 		run_faiss(p, true, &faiss);
 	}
+	began = bench_now();
+	if (beam > 1)
+		bench_check("tables", stk_rq_prepare_beam(p->rq, p->exec), NULL);
+	tables = bench_now() - began;
 	took = bench_measure(TIMES, encode, p);
+	took.shortest += tables;
+	took.median += tables;
 	error = print_row("ours", p, took, faiss);
 	snprintf(what, sizeof(what), "beam %d: as fast as FAISS", beam);
 	bench_goal_times(what, fast, slow, faiss / took.shortest);
@@ -131,7 +137,9 @@ main(void)
 	run_beam(&p, 1, 6, 3);
 	run_beam(&p, 5, 4, 3);
 	printf("error: mean squared distance of a row from the sum of its codewords\n"
-		   "x FAISS: its default way; use_beam_LUT trades accuracy for tables of inner products\n");
+		   "x FAISS: its default way; use_beam_LUT takes inner products from tables, made "
+		   "beforehand;\n"
+		   "ours with a beam makes its tables once, in the time above\n");
 	stk_rq_free(p.rq);
 	bench_exec_stop(&e);
 	bench_rows_free(&p.rows);

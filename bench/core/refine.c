@@ -32,10 +32,10 @@ typedef struct plan
 } plan;
 
 static const plan plans[] = {
-	{"ours, 2 epochs + 6 rounds", STK_INIT_RANDOM, 2, 6, BEAM},
-	{"ours, 10 epochs + 12 rounds", STK_INIT_KMEANSPP, 10, 12, BEAM},
-	{"ours, 25 epochs + 50 rounds", STK_INIT_KMEANSPP, 25, 50, BEAM},
-	{"ours, the same, beam 32", STK_INIT_KMEANSPP, 25, 50, 32},
+	{"ours, 5 epochs + 18 rounds", STK_INIT_KMEANSPP, 5, 18, BEAM},
+	{"ours, 5 epochs + 60 rounds", STK_INIT_KMEANSPP, 5, 60, BEAM},
+	{"ours, 5 epochs + 150 rounds", STK_INIT_KMEANSPP, 5, 150, BEAM},
+	{"ours, the same, beam 16", STK_INIT_KMEANSPP, 5, 150, 16},
 };
 
 #define PLANS (sizeof(plans) / sizeof(plans[0]))
