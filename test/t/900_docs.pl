@@ -111,6 +111,18 @@ my $figures = sprintf(
 	$row{item_semtrie}[0] / 1000, $row{item_btree}[1], $row{item_btree}[0] / 1000);
 ok(index($readme =~ s/\s+/ /gr, $figures) >= 0, "the README has the benchmark's figures: $figures");
 
+# Every training option is described.
+($status, $out, $err) = $node->psql('example', q{
+	SELECT semtok.train('x', 'SELECT 1', options => '{"": 1}');
+	SELECT semtok.train('x', 'SELECT 1', method => 'ema', options => '{"": 1}');});
+foreach my $list ($err =~ /^HINT:  Options of [^:]*: (.*)\.$/mg)
+{
+	foreach my $option (split /, /, $list)
+	{
+		like($readme, qr/^\|.*`$option`: .*\|/m, "the README describes option $option");
+	}
+}
+
 # Files that the documentation names are there.
 foreach my $file ('README.md', 'CONTRIBUTING.md')
 {
