@@ -253,6 +253,7 @@ typedef enum kind
 	HUGE_AND_TINY,
 	FAR_AWAY,
 	ALL_EQUAL,
+	GRID, /* equal distances everywhere */
 	KINDS
 } kind;
 
@@ -276,6 +277,8 @@ make_rows(kind what, float *x, size_t n, size_t dim, uint64_t *seed)
 				row[j] = at + row[j] / 64;
 			if (what == HUGE_AND_TINY)
 				row[j] *= i % 3 == 0 ? 1e37f : i % 3 == 1 ? 0x1p-130f : 1;
+			if (what == GRID)
+				row[j] = j < 3 ? floorf(3 * row[j]) : 0;
 			if (what == FAR_AWAY)
 				row[j] = 1000 + row[j] / 256;
 		}
