@@ -111,6 +111,31 @@ my $figures = sprintf(
 	$row{item_semtrie}[0] / 1000, $row{item_btree}[1], $row{item_btree}[0] / 1000);
 ok(index($readme =~ s/\s+/ /gr, $figures) >= 0, "the README has the benchmark's figures: $figures");
 
+# So are its times beside rivals', theirs first.
+my @beside = (
+	[ 'nearest', qr/^normal, .*?^FAISS IndexFlatL2 +([\d.]+)/ms, qr/^normal, .*?^bf16 filter, AVX-512 +([\d.]+)/ms ],
+	[ 'kmeans', qr/^FAISS Kmeans, the same start +([\d.]+)/m, qr/^ours, the same start.*?\) +([\d.]+)/m ],
+	[ 'mnist', qr/^scikit-learn KMeans, lloyd +([\d.]+)/m, qr/^ours, the same start.*?\) +([\d.]+)/m ],
+	[ 'residual', qr/^FAISS Kmeans, k-means\+\+ +([\d.]+)/m, qr/^ours, k-means\+\+ +([\d.]+)/m ]);
+foreach (@beside)
+{
+	my ($name, @found) = @$_;
+	my $result = slurp_file("$top/bench/results/$name.txt");
+	my $cells = join ' | ', map { $result =~ $_ ? sprintf('%.0f ms', $1) : 'nothing found' } @found;
+	like($readme, qr{\| \Q$cells\E \| \[\Q$name\E\]\(bench/results/\Q$name\E\.txt\)},
+		"the README has the times of $name: $cells");
+}
+my ($cost) = slurp_file("$top/bench/results/encode.txt") =~ /encode at most 10 us a row: ([\d.]+)/;
+like($readme, qr/\Q@{[ sprintf '%.1f', $cost ]}\E µs a row/, 'and what encode costs');
+
+# What is kept belongs to a benchmark, and says where it is from.
+foreach my $file (glob("$top/bench/results/*.txt"))
+{
+	my ($name) = $file =~ m{([^/]+)\.txt$};
+	ok(-e "$top/bench/core/$name.c" || -e "$top/bench/$name.sh", "there is a benchmark $name");
+	like(slurp_file($file), qr/^CPU .*^compiler .*^commit .*^date /ms, "$name says where it was run");
+}
+
 # Every training option is described.
 ($status, $out, $err) = $node->psql('example', q{
 	SELECT semtok.train('x', 'SELECT 1', options => '{"": 1}');
