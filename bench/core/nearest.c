@@ -17,6 +17,8 @@
 #define EPOCHS 5
 #define TIMES 10
 #define TIMES_SLOW 2
+/* Its threads suffer more from whatever else runs. */
+#define TIMES_RIVAL 30
 
 typedef struct path
 {
@@ -147,7 +149,8 @@ run_faiss(problem *p)
 	bench_write(bench_file("codewords"), p->cb.codewords, CODES * p->cb.dim, sizeof(float));
 	bench_rival(&answer, "faiss_nearest.py",
 				"rows=%s codewords=%s codes=%s dim=%zu threads=%d times=%d", bench_file("rows"),
-				bench_file("codewords"), bench_file("codes"), p->rows.dim, BENCH_THREADS, TIMES);
+				bench_file("codewords"), bench_file("codes"), p->rows.dim, BENCH_THREADS,
+				TIMES_RIVAL);
 	bench_read(bench_file("codes"), p->codes, p->rows.n, sizeof(uint16_t));
 	seconds = bench_value(&answer, "shortest");
 	printf("%-26s %8.1f %8.1f %9.0f %7s %8s %6zu\n", "FAISS IndexFlatL2", seconds * 1e3,
@@ -250,7 +253,7 @@ run_problem(const char *name)
 }
 
 static void
-judge(const outcome *real, size_t wrong)
+judge_peaks(const outcome *real, size_t wrong)
 {
 	bench_goal(wrong == 0, "no wrong code against binary64", "%zu", wrong);
 	if (real->fp32_share > 0)
@@ -263,28 +266,30 @@ judge(const outcome *real, size_t wrong)
 				   real->bf16_share * 100);
 	else
 		bench_goal_open("bf16 filter at 65 % of the bf16 peak", "no AVX-512 with bf16");
-	bench_goal_times("as fast as FAISS", 4, 2.4, real->times_faiss);
 }
 
 int
 main(void)
 {
 	static const char *const names[] = {"mnist128", "sift5k", "clustered", "normal"};
-	outcome first = {0};
+	outcome outcomes[sizeof(names) / sizeof(names[0])];
 	size_t wrong = 0;
+	char what[96];
 
 	printf("Nearest of %d codewords, %d threads: shortest of %d\n\n", CODES, BENCH_THREADS, TIMES);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 	{
-		outcome out = run_problem(names[i]);
-
-		if (i == 0)
-			first = out;
-		wrong += out.wrong;
+		outcomes[i] = run_problem(names[i]);
+		wrong += outcomes[i].wrong;
 	}
 	printf(
 		"re-scored: rows that the filter left undecided; left: codewords they were left with\n"
 		"wrong: ours against the reference in binary64; FAISS's only where another is nearer\n\n");
-	judge(&first, wrong);
+	judge_peaks(&outcomes[0], wrong);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+	{
+		snprintf(what, sizeof(what), "%s: as fast as FAISS", names[i]);
+		bench_goal_times(what, 4, 2.4, outcomes[i].times_faiss);
+	}
 	return 0;
 }
