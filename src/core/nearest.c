@@ -6,7 +6,7 @@
 #include "dot.h"
 
 /* Rows of a task on a pool. */
-#define TASK_ROWS 480
+#define TASK_ROWS 240
 
 /*
  * A candidate: a codeword that may still win. There is room for two blocks' worth; a row that
@@ -272,14 +272,13 @@ stk_status
 stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, uint16_t *codes,
 			double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
 {
-	stk_nearest_stats ignored = {0};
+	/* The caller's may share a cache line with another thread's. */
+	stk_nearest_stats mine = {0};
 	stk_status status = STK_OK;
 	size_t tile = p->kernel ? p->kernel->tile : 1;
 	scratch s;
 
 	carve(p, n, stk_align(scratch_bytes), &s);
-	if (!stats)
-		stats = &ignored;
 	for (size_t first = 0; first < n && status == STK_OK; first += tile)
 	{
 		uint32_t rows = (uint32_t) (n - first < tile ? n - first : tile);
@@ -292,14 +291,16 @@ stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, ui
 					 (n - first < 2 * tile ? n - first - tile : tile) * p->dim);
 
 		if (p->kernel)
-			status = nearest_tile(p, &s, from, rows, codes + first, to, stats, monitor);
+			status = nearest_tile(p, &s, from, rows, codes + first, to, &mine, monitor);
 		else
 		{
 			row_state row = {.margin = INFINITY};
 
-			status = decide(p, &s, from, &row, s.candidates, codes + first, to, stats, monitor);
+			status = decide(p, &s, from, &row, s.candidates, codes + first, to, &mine, monitor);
 		}
 	}
+	if (stats)
+		stk_nearest_stats_add(stats, &mine);
 	return status;
 }
 
