@@ -139,8 +139,10 @@ foreach my $file (glob("$top/bench/results/*.txt"))
 # Every training option is described.
 ($status, $out, $err) = $node->psql('example', q{
 	SELECT semtok.train('x', 'SELECT 1', options => '{"": 1}');
-	SELECT semtok.train('x', 'SELECT 1', method => 'ema', options => '{"": 1}');});
-foreach my $list ($err =~ /^HINT:  Options of [^:]*: (.*)\.$/mg)
+	SELECT semtok.train('x', 'SELECT 1', method => 'ema', options => '{"": 1}');}, on_error_stop => 0);
+my @lists = $err =~ /^HINT:  Options of [^:]*: (.*)\.$/mg;
+is(scalar(@lists), 2, 'training names its options');
+foreach my $list (@lists)
 {
 	foreach my $option (split /, /, $list)
 	{
