@@ -26,12 +26,17 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size, co
 	w->exec = *exec;
 	w->norms = stk_alloc_array(a, n, sizeof(double));
 	w->scores = stk_alloc_array(a, n, sizeof(double));
+	w->moved = stk_alloc_array(a, size, 1);
+	w->stale = stk_alloc_array(a, size, 1);
 	w->threads = stk_alloc_array(a, threads, sizeof(thread_state));
 	w->sums = stk_alloc_array(a, threads, dim * sizeof(double));
 	w->means = stk_alloc_array(a, threads, dim * sizeof(float));
-	if (stk_members_init(&w->members, a, n, size) == STK_OK && w->norms && w->scores &&
-		w->threads && w->sums && w->means)
+	if (stk_members_init(&w->members, a, n, size) == STK_OK && w->norms && w->scores && w->moved &&
+		w->stale && w->threads && w->sums && w->means)
+	{
+		memset(w->stale, 1, size);
 		return STK_OK;
+	}
 	stk_kmeans_work_free(w);
 	return STK_ENOMEM;
 }
@@ -52,6 +57,8 @@ stk_kmeans_work_free(stk_kmeans_work *w)
 	drop_pack(w);
 	stk_free(a, w->norms);
 	stk_free(a, w->scores);
+	stk_free(a, w->moved);
+	stk_free(a, w->stale);
 	stk_members_free(&w->members, a);
 	stk_free(a, w->threads);
 	stk_free(a, w->sums);
@@ -150,6 +157,8 @@ stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size
 	}
 	stk_pack_fill(p, km->centroids);
 	status = stk_nearest_rows(&w->exec, p, x, n, codes, w->scores, NULL);
+	memset(w->moved, 0, km->size);
+	memset(w->stale, 1, km->size);
 	if (status == STK_OK)
 		*error = stk_kmeans_error(km, w, n, codes);
 	return status;
@@ -192,7 +201,8 @@ update_task(void *arg, size_t k, int thread)
 	if (stopped(w, thread))
 		return;
 	km->counts[k] = count + (double) rows;
-	if (rows == 0)
+	/* The same rows as at the last update have the same mean. */
+	if (rows == 0 || (!u->persistent && !w->stale[k]))
 		return;
 	w->threads[thread].status = stk_members_sum(&w->members, (uint32_t) k, u->x, dim, sum,
 												w->exec.cpu->reference, w->exec.monitor);
@@ -206,6 +216,7 @@ update_task(void *arg, size_t k, int thread)
 	if (memcmp(c, mean, dim * sizeof(float)) == 0)
 		return;
 	memcpy(c, mean, dim * sizeof(float));
+	w->moved[k] = 1;
 	w->threads[thread].changed = true;
 }
 
@@ -214,10 +225,13 @@ stk_kmeans_update(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 				  const uint16_t *codes, bool *changed)
 {
 	update u = {km, w, x, false};
+	stk_status status;
 
 	*changed = false;
 	stk_members_group(&w->members, codes, n, km->size);
-	return run_tasks(w, update_task, &u, km->size, changed);
+	status = run_tasks(w, update_task, &u, km->size, changed);
+	memset(w->stale, status != STK_OK, km->size);
+	return status;
 }
 
 stk_status

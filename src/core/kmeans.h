@@ -46,6 +46,8 @@ typedef struct stk_kmeans_work
 	stk_exec exec;
 	double *norms;  /* [rows] squared norms, by stk_kmeans_measure */
 	double *scores; /* [rows] reference scores of the centroids that stk_kmeans_assign chose */
+	uint8_t *moved; /* [size] centroids that changed since the last assignment */
+	uint8_t *stale; /* [size] codes whose centroid may not be the mean of its rows */
 	stk_members members;
 	stk_pack pack;                     /* the centroids last assigned to; size 0 before */
 	struct stk_kmeans_thread *threads; /* [threads] */
@@ -79,6 +81,15 @@ extern stk_status stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, co
 									size_t n, uint16_t *codes, double *error);
 
 /*
+ * stk_kmeans_assign at a fraction of its cost, for the same rows and centroids as its last call or
+ * this one's, when nothing but stk_kmeans_update and stk_kmeans_fill_empty has touched centroids,
+ * codes [n] or what w knows since, and a centroid has changed. STK_ENOMEM, STK_ECANCELED: then only
+ * stk_kmeans_assign may follow.
+ */
+extern stk_status stk_kmeans_reassign(const stk_kmeans *km, stk_kmeans_work *w, const float *x,
+									  size_t n, uint16_t *codes, double *error);
+
+/*
  * Move rows away from centroids that more than `cap` chose; follows stk_kmeans_assign, cap >=
  * n / size.
  *
@@ -96,7 +107,7 @@ extern stk_status stk_kmeans_balance(const stk_kmeans *km, stk_kmeans_work *w, c
 									 size_t n, size_t cap, uint16_t *codes, double *error);
 
 /*
- * Move each centroid to the mean of its rows; those without rows stay. counts become the numbers
+ * Move each centroid to the mean of its rows, the last assignment's; those without rows stay. counts become the numbers
  * of rows. *changed tells whether any bit of a centroid did. STK_ECANCELED.
  */
 extern stk_status stk_kmeans_update(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,

@@ -55,6 +55,14 @@ part(const stk_kmeans *km, float *d, float *e, const float *row)
 	return true;
 }
 
+/* A centroid was put where its rows' mean is not. */
+static void
+note_moved(const stk_kmeans_work *w, uint32_t k)
+{
+	w->moved[k] = 1;
+	w->stale[k] = 1;
+}
+
 /* Let the largest centroid that can give centroid k half of its rows; false when none can. */
 static bool
 split_for(stk_kmeans *km, const stk_kmeans_work *w, const float *x, donor *donors, uint32_t k)
@@ -83,6 +91,8 @@ split_for(stk_kmeans *km, const stk_kmeans_work *w, const float *x, donor *donor
 		donors[k] = *d;
 		donors[k].count = floor(d->count / 2);
 		d->count -= donors[k].count;
+		note_moved(w, largest);
+		note_moved(w, k);
 		return true;
 	}
 }
@@ -172,6 +182,7 @@ move_to_farthest(stk_kmeans *km, const stk_kmeans_work *w, const float *x, size_
 			break;
 		rows[taken] = rows[next++];
 		memcpy(km->centroids + k * dim, x + rows[taken++].row * dim, dim * sizeof(float));
+		note_moved(w, k);
 		*changed = true;
 	}
 	stk_free(a, rows);

@@ -41,14 +41,18 @@ report(const training *t, int level, int epoch, double error, uint32_t empty)
 		t->opt->progress(t->opt->progress_ctx, &p);
 }
 
-/* Assign all rows, no more than opt->balance allows to a code. */
+/* Assign all rows, no more than opt->balance allows to a code; again: after an update. */
 static stk_status
-assign_rows(training *t, const stk_kmeans *km, double *error)
+assign_rows(training *t, const stk_kmeans *km, bool again, double *error)
 {
 	double share = (double) t->n / km->size;
-	stk_status status = stk_kmeans_assign(km, &t->work, t->x, t->n, t->codes, error);
+	bool balance = t->opt->balance > 0 && t->opt->balance * share < (double) t->n;
+	stk_status status;
 
-	if (status == STK_OK && t->opt->balance > 0 && t->opt->balance * share < (double) t->n)
+	if (again && !balance)
+		return stk_kmeans_reassign(km, &t->work, t->x, t->n, t->codes, error);
+	status = stk_kmeans_assign(km, &t->work, t->x, t->n, t->codes, error);
+	if (status == STK_OK && balance)
 		status = stk_kmeans_balance(km, &t->work, t->x, t->n,
 									(size_t) ceil(t->opt->balance * share), t->codes, error);
 	return status;
@@ -67,7 +71,7 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 			stk_kmeans_start(km, &t->work, t->x, t->n, t->opt->init, t->opt->seed, l);
 
 		if (status == STK_OK)
-			status = assign_rows(t, km, &error);
+			status = assign_rows(t, km, false, &error);
 		for (int epoch = 1; epoch <= t->opt->epochs && changed && status == STK_OK; epoch++)
 		{
 			status = stk_kmeans_update(km, &t->work, t->x, t->n, t->codes, &changed);
@@ -75,7 +79,7 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 				status = stk_kmeans_fill_empty(km, &t->work, t->x, t->n, t->codes, t->opt->empty,
 											   &changed);
 			if (status == STK_OK && changed)
-				status = assign_rows(t, km, &error);
+				status = assign_rows(t, km, true, &error);
 			if (status != STK_OK)
 				break;
 			memset(used, 0, km->size);
