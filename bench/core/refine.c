@@ -21,7 +21,7 @@
 #define MOST_ERROR 0.2285
 #define MOST_ERROR_LONG 0.215
 
-/* A way of training: greedy iterations, then rounds of refinement for a beam. */
+/* A way of training: greedy iterations from a start, then rounds of refinement for a beam. */
 typedef struct plan
 {
 	const char *name;
@@ -32,10 +32,10 @@ typedef struct plan
 } plan;
 
 static const plan plans[] = {
-	{"ours, 5 epochs + 18 rounds", STK_INIT_KMEANSPP, 5, 18, BEAM},
-	{"ours, 5 epochs + 60 rounds", STK_INIT_KMEANSPP, 5, 60, BEAM},
-	{"ours, 5 epochs + 150 rounds", STK_INIT_KMEANSPP, 5, 150, BEAM},
-	{"ours, the same, beam 16", STK_INIT_KMEANSPP, 5, 150, 16},
+	{"ours, k-means++, 5 + 18 rounds", STK_INIT_KMEANSPP, 5, 18, BEAM},
+	{"ours, k-means||, 5 + 3 rounds", STK_INIT_KMEANSII, 5, 3, BEAM},
+	{"ours, k-means||, 5 + 20 rounds", STK_INIT_KMEANSII, 5, 20, BEAM},
+	{"ours, k-means||, 5 + 60, beam 16", STK_INIT_KMEANSII, 5, 60, 16},
 };
 
 #define PLANS (sizeof(plans) / sizeof(plans[0]))
