@@ -26,13 +26,14 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size, co
 	w->exec = *exec;
 	w->norms = stk_alloc_array(a, n, sizeof(double));
 	w->scores = stk_alloc_array(a, n, sizeof(double));
+	w->others = stk_alloc_array(a, n, sizeof(double));
 	w->moved = stk_alloc_array(a, size, 1);
 	w->stale = stk_alloc_array(a, size, 1);
 	w->threads = stk_alloc_array(a, threads, sizeof(thread_state));
 	w->sums = stk_alloc_array(a, threads, dim * sizeof(double));
 	w->means = stk_alloc_array(a, threads, dim * sizeof(float));
-	if (stk_members_init(&w->members, a, n, size) == STK_OK && w->norms && w->scores && w->moved &&
-		w->stale && w->threads && w->sums && w->means)
+	if (stk_members_init(&w->members, a, n, size) == STK_OK && w->norms && w->scores && w->others &&
+		w->moved && w->stale && w->threads && w->sums && w->means)
 	{
 		memset(w->stale, 1, size);
 		return STK_OK;
@@ -57,6 +58,7 @@ stk_kmeans_work_free(stk_kmeans_work *w)
 	drop_pack(w);
 	stk_free(a, w->norms);
 	stk_free(a, w->scores);
+	stk_free(a, w->others);
 	stk_free(a, w->moved);
 	stk_free(a, w->stale);
 	stk_members_free(&w->members, a);
@@ -157,6 +159,8 @@ stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size
 	}
 	stk_pack_fill(p, km->centroids);
 	status = stk_nearest_rows(&w->exec, p, x, n, codes, w->scores, NULL);
+	for (size_t i = 0; i < n; i++)
+		w->others[i] = -INFINITY;
 	memset(w->moved, 0, km->size);
 	memset(w->stale, 1, km->size);
 	if (status == STK_OK)

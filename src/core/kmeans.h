@@ -46,6 +46,7 @@ typedef struct stk_kmeans_work
 	stk_exec exec;
 	double *norms;  /* [rows] squared norms, by stk_kmeans_measure */
 	double *scores; /* [rows] reference scores of the centroids that stk_kmeans_assign chose */
+	double *others; /* [rows] lower bounds of the scores of all other centroids */
 	uint8_t *moved; /* [size] centroids that changed since the last assignment */
 	uint8_t *stale; /* [size] codes whose centroid may not be the mean of its rows */
 	stk_members members;

@@ -1,11 +1,13 @@
 /*
  * Assign the same rows again after an update that left some centroids where they were.
  *
- * A row whose own centroid stayed can only go over to one that moved: all others lost to its own
- * before, by scores that are what they were. Its own score is known, so the row is scored against
- * the centroids that moved and nothing else. A row whose own centroid moved is scored against all.
- * Nothing here is an estimate: codes and scores are those of stk_kmeans_assign.
+ * Centroids that rest have the scores that they had. So a row is scored against those that moved,
+ * and the best of these is compared with what is known of those that rest: the score of the row's
+ * own, if it rests, and a lower bound of all others' (others), kept from the last time they were
+ * scored. Where that does not decide, the row is scored against all centroids. No distance is
+ * estimated from how far centroids moved: codes and scores are those of stk_kmeans_assign.
  */
+#include <math.h>
 #include <string.h>
 
 #include "kmeans_impl.h"
@@ -16,11 +18,12 @@
 /* One thread's part. */
 typedef struct part
 {
-	float *rows;       /* [TASK_ROWS][dim] copies of rows of one kind */
+	float *rows;       /* [TASK_ROWS][dim] copies of those rows */
 	uint8_t *scratch;  /* stk_nearest's */
-	uint32_t *places;  /* [TASK_ROWS] of a task's rows: those that stayed, then the others */
+	uint32_t *open;    /* [TASK_ROWS] of a task's rows, those still to be scored against all */
 	uint16_t *codes;   /* [TASK_ROWS] */
 	double *scores;    /* [TASK_ROWS] */
+	double *others;    /* [TASK_ROWS] */
 	uint8_t *stale;    /* [size] codes that a row left or chose */
 	stk_status status; /* STK_ECANCELED once told to stop */
 } part;
@@ -39,35 +42,13 @@ typedef struct reassignment
 	part *parts;      /* [threads] */
 } reassignment;
 
-/*
- * List the rows of [first, first + n) whose centroid has, or has not, moved: t->places and *found.
- * Returns them side by side, in place where all n are.
- */
-static const float *
-gather(const reassignment *r, part *t, size_t first, size_t n, bool moved, size_t *found)
-{
-	size_t dim = r->km->dim;
-	const float *x = r->x + first * dim;
-
-	*found = 0;
-	for (size_t i = 0; i < n; i++)
-	{
-		if ((r->w->moved[r->codes[first + i]] != 0) == moved)
-			t->places[(*found)++] = (uint32_t) i;
-	}
-	if (*found == n)
-		return x;
-	for (size_t i = 0; i < *found; i++)
-		memcpy(t->rows + i * dim, x + t->places[i] * dim, dim * sizeof(float));
-	return t->rows;
-}
-
 static void
-settle(const reassignment *r, part *t, size_t row, uint16_t code, double score)
+settle(const reassignment *r, part *t, size_t row, uint16_t code, double score, double others)
 {
 	uint16_t old = r->codes[row];
 
 	r->w->scores[row] = score;
+	r->w->others[row] = others;
 	if (code == old)
 		return;
 	t->stale[old] = 1;
@@ -75,12 +56,53 @@ settle(const reassignment *r, part *t, size_t row, uint16_t code, double score)
 	r->codes[row] = code;
 }
 
-/* Score n rows against the pack; t->codes and t->scores. False when told to stop. */
+/* Score n rows against the pack; false when told to stop. */
 static bool
 score(const reassignment *r, part *t, const stk_pack *p, const float *rows, size_t n)
 {
-	t->status = stk_nearest(p, t->scratch, rows, n, t->codes, t->scores, NULL, r->w->exec.monitor);
+	t->status = stk_nearest_and_others(p, t->scratch, rows, n, t->codes, t->scores, t->others, NULL,
+									   r->w->exec.monitor);
 	return t->status == STK_OK;
+}
+
+/*
+ * Decide row `row` by its score against the centroids that moved, number i of the task's; false
+ * when that is not enough.
+ */
+static bool
+settle_by_moved(const reassignment *r, part *t, size_t row, size_t i)
+{
+	uint16_t own = r->codes[row];
+	uint16_t code = r->number[t->codes[i]];
+	double score = r->w->scores[row];
+	double others = r->w->others[row];
+
+	if (r->w->moved[own])
+	{
+		if (!(t->scores[i] < others))
+			return false;
+		settle(r, t, row, code, t->scores[i], fmin(others, t->others[i]));
+	}
+	else if (t->scores[i] < score || (t->scores[i] == score && code < own))
+		settle(r, t, row, code, t->scores[i], fmin(fmin(others, score), t->others[i]));
+	else
+		settle(r, t, row, own, score, fmin(others, t->scores[i]));
+	return true;
+}
+
+/* Score the n open rows against all centroids: where they are, when the task has no others. */
+static void
+settle_open(const reassignment *r, part *t, size_t first, size_t n, bool all)
+{
+	size_t dim = r->km->dim;
+	const float *x = r->x + first * dim;
+
+	for (size_t i = 0; i < n && !all; i++)
+		memcpy(t->rows + i * dim, x + t->open[i] * dim, dim * sizeof(float));
+	if (!score(r, t, &r->w->pack, all ? x : t->rows, n))
+		return;
+	for (size_t i = 0; i < n; i++)
+		settle(r, t, first + t->open[i], t->codes[i], t->scores[i], t->others[i]);
 }
 
 static void
@@ -90,30 +112,19 @@ reassign_task(void *arg, size_t index, int thread)
 	part *t = &r->parts[thread];
 	size_t first = index * TASK_ROWS;
 	size_t n = r->n - first < TASK_ROWS ? r->n - first : TASK_ROWS;
-	size_t found;
-	const float *rows;
+	bool most = r->moved.size > r->km->size / 4 * 3;
+	size_t open = 0;
 
 	if (t->status != STK_OK)
 		return;
-	rows = gather(r, t, first, n, false, &found);
-	if (!score(r, t, &r->moved, rows, found))
+	if (!most && !score(r, t, &r->moved, r->x + first * r->km->dim, n))
 		return;
-	for (size_t i = 0; i < found; i++)
+	for (size_t i = 0; i < n; i++)
 	{
-		size_t row = first + t->places[i];
-		uint16_t code = r->number[t->codes[i]];
-		double own = r->w->scores[row];
-
-		if (t->scores[i] < own || (t->scores[i] == own && code < r->codes[row]))
-			settle(r, t, row, code, t->scores[i]);
+		if (most || !settle_by_moved(r, t, first + i, i))
+			t->open[open++] = (uint32_t) i;
 	}
-
-	/* Among them, once more, those that just went over: to the same end. */
-	rows = gather(r, t, first, n, true, &found);
-	if (!score(r, t, &r->w->pack, rows, found))
-		return;
-	for (size_t i = 0; i < found; i++)
-		settle(r, t, first + t->places[i], t->codes[i], t->scores[i]);
+	settle_open(r, t, first, open, open == n);
 }
 
 /* Pack the centroids that moved, of which there are some. */
@@ -169,11 +180,12 @@ make_parts(reassignment *r)
 
 		p->rows = stk_alloc_array(a, TASK_ROWS, dim * sizeof(float));
 		p->scratch = stk_alloc_array(a, all > some ? all : some, 1);
-		p->places = stk_alloc_array(a, TASK_ROWS, sizeof(uint32_t));
+		p->open = stk_alloc_array(a, TASK_ROWS, sizeof(uint32_t));
 		p->codes = stk_alloc_array(a, TASK_ROWS, sizeof(uint16_t));
 		p->scores = stk_alloc_array(a, TASK_ROWS, sizeof(double));
+		p->others = stk_alloc_array(a, TASK_ROWS, sizeof(double));
 		p->stale = stk_alloc_array(a, r->km->size, 1);
-		whole = p->rows && p->scratch && p->places && p->codes && p->scores && p->stale;
+		whole = p->rows && p->scratch && p->open && p->codes && p->scores && p->others && p->stale;
 		if (p->stale)
 			memset(p->stale, 0, r->km->size);
 	}
@@ -190,9 +202,10 @@ release(reassignment *r)
 	{
 		stk_free(a, r->parts[t].rows);
 		stk_free(a, r->parts[t].scratch);
-		stk_free(a, r->parts[t].places);
+		stk_free(a, r->parts[t].open);
 		stk_free(a, r->parts[t].codes);
 		stk_free(a, r->parts[t].scores);
+		stk_free(a, r->parts[t].others);
 		stk_free(a, r->parts[t].stale);
 	}
 	stk_free(a, r->parts);

@@ -19,6 +19,8 @@ typedef struct candidate
 } candidate;
 
 #define ROOM (2 * STK_NEAREST_CODES)
+/* Margins below the limit that are collected to bound the others. */
+#define SPARE 2
 
 /* Scratch, carved out of what the caller gives. */
 typedef struct scratch
@@ -35,6 +37,7 @@ typedef struct scratch
 typedef struct row_state
 {
 	double margin; /* not finite: the reference decides */
+	double spare;  /* how much further below the best scores are collected */
 	float best;    /* the filter's */
 	uint32_t candidates;
 } row_state;
@@ -83,19 +86,19 @@ stk_nearest_scratch(const stk_pack *p, size_t n)
 
 /*
  * Scores below best - margin cannot win. Rounding keeps order and scores are binary32: none that
- * reaches this difference falls below it rounded.
+ * reaches this difference, or one with more to spare, falls below it rounded.
  */
 static float
-limit_of(const row_state *row)
+limit_of(const row_state *row, double spare)
 {
-	return (float) ((double) row->best - row->margin);
+	return (float) ((double) row->best - row->margin - spare);
 }
 
-/* Drop the candidates that a better one has ruled out since. */
+/* Drop the candidates that a better one has ruled out since, or that were collected to spare. */
 static void
-prune(row_state *row, candidate *candidates)
+prune(row_state *row, double spare, candidate *candidates)
 {
-	float limit = limit_of(row);
+	float limit = limit_of(row, spare);
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < row->candidates; i++)
@@ -119,12 +122,18 @@ take_block(const stk_pack *p, row_state *row, const float *scores, uint32_t firs
 		return;
 	if (best > row->best)
 		row->best = best;
-	limit = limit_of(row);
+	limit = limit_of(row, row->spare);
 	if (best < limit)
 		return;
 	found = p->kernel->collect(scores, n, limit, s->places);
 	if (row->candidates + found > ROOM)
-		prune(row, candidates);
+		prune(row, row->spare, candidates);
+	if (row->candidates + found > ROOM && row->spare > 0)
+	{
+		row->spare = 0;
+		prune(row, 0, candidates);
+		found = p->kernel->collect(scores, n, limit_of(row, 0), s->places);
+	}
 	if (row->candidates + found > ROOM)
 	{
 		row->margin = INFINITY;
@@ -192,11 +201,62 @@ choose_candidate(const stk_pack *p, const scratch *s, const float *x, const row_
 	return STK_OK;
 }
 
+/* The best two of a row by the filter: what bounds the others than the winner. */
+typedef struct leaders
+{
+	uint32_t first; /* a codeword */
+	float score[2]; /* its own, and the largest of all others or more */
+} leaders;
+
+static leaders
+find_leaders(const row_state *row, const candidate *candidates)
+{
+	/* What was not collected is below the limit. */
+	float limit = limit_of(row, row->spare);
+	leaders l = {0, {limit, limit}};
+
+	for (uint32_t i = 0; i < row->candidates; i++)
+	{
+		if (candidates[i].score >= l.score[0])
+		{
+			l.score[1] = l.score[0];
+			l.score[0] = candidates[i].score;
+			l.first = candidates[i].code;
+		}
+		else if (candidates[i].score > l.score[1])
+			l.score[1] = candidates[i].score;
+	}
+	return l;
+}
+
+/*
+ * A lower bound of the reference scores of all codewords but the winner, whose own is `score`.
+ * Filter scores differ from each other as the reference's do, to within the margin. The last term
+ * covers the rounding here.
+ */
+static double
+bound_others(const row_state *row, const leaders *l, const candidate *candidates, uint16_t winner,
+			 double score)
+{
+	double own = l->score[0];
+	double others = l->score[winner == l->first];
+
+	for (uint32_t i = 0; i < row->candidates; i++)
+	{
+		if (candidates[i].code == winner)
+			own = candidates[i].score;
+	}
+	return score + (own - others) - row->margin -
+		   0x1p-50 * (fabs(score) + fabs(own) + fabs(others) + row->margin);
+}
+
 static stk_status
 decide(const stk_pack *p, const scratch *s, const float *x, row_state *row, candidate *candidates,
-	   uint16_t *code, double *score, stk_nearest_stats *stats, const stk_monitor *monitor)
+	   uint16_t *code, double *score, double *others, stk_nearest_stats *stats,
+	   const stk_monitor *monitor)
 {
 	double best = INFINITY;
+	leaders l = {0, {0, 0}};
 	stk_status status = STK_OK;
 
 	stats->rows++;
@@ -207,8 +267,10 @@ decide(const stk_pack *p, const scratch *s, const float *x, row_state *row, cand
 	}
 	else
 	{
+		if (others)
+			l = find_leaders(row, candidates);
 		if (row->candidates > 1)
-			prune(row, candidates);
+			prune(row, 0, candidates);
 		if (row->candidates > 1)
 		{
 			stats->undecided++;
@@ -221,13 +283,16 @@ decide(const stk_pack *p, const scratch *s, const float *x, row_state *row, cand
 	}
 	if (score)
 		*score = best;
+	if (others)
+		*others =
+			isfinite(row->margin) ? bound_others(row, &l, candidates, *code, best) : -INFINITY;
 	return status;
 }
 
 /* Up to a tile of rows. */
 static stk_status
 nearest_tile(const stk_pack *p, const scratch *s, const float *x, uint32_t n, uint16_t *codes,
-			 double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
+			 double *scores, double *others, stk_nearest_stats *stats, const stk_monitor *monitor)
 {
 	const stk_kernel *kernel = p->kernel;
 	stk_bound_row bounds[STK_MAX_TILE];
@@ -240,6 +305,8 @@ nearest_tile(const stk_pack *p, const scratch *s, const float *x, uint32_t n, ui
 	for (uint32_t r = 0; r < n; r++)
 		rows[r] = (row_state){.margin = stk_bound_margin(kernel->arithmetic, &p->bound, &bounds[r]),
 							  .best = -INFINITY};
+	for (uint32_t r = 0; r < n && others; r++)
+		rows[r].spare = SPARE * rows[r].margin;
 	for (uint32_t first = 0; first < p->panels; first += step)
 	{
 		uint32_t panels = p->panels - first < step ? p->panels - first : step;
@@ -257,7 +324,7 @@ nearest_tile(const stk_pack *p, const scratch *s, const float *x, uint32_t n, ui
 	}
 	for (uint32_t r = 0; r < n && status == STK_OK; r++)
 		status = decide(p, s, x + r * p->dim, &rows[r], s->candidates + r * ROOM, &codes[r],
-						scores ? &scores[r] : NULL, stats, monitor);
+						scores ? &scores[r] : NULL, others ? &others[r] : NULL, stats, monitor);
 	return status;
 }
 
@@ -269,8 +336,9 @@ prefetch(const float *x, size_t n)
 }
 
 stk_status
-stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, uint16_t *codes,
-			double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
+stk_nearest_and_others(const stk_pack *p, void *scratch_bytes, const float *x, size_t n,
+					   uint16_t *codes, double *scores, double *others, stk_nearest_stats *stats,
+					   const stk_monitor *monitor)
 {
 	/* The caller's may share a cache line with another thread's. */
 	stk_nearest_stats mine = {0};
@@ -284,6 +352,7 @@ stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, ui
 		uint32_t rows = (uint32_t) (n - first < tile ? n - first : tile);
 		const float *from = x + first * p->dim;
 		double *to = scores ? scores + first : NULL;
+		double *bounds = others ? others + first : NULL;
 
 		/* The next rows come from memory while these are scored. */
 		if (n - first > tile)
@@ -291,17 +360,25 @@ stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, ui
 					 (n - first < 2 * tile ? n - first - tile : tile) * p->dim);
 
 		if (p->kernel)
-			status = nearest_tile(p, &s, from, rows, codes + first, to, &mine, monitor);
+			status = nearest_tile(p, &s, from, rows, codes + first, to, bounds, &mine, monitor);
 		else
 		{
 			row_state row = {.margin = INFINITY};
 
-			status = decide(p, &s, from, &row, s.candidates, codes + first, to, &mine, monitor);
+			status =
+				decide(p, &s, from, &row, s.candidates, codes + first, to, bounds, &mine, monitor);
 		}
 	}
 	if (stats)
 		stk_nearest_stats_add(stats, &mine);
 	return status;
+}
+
+stk_status
+stk_nearest(const stk_pack *p, void *scratch_bytes, const float *x, size_t n, uint16_t *codes,
+			double *scores, stk_nearest_stats *stats, const stk_monitor *monitor)
+{
+	return stk_nearest_and_others(p, scratch_bytes, x, n, codes, scores, NULL, stats, monitor);
 }
 
 /* stk_nearest_rows, shared by its tasks. */

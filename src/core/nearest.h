@@ -45,7 +45,15 @@ extern stk_status stk_nearest(const stk_pack *p, void *scratch, const float *x, 
 							  uint16_t *codes, double *scores, stk_nearest_stats *stats,
 							  const stk_monitor *monitor);
 
-/* The same on the pool's threads. STK_ENOMEM, STK_ECANCELED. */
+/*
+ * The same, and others [n] out: no codeword but the row's winner has a lower reference score than
+ * this. -INFINITY where nothing is known. scores are wanted too.
+ */
+extern stk_status stk_nearest_and_others(const stk_pack *p, void *scratch, const float *x, size_t n,
+										 uint16_t *codes, double *scores, double *others,
+										 stk_nearest_stats *stats, const stk_monitor *monitor);
+
+/* stk_nearest on the pool's threads. STK_ENOMEM, STK_ECANCELED. */
 extern stk_status stk_nearest_rows(const stk_exec *exec, const stk_pack *p, const float *x,
 								   size_t n, uint16_t *codes, double *scores,
 								   stk_nearest_stats *stats);

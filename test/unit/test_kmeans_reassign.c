@@ -48,6 +48,26 @@ lloyd_update(lloyd *l, const float *x, stk_empty empty)
 					 STK_OK);
 }
 
+/* What is kept about the others bounds them, and often says something. */
+static void
+assert_others(const lloyd *l, const float *x)
+{
+	size_t known = 0;
+
+	for (size_t i = 0; i < N; i++)
+	{
+		known += isfinite(l->w.others[i]) && l->w.others[i] > l->w.scores[i];
+		for (uint32_t k = 0; k < SIZE; k++)
+		{
+			if (k == l->codes[i])
+				continue;
+			assert_true(plain_score(x + i * DIM, l->centroids + k * DIM, DIM,
+									l->km.inner_product) >= l->w.others[i]);
+		}
+	}
+	assert_true(known > N / 4);
+}
+
 /* Iterations until nothing moves, side by side. Returns how many there were. */
 static int
 compare(const stk_exec *exec, const float *x, bool inner_product, bool unit, stk_empty empty)
@@ -75,6 +95,8 @@ compare(const stk_exec *exec, const float *x, bool inner_product, bool unit, stk
 		assert_memory_equal(again->codes, anew->codes, sizeof(again->codes));
 		assert_true(again->error == anew->error);
 		assert_memory_equal(again->w.scores, anew->w.scores, N * sizeof(double));
+		if (iterations % 4 == 1)
+			assert_others(again, x);
 	}
 	stk_kmeans_work_free(&again->w);
 	stk_kmeans_work_free(&anew->w);
