@@ -116,7 +116,8 @@ my @beside = (
 	[ 'nearest', qr/^normal, .*?^FAISS IndexFlatL2 +([\d.]+)/ms, qr/^normal, .*?^bf16 filter, AVX-512 +([\d.]+)/ms ],
 	[ 'kmeans', qr/^FAISS Kmeans, the same start +([\d.]+)/m, qr/^ours, the same start.*?\) +([\d.]+)/m ],
 	[ 'mnist', qr/^scikit-learn KMeans, lloyd +([\d.]+)/m, qr/^ours, the same start.*?\) +([\d.]+)/m ],
-	[ 'residual', qr/^FAISS Kmeans, k-means\+\+ +([\d.]+)/m, qr/^ours, k-means\+\+ +([\d.]+)/m ]);
+	[ 'residual', qr/^FAISS Kmeans, k-means\+\+ +([\d.]+)/m, qr/^ours, k-means\+\+ +([\d.]+)/m ],
+	[ 'beam', qr/^ +5  FAISS ResidualQuantizer +([\d.]+)/m, qr/^ +5  ours +([\d.]+)/m ]);
 foreach (@beside)
 {
 	my ($name, @found) = @$_;
@@ -125,6 +126,11 @@ foreach (@beside)
 	like($readme, qr{\| \Q$cells\E \| \[\Q$name\E\]\(bench/results/\Q$name\E\.txt\)},
 		"the README has the times of $name: $cells");
 }
+my $refine = slurp_file("$top/bench/results/refine.txt");
+my @theirs = $refine =~ /^FAISS RQ Train_refine_codebook +5 +([\d.]+) +[\d.]+ +([\d.]+)/m;
+my @ours = $refine =~ /^ours, k-means\|\|, 5 \+ 3 rounds +5 +([\d.]+) +[\d.]+ +([\d.]+)/m;
+my $refined = "error $theirs[1] | $theirs[0] s | $ours[0] s, error $ours[1] |";
+ok(index($readme, $refined) >= 0, "the README has what refinement gives: $refined");
 my ($cost) = slurp_file("$top/bench/results/encode.txt") =~ /encode at most 10 us a row: ([\d.]+)/;
 like($readme, qr/\Q@{[ sprintf '%.1f', $cost ]}\E µs a row/, 'and what encode costs');
 
