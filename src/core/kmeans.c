@@ -8,6 +8,8 @@
 
 /* Rows of a task. */
 #define TASK_ROWS 1024
+/* Codes of an update's task: empty ones have next to nothing to do. */
+#define TASK_CODES 16
 
 /* What one thread of an update or a measurement met. */
 typedef struct stk_kmeans_thread
@@ -189,39 +191,62 @@ stk_kmeans_normalise(float *c, size_t dim)
 	return true;
 }
 
-static void
-update_task(void *arg, size_t k, int thread)
+static stk_status
+update_code(const update *u, uint32_t k, int thread)
 {
-	const update *u = arg;
 	stk_kmeans_work *w = u->w;
 	stk_kmeans *km = u->km;
 	size_t dim = km->dim;
-	size_t rows = stk_members_count(&w->members, (uint32_t) k);
+	size_t rows = stk_members_count(&w->members, k);
+	stk_status status;
 	double count = u->persistent ? km->counts[k] : 0;
 	float *c = km->centroids + k * dim;
 	double *sum = w->sums + (size_t) thread * dim;
 	float *mean = w->means + (size_t) thread * dim;
 
-	if (stopped(w, thread))
-		return;
 	km->counts[k] = count + (double) rows;
 	/* The same rows as at the last update have the same mean. */
 	if (rows == 0 || (!u->persistent && !w->stale[k]))
-		return;
-	w->threads[thread].status = stk_members_sum(&w->members, (uint32_t) k, u->x, dim, sum,
-												w->exec.cpu->reference, w->exec.monitor);
-	if (w->threads[thread].status != STK_OK)
-		return;
+		return STK_OK;
+	status =
+		stk_members_sum(&w->members, k, u->x, dim, sum, w->exec.cpu->reference, w->exec.monitor);
+	if (status != STK_OK)
+		return status;
 	for (size_t i = 0; i < dim; i++)
 		mean[i] = (float) ((count * (double) c[i] + sum[i]) / km->counts[k]);
 	/* Rows that cancel out have no direction: the centroid keeps its own. */
 	if (km->unit && !stk_kmeans_normalise(mean, dim))
-		return;
+		return STK_OK;
 	if (memcmp(c, mean, dim * sizeof(float)) == 0)
-		return;
+		return STK_OK;
 	memcpy(c, mean, dim * sizeof(float));
 	w->moved[k] = 1;
 	w->threads[thread].changed = true;
+	return STK_OK;
+}
+
+static void
+update_task(void *arg, size_t index, int thread)
+{
+	const update *u = arg;
+	uint32_t size = u->km->size;
+	uint32_t first = (uint32_t) index * TASK_CODES;
+	uint32_t end = size - first < TASK_CODES ? size : first + TASK_CODES;
+	stk_status *status = &u->w->threads[thread].status;
+
+	if (stopped(u->w, thread))
+		return;
+	for (uint32_t k = first; k < end && *status == STK_OK; k++)
+		*status = update_code(u, k, thread);
+}
+
+/* Update all centroids; *changed (may be NULL) tells whether one has moved. */
+static stk_status
+update_codes(update *u, bool *changed)
+{
+	size_t tasks = ((size_t) u->km->size + TASK_CODES - 1) / TASK_CODES;
+
+	return run_tasks(u->w, update_task, u, tasks, changed);
 }
 
 stk_status
@@ -233,7 +258,7 @@ stk_kmeans_update(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 
 	*changed = false;
 	stk_members_group(&w->members, codes, n, km->size);
-	status = run_tasks(w, update_task, &u, km->size, changed);
+	status = update_codes(&u, changed);
 	memset(w->stale, status != STK_OK, km->size);
 	return status;
 }
@@ -245,5 +270,5 @@ stk_kmeans_add_batch(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t 
 	update u = {km, w, x, true};
 
 	stk_members_group(&w->members, codes, n, km->size);
-	return run_tasks(w, update_task, &u, km->size, NULL);
+	return update_codes(&u, NULL);
 }

@@ -17,7 +17,7 @@ typedef enum stk_init
 {
 	STK_INIT_KMEANSPP = 0, /* k-means++ */
 	STK_INIT_RANDOM = 1,   /* rows drawn at random, each at most once while rows last */
-	STK_INIT_KMEANSII = 2  /* k-means|| */
+	STK_INIT_KMEANSII = 2  /* k-means||; its last step is greedy for up to 4,096 centroids */
 } stk_init;
 
 /* What becomes of a centroid that no row chose. */
@@ -91,8 +91,7 @@ extern stk_status stk_kmeans_reassign(const stk_kmeans *km, stk_kmeans_work *w, 
 									  size_t n, uint16_t *codes, double *error);
 
 /*
- * Move rows away from centroids that more than `cap` chose; follows stk_kmeans_assign, cap >=
- * n / size.
+ * Move rows away from centroids that more than `cap` chose; follows stk_kmeans_assign.
  *
  *   codes  [n]  in and out
  *   error       out, the sum of squared distances now
@@ -101,7 +100,8 @@ extern stk_status stk_kmeans_reassign(const stk_kmeans *km, stk_kmeans_work *w, 
  * their scores (the lower code among equals), every centroid keeps the `cap` rows that are nearest
  * to it (inner product: of the largest dot product; the lowest row among equals) and sends the
  * others on. No order of proposals changes the outcome: each row gets the best centroid that any
- * such stable assignment gives it. Needs 16 bytes a row, and 300 for each that moves. STK_ENOMEM,
+ * such stable assignment gives it. Needs 16 bytes a row, and 300 for each that moves. STK_EINVAL
+ * when `size` centroids of `cap` rows hold less than n, and nothing is done; STK_ENOMEM,
  * STK_ECANCELED.
  */
 extern stk_status stk_kmeans_balance(const stk_kmeans *km, stk_kmeans_work *w, const float *x,

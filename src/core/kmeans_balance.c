@@ -7,6 +7,8 @@
 #define LIST 16
 /* Centroids scored at once. */
 #define BLOCK 256
+/* Proposals between two looks at the monitor. */
+#define LOOK 1024
 /* "No row" and "no list". */
 #define NONE SIZE_MAX
 
@@ -45,6 +47,7 @@ typedef struct balance
 	size_t room;
 	size_t *waiting; /* [n] rows that have been sent on and need a list */
 	size_t waits;
+	size_t proposals; /* made so far */
 	uint8_t *stopped; /* [threads] */
 } balance;
 
@@ -95,20 +98,24 @@ merge(balance *b, size_t i, size_t j)
 	return top;
 }
 
-/* Centroid k takes a row in; returns the one it sends on, or NONE. */
-static size_t
-propose(balance *b, size_t row, uint32_t k)
+/* Centroid k takes a row in; *sent out, the one it sends on, or NONE. STK_ECANCELED. */
+static stk_status
+propose(balance *b, size_t row, uint32_t k, size_t *sent)
 {
 	size_t worst;
 
+	if (b->proposals++ % LOOK == 0 && stk_should_stop(b->w->exec.monitor))
+		return STK_ECANCELED;
+	*sent = NONE;
 	b->children[row][0] = b->children[row][1] = NONE;
 	b->top[k] = merge(b, b->top[k], row);
 	if (++b->held[k] <= b->cap)
-		return NONE;
+		return STK_OK;
 	worst = b->top[k];
 	b->top[k] = merge(b, b->children[worst][0], b->children[worst][1]);
 	b->held[k]--;
-	return worst;
+	*sent = worst;
+	return STK_OK;
 }
 
 /* Does offer p come before q in a row's order? */
@@ -201,10 +208,12 @@ make_lists(balance *b)
 }
 
 /* Send a row on until a centroid has room for it or whom it displaces, or somebody's list ends. */
-static void
+static stk_status
 send_on(balance *b, size_t row)
 {
-	while (row != NONE)
+	stk_status status = STK_OK;
+
+	while (row != NONE && status == STK_OK)
 	{
 		list *l = b->list_of[row] == NONE ? NULL : &b->lists[b->list_of[row]];
 		offer o;
@@ -212,13 +221,14 @@ send_on(balance *b, size_t row)
 		if (!l || l->next == l->count)
 		{
 			b->waiting[b->waits++] = row;
-			return;
+			break;
 		}
 		o = l->offers[l->next++];
 		b->codes[row] = (uint16_t) o.code;
 		b->w->scores[row] = o.score;
-		row = propose(b, row, o.code);
+		status = propose(b, row, o.code, &row);
 	}
+	return status;
 }
 
 /* Do more than `cap` rows have one code? */
@@ -236,6 +246,8 @@ any_overfull(balance *b, size_t n)
 static stk_status
 relocate(balance *b, size_t n)
 {
+	stk_status status = STK_OK;
+
 	if (!any_overfull(b, n))
 		return STK_OK;
 	for (uint32_t k = 0; k < b->km->size; k++)
@@ -243,28 +255,26 @@ relocate(balance *b, size_t n)
 		b->top[k] = NONE;
 		b->held[k] = 0;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n && status == STK_OK; i++)
 	{
-		size_t sent;
+		size_t sent = NONE;
 
 		b->list_of[i] = NONE;
-		sent = propose(b, i, b->codes[i]);
+		status = propose(b, i, b->codes[i], &sent);
 		if (sent != NONE)
 			b->waiting[b->waits++] = sent;
 	}
-	while (b->waits > 0)
+	while (b->waits > 0 && status == STK_OK)
 	{
 		size_t waits = b->waits;
-		stk_status status = make_lists(b);
 
-		if (status != STK_OK)
-			return status;
+		status = make_lists(b);
 		/* A row sent on without a list takes a place that has been read already. */
 		b->waits = 0;
-		for (size_t i = 0; i < waits; i++)
-			send_on(b, b->waiting[i]);
+		for (size_t i = 0; i < waits && status == STK_OK; i++)
+			status = send_on(b, b->waiting[i]);
 	}
-	return STK_OK;
+	return status;
 }
 
 stk_status
@@ -276,6 +286,9 @@ stk_kmeans_balance(const stk_kmeans *km, stk_kmeans_work *w, const float *x, siz
 	balance b = {.km = km, .w = w, .x = x, .codes = codes, .cap = cap};
 	stk_status status = STK_ENOMEM;
 
+	/* Some row would be sent on for ever. */
+	if (cap < n / size + (n % size > 0))
+		return STK_EINVAL;
 	b.children = stk_alloc_array(a, n, sizeof(*b.children));
 	b.top = stk_alloc_array(a, size, sizeof(size_t));
 	b.held = stk_alloc_array(a, size, sizeof(size_t));

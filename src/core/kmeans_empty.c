@@ -5,6 +5,9 @@
 #include "kmeans_impl.h"
 #include "sort.h"
 
+/* Rows compared between two looks at the monitor. */
+#define LOOK 1024
+
 /* A centroid as a donor. */
 typedef struct donor
 {
@@ -13,19 +16,21 @@ typedef struct donor
 	size_t next;   /* the next of those rows to part towards */
 } donor;
 
-/* Do two of the rows of code k differ? */
-static bool
-rows_differ(const stk_kmeans_work *w, const float *x, size_t dim, uint32_t k)
+/* Do two of the rows of code k differ? *differ out. STK_ECANCELED. */
+static stk_status
+rows_differ(const stk_kmeans_work *w, const float *x, size_t dim, uint32_t k, bool *differ)
 {
 	const size_t *members = w->members.rows + w->members.first[k];
 	size_t n = stk_members_count(&w->members, k);
 
-	for (size_t i = 1; i < n; i++)
+	*differ = false;
+	for (size_t i = 1; i < n && !*differ; i++)
 	{
-		if (memcmp(x + members[0] * dim, x + members[i] * dim, dim * sizeof(float)) != 0)
-			return true;
+		if ((i - 1) % LOOK == 0 && stk_should_stop(w->exec.monitor))
+			return STK_ECANCELED;
+		*differ = memcmp(x + members[0] * dim, x + members[i] * dim, dim * sizeof(float)) != 0;
 	}
-	return false;
+	return STK_OK;
 }
 
 /*
@@ -63,23 +68,30 @@ note_moved(const stk_kmeans_work *w, uint32_t k)
 	w->stale[k] = 1;
 }
 
-/* Let the largest centroid that can give centroid k half of its rows; false when none can. */
-static bool
-split_for(stk_kmeans *km, const stk_kmeans_work *w, const float *x, donor *donors, uint32_t k)
+/*
+ * Let the largest centroid that can give centroid k half of its rows; *found tells whether one
+ * could. STK_ECANCELED.
+ */
+static stk_status
+split_for(stk_kmeans *km, const stk_kmeans_work *w, const float *x, donor *donors, uint32_t k,
+		  bool *found)
 {
 	size_t dim = km->dim;
 
+	*found = false;
 	for (;;)
 	{
 		uint32_t largest = 0;
 		const float *row;
 		donor *d;
 
+		if (stk_should_stop(w->exec.monitor))
+			return STK_ECANCELED;
 		for (uint32_t j = 1; j < km->size; j++)
 			largest = donors[j].count > donors[largest].count ? j : largest;
 		d = &donors[largest];
 		if (d->count < 2)
-			return false;
+			return STK_OK;
 		row = x + w->members.rows[d->next] * dim;
 		if (!part(km, km->centroids + largest * dim, km->centroids + k * dim, row))
 		{
@@ -93,7 +105,8 @@ split_for(stk_kmeans *km, const stk_kmeans_work *w, const float *x, donor *donor
 		d->count -= donors[k].count;
 		note_moved(w, largest);
 		note_moved(w, k);
-		return true;
+		*found = true;
+		return STK_OK;
 	}
 }
 
@@ -101,25 +114,25 @@ static stk_status
 split_largest(stk_kmeans *km, const stk_kmeans_work *w, const float *x, bool *changed)
 {
 	donor *donors = stk_alloc_array(&w->exec.a, km->size, sizeof(donor));
+	stk_status status = donors ? STK_OK : STK_ENOMEM;
+	bool found = true;
 
-	if (!donors)
-		return STK_ENOMEM;
-	for (uint32_t k = 0; k < km->size; k++)
+	for (uint32_t k = 0; k < km->size && status == STK_OK; k++)
 	{
-		bool any = km->counts[k] >= 2 && rows_differ(w, x, km->dim, k);
+		bool differ;
 
-		donors[k] = (donor){any ? km->counts[k] : 0, k, w->members.first[k]};
+		status = rows_differ(w, x, km->dim, k, &differ);
+		donors[k] = (donor){differ ? km->counts[k] : 0, k, w->members.first[k]};
 	}
-	for (uint32_t k = 0; k < km->size; k++)
+	for (uint32_t k = 0; k < km->size && found && status == STK_OK; k++)
 	{
 		if (km->counts[k] > 0)
 			continue;
-		if (!split_for(km, w, x, donors, k))
-			break;
-		*changed = true;
+		status = split_for(km, w, x, donors, k, &found);
+		*changed |= found;
 	}
 	stk_free(&w->exec.a, donors);
-	return STK_OK;
+	return status;
 }
 
 /* A row and its squared distance. */
@@ -128,6 +141,19 @@ typedef struct far_row
 	double distance;
 	size_t row;
 } far_row;
+
+/* What their order goes by. */
+typedef struct far_rows
+{
+	const float *x;
+	size_t dim;
+} far_rows;
+
+static int
+compare_places(const far_row *p, const far_row *q)
+{
+	return (p->row > q->row) - (p->row < q->row);
+}
 
 /* Farthest first, then in row order. */
 static int
@@ -139,19 +165,49 @@ compare_far(const void *a, const void *b, const void *ctx)
 	(void) ctx;
 	if (p->distance != q->distance)
 		return p->distance > q->distance ? -1 : 1;
-	return (p->row > q->row) - (p->row < q->row);
+	return compare_places(p, q);
 }
 
-/* Is row i equal to one of the taken rows at the same distance, the last ones of n? */
-static bool
-taken_before(const far_row *taken, size_t n, far_row i, const float *x, size_t dim)
+static int
+compare_contents(const far_row *p, const far_row *q, const far_rows *of)
 {
-	for (; n > 0 && taken[n - 1].distance == i.distance; n--)
+	return memcmp(of->x + p->row * of->dim, of->x + q->row * of->dim, of->dim * sizeof(float));
+}
+
+/* Farthest first, then equal rows side by side, each group in row order. */
+static int
+compare_equals(const void *a, const void *b, const void *ctx)
+{
+	const far_row *p = a;
+	const far_row *q = b;
+	int order;
+
+	if (p->distance != q->distance)
+		return p->distance > q->distance ? -1 : 1;
+	order = compare_contents(p, q, ctx);
+	return order != 0 ? order : compare_places(p, q);
+}
+
+/* Keep the first of equal rows at one distance; *n in and out. Two sorts: many rows can be as far. */
+static stk_status
+sort_far_rows(far_row *rows, size_t *n, const far_rows *of, const stk_exec *exec)
+{
+	size_t kept = 1;
+	stk_status status =
+		stk_sort(rows, *n, sizeof(far_row), compare_equals, of, &exec->a, exec->monitor);
+
+	for (size_t i = 1; i < *n && status == STK_OK; i++)
 	{
-		if (memcmp(x + taken[n - 1].row * dim, x + i.row * dim, dim * sizeof(float)) == 0)
-			return true;
+		if (i % LOOK == 0 && stk_should_stop(exec->monitor))
+			status = STK_ECANCELED;
+		if (rows[i].distance != rows[kept - 1].distance ||
+			compare_contents(&rows[i], &rows[kept - 1], of) != 0)
+			rows[kept++] = rows[i];
 	}
-	return false;
+	*n = kept;
+	if (status == STK_OK)
+		status = stk_sort(rows, kept, sizeof(far_row), compare_far, NULL, &exec->a, exec->monitor);
+	return status;
 }
 
 static stk_status
@@ -161,7 +217,6 @@ move_to_farthest(stk_kmeans *km, const stk_kmeans_work *w, const float *x, size_
 	const stk_allocator *a = &w->exec.a;
 	size_t dim = km->dim;
 	far_row *rows = stk_alloc_array(a, n, sizeof(far_row));
-	size_t taken = 0;
 	size_t next = 0;
 	stk_status status = STK_ENOMEM;
 
@@ -169,19 +224,15 @@ move_to_farthest(stk_kmeans *km, const stk_kmeans_work *w, const float *x, size_
 	{
 		for (size_t i = 0; i < n; i++)
 			rows[i] = (far_row){stk_kmeans_distance(km, w, i, codes[i]), i};
-		status = stk_sort(rows, n, sizeof(far_row), compare_far, NULL, a, w->exec.monitor);
+		status = sort_far_rows(rows, &n, &(far_rows){x, dim}, &w->exec);
 	}
 	for (uint32_t k = 0; k < km->size && status == STK_OK; k++)
 	{
 		if (km->counts[k] > 0)
 			continue;
-		/* Rows taken move to the front, over others already looked at. */
-		while (next < n && taken_before(rows, taken, rows[next], x, dim))
-			next++;
 		if (next == n || rows[next].distance == 0)
 			break;
-		rows[taken] = rows[next++];
-		memcpy(km->centroids + k * dim, x + rows[taken++].row * dim, dim * sizeof(float));
+		memcpy(km->centroids + k * dim, x + rows[next++].row * dim, dim * sizeof(float));
 		note_moved(w, k);
 		*changed = true;
 	}

@@ -11,6 +11,8 @@
  * candidates: for centroid k > 0, trial t = 0 to T - 1 draws a candidate by random(step t, index
  * k), T = 2 + floor(7 floor(log2 K) / 10), about 2 + ln K, and the one is taken that leaves the
  * smallest sum of w, by the 2^e of this draw; the earliest among equals. Centroid 0 has one trial.
+ * There are about 10 K candidates, all of them read for every centroid. For K above 4,096 plain
+ * k-means++ chooses instead, by the rejection of kmeans_start.c, with the same weights.
  *
  * A trial needs its squared distances from all candidates. These are packed once, as if they were
  * codewords, so that the filter scores the trials as rows; only where it cannot tell that a trial
@@ -28,6 +30,8 @@
 #define BLOCK 1024
 /* More than 2 + 7 log2 K / 10 for any K. */
 #define MAX_TRIALS 16
+/* Centroids chosen greedily, at most. */
+#define MAX_GREEDY 4096
 /* Points of a task, at most; no kernel's panel has more. */
 #define TASK_POINTS 256
 
@@ -154,7 +158,8 @@ take_points(const greedy *g, uint32_t t, const float *scores, size_t first, size
 		if (d < distances[places[i]])
 			distances[places[i]] = d;
 	}
-	for (size_t j = 0; j < n; j++)
+	/* The only trial needs no sum; the first centroid's distances would not fit its scale either. */
+	for (size_t j = 0; j < n && g->trials > 1; j++)
 		*left += stk_sampler_share(s, first + j, distances[j]);
 }
 
@@ -265,9 +270,9 @@ choose_trial(greedy *g)
 	return chosen;
 }
 
-/* Choose the centroids among the points. */
+/* Choose the centroids among the points, the best of several draws each time. */
 static stk_status
-choose_centroids(greedy *g, stk_kmeans *km, uint64_t seed, int level)
+choose_greedily(greedy *g, stk_kmeans *km, uint64_t seed, int level)
 {
 	stk_sampler *s = &g->s;
 	uint32_t log2_size = 0;
@@ -369,8 +374,10 @@ choose_among(const stk_sampler *rows, const candidates *c, stk_kmeans *km, uint6
 		status = STK_ENOMEM;
 	if (status == STK_OK)
 	{
-		for (size_t j = 0; j < c->count; j++)
+		for (size_t j = 0; j < c->count && status == STK_OK; j++)
 		{
+			if (j % BLOCK == 0 && stk_should_stop(rows->exec->monitor))
+				status = STK_ECANCELED;
 			memcpy(points + j * rows->dim, rows->x + c->rows[j] * rows->dim,
 				   rows->dim * sizeof(float));
 			norms[j] = rows->norms[c->rows[j]];
@@ -378,10 +385,15 @@ choose_among(const stk_sampler *rows, const candidates *c, stk_kmeans *km, uint6
 		}
 		for (size_t i = 0; i < rows->n; i++)
 			weights[c->nearest[i]]++;
-		status = greedy_init(&g);
 	}
-	if (status == STK_OK)
-		status = choose_centroids(&g, km, seed, level);
+	if (status == STK_OK && km->size > MAX_GREEDY)
+		status = stk_sampler_draw_centroids(&g.s, km->centroids, km->size, seed, level);
+	else if (status == STK_OK)
+	{
+		status = greedy_init(&g);
+		if (status == STK_OK)
+			status = choose_greedily(&g, km, seed, level);
+	}
 	greedy_free(&g);
 	stk_free(a, points);
 	stk_free(a, norms);

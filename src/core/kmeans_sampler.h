@@ -65,6 +65,13 @@ extern size_t stk_sampler_draw(const stk_sampler *s, uint64_t bits);
 extern stk_status stk_sampler_approach(stk_sampler *s, const float *c, uint32_t size,
 									   uint32_t *nearest, uint32_t first);
 
+/*
+ * k-means++ (kmeans_start.c): draw centroids [size][dim] among the points of a new sampler, by
+ * their weights. STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_sampler_draw_centroids(stk_sampler *s, float *centroids, uint32_t size,
+											 uint64_t seed, int level);
+
 /* k-means|| (kmeans_parallel.c): stk_kmeans_start, with the rows' squared norms [n]. */
 extern stk_status stk_kmeans_start_parallel(stk_kmeans *km, const stk_exec *exec, const float *x,
 											const double *norms, size_t n, uint64_t seed,

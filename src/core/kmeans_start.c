@@ -49,7 +49,6 @@ distance_now(const stk_sampler *s, pending *p, size_t i)
 	return d;
 }
 
-/* Draw centroids [size][dim] among the sampler's points. */
 static stk_status
 draw_centroids(stk_sampler *s, pending *p, float *centroids, uint32_t size, uint64_t seed,
 			   int level)
@@ -101,20 +100,29 @@ draw_centroids(stk_sampler *s, pending *p, float *centroids, uint32_t size, uint
 	return STK_OK;
 }
 
+stk_status
+stk_sampler_draw_centroids(stk_sampler *s, float *centroids, uint32_t size, uint64_t seed,
+						   int level)
+{
+	pending *p = stk_alloc_array(&s->exec->a, 1, sizeof(pending));
+	stk_status status = STK_ENOMEM;
+
+	if (p)
+		status = draw_centroids(s, p, centroids, size, seed, level);
+	stk_free(&s->exec->a, p);
+	return status;
+}
+
 static stk_status
 start_kmeanspp(stk_kmeans *km, const stk_exec *exec, const float *x, const double *norms, size_t n,
 			   uint64_t seed, int level)
 {
 	stk_sampler s;
-	pending *p = stk_alloc_array(&exec->a, 1, sizeof(pending));
 	stk_status status = stk_sampler_init(&s, exec, x, norms, NULL, n, km->dim);
 
-	if (!p)
-		status = STK_ENOMEM;
 	if (status == STK_OK)
-		status = draw_centroids(&s, p, km->centroids, km->size, seed, level);
+		status = stk_sampler_draw_centroids(&s, km->centroids, km->size, seed, level);
 	stk_sampler_free(&s);
-	stk_free(&exec->a, p);
 	return status;
 }
 
