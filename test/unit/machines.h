@@ -7,6 +7,7 @@
 
 #include "core/exec.h"
 #include "engine/threads.h"
+#include "rows.h"
 
 typedef struct machines
 {
@@ -39,6 +40,18 @@ machines_start(machines *m)
 		}
 	}
 	return m->count;
+}
+
+/*
+ * Does machine i compute round `round` of a test? The first does always, the others unless time is
+ * short: then every third, or one, by turns.
+ */
+static inline bool
+machines_turn(const machines *m, int i, int round)
+{
+	int step = (int) unit_size(1, 3, (size_t) m->count);
+
+	return i == 0 || (i - 1 + round) % (step < m->count ? step : m->count - 1) == 0;
 }
 
 static inline void

@@ -15,6 +15,25 @@
 #include "core/codebook.h"
 #include "core/exec.h"
 
+/*
+ * How long the tests may take, as rows of the longest: SEMTOK_UNIT_ROWS, or 1,000,000. Sanitizers
+ * give 100,000; emulators and valgrind, many times slower, give less.
+ */
+static inline size_t
+unit_rows(void)
+{
+	const char *rows = getenv("SEMTOK_UNIT_ROWS");
+
+	return rows ? (size_t) atol(rows) : 1000000;
+}
+
+/* One of three sizes of a test: for a plain run, under a sanitizer, and for what is slower. */
+static inline size_t
+unit_size(size_t plain, size_t sanitized, size_t slow)
+{
+	return unit_rows() > 100000 ? plain : unit_rows() == 100000 ? sanitized : slow;
+}
+
 /* splitmix64 */
 static inline uint64_t
 next_bits(uint64_t *state)

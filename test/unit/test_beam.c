@@ -295,8 +295,7 @@ hostile_rows(void **state)
 {
 	static const size_t dims[] = {1, 2, 3, 7, 17, 33, 100, 129};
 	static const int widths[] = {2, 3, 5, 8, 17, 33, 64};
-	const char *rows = getenv("SEMTOK_UNIT_ROWS");
-	size_t problems = rows ? (size_t) atol(rows) / 1000 : 1000;
+	size_t problems = unit_rows() / 1000;
 	uint64_t seed = 21;
 
 	(void) state;
@@ -332,9 +331,8 @@ static void
 widths(void **state)
 {
 	static const int all[] = {2, 3, 5, 17, 40, 130, 1000, 1000000};
-	const char *rows = getenv("SEMTOK_UNIT_ROWS");
 	/* The large levels take an emulator minutes. */
-	int rounds = rows && atol(rows) < 100000 ? 1 : 4;
+	int rounds = (int) unit_size(4, 4, 1);
 	uint64_t seed = 22;
 
 	(void) state;

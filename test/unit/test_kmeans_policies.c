@@ -47,6 +47,14 @@ problem_free(problem *p)
 	free(p);
 }
 
+/* A monitor that counts looks and never says stop. */
+static bool
+count_looks(void *ctx)
+{
+	++*(long *) ctx;
+	return false;
+}
+
 /* Rows of four clusters of 100, 60, 40 and 1, and centroids of which three have none. */
 static problem *
 clusters(float *x, size_t dim, uint64_t *seed, bool *changed)
@@ -177,6 +185,91 @@ the_farthest_rows_are_taken(void **state)
 		STK_OK);
 	assert_true(changed);
 	assert_memory_equal(p->centroids, expected, sizeof(expected));
+	problem_free(p);
+}
+
+/* Many rows at one distance, half of them equal to another: the first of each is taken. */
+static void
+equally_far_rows(void **state)
+{
+	float x[120 * 3];
+	uint16_t codes[120];
+	bool changed = false;
+	problem *p;
+
+	(void) state;
+	/* Row i and row 119 - i are equal; all are as far from 0. */
+	for (size_t i = 0; i < 120; i++)
+	{
+		size_t at = i < 60 ? i : 119 - i;
+
+		for (size_t j = 0; j < 3; j++)
+			x[i * 3 + j] = at >> j & 1 ? 1 : -1;
+		x[i * 3 + at / 8 % 3] *= 1 + (float) (at / 24);
+		codes[i] = 0;
+	}
+	p = problem_make(plain_exec(), x, 120, 3, 64, false);
+	for (uint32_t k = 0; k < 64; k++)
+	{
+		for (size_t j = 0; j < 3; j++)
+			p->centroids[k * 3 + j] = k > 0 ? 1000 : 0;
+	}
+	assert_int_equal(stk_kmeans_assign(&p->km, &p->w, x, 120, codes, &p->error), STK_OK);
+	memset(p->counts, 0, sizeof(p->counts));
+	p->counts[0] = 120;
+	assert_int_equal(
+		stk_kmeans_fill_empty(&p->km, &p->w, x, 120, codes, STK_EMPTY_FARTHEST, &changed), STK_OK);
+	assert_true(changed);
+	for (uint32_t k = 1, taken = 0; k < 64; k++)
+	{
+		/* By distance, then by place: each row that no earlier one equals. */
+		size_t best = 120;
+		float expected[3] = {1000, 1000, 1000};
+
+		for (size_t i = 0; i < 120; i++)
+		{
+			bool old = false;
+
+			for (uint32_t e = 1; e < k; e++)
+				old |= memcmp(p->centroids + e * 3, x + i * 3, 3 * sizeof(float)) == 0;
+			if (!old && (best == 120 || plain_dot(x + i * 3, x + i * 3, 3) >
+											plain_dot(x + best * 3, x + best * 3, 3)))
+				best = i;
+		}
+		if (best < 120)
+			memcpy(expected, x + best * 3, sizeof(expected));
+		taken += best < 120;
+		assert_memory_equal(p->centroids + k * 3, expected, sizeof(expected));
+		assert_true(k < 63 || (taken > 30 && taken < 60));
+	}
+	problem_free(p);
+}
+
+/* Splitting looks for every centroid that it fills, and stops when told. */
+static void
+splits_stop(void **state)
+{
+	uint64_t seed = 50;
+	float x[201 * 3];
+	bool changed;
+	problem *p = clusters(x, 3, &seed, &changed);
+	long looks = 0;
+	stk_monitor monitor = {count_looks, &looks};
+
+	(void) state;
+	p->w.exec = exec_with(&stk_malloc, &monitor);
+	assert_int_equal(
+		stk_kmeans_fill_empty(&p->km, &p->w, x, 201, p->codes, STK_EMPTY_SPLIT, &changed), STK_OK);
+	/* Two centroids with rows to compare, four without. */
+	assert_int_equal(looks, 2 + 4);
+	monitor.stop = stop_countdown;
+	for (long left = 0; left < 6; left++)
+	{
+		looks = left;
+		assert_int_equal(
+			stk_kmeans_fill_empty(&p->km, &p->w, x, 201, p->codes, STK_EMPTY_SPLIT, &changed),
+			STK_ECANCELED);
+	}
 	problem_free(p);
 }
 
@@ -411,18 +504,72 @@ balance_goes_down_long_lists(void **state)
 	uint32_t size = 63;
 	float x[630 * 2];
 	uint16_t expected[630];
+	long looks = 0;
+	stk_monitor monitor = {count_looks, &looks};
+	stk_exec exec = exec_with(&stk_malloc, &monitor);
 	problem *p;
 
 	(void) state;
 	/* Everybody likes the same centroids best. */
 	fill(x, n * dim, 0.001f, &seed);
-	p = problem_make(plain_exec(), x, n, dim, size, false);
+	p = problem_make(&exec, x, n, dim, size, false);
 	for (uint32_t k = 0; k < size; k++)
 		p->centroids[k * dim] = (float) k;
 	assert_int_equal(stk_kmeans_assign(&p->km, &p->w, x, n, p->codes, &p->error), STK_OK);
+	looks = 0;
 	assert_int_equal(stk_kmeans_balance(&p->km, &p->w, x, n, 10, p->codes, &p->error), STK_OK);
+	/* Ten rows end at each place of their lists: so many lists of 16, and proposals. */
+	assert_true(looks >= 10 * (16 * (1 + 2 + 3) + 14 * 4) + 10 * 63 * 64 / 2 / 1024);
 	plain_balance(p, x, n, 10, expected);
 	assert_memory_equal(p->codes, expected, n * sizeof(uint16_t));
+	problem_free(p);
+}
+
+/* Without room for all rows nothing is done; told to stop, proposals end. */
+static void
+balance_gives_up(void **state)
+{
+	uint64_t seed = 49;
+	size_t n = 2000;
+	uint32_t size = 16;
+	float x[2000];
+	uint16_t before[2000];
+	long looks = 0;
+	stk_monitor monitor = {count_looks, &looks};
+	stk_exec exec = exec_with(&stk_malloc, &monitor);
+	problem *p;
+
+	(void) state;
+	fill(x, n, 0.001f, &seed);
+	p = problem_make(&exec, x, n, 1, size, false);
+	for (uint32_t k = 0; k < size; k++)
+		p->centroids[k] = (float) k;
+	assert_int_equal(stk_kmeans_assign(&p->km, &p->w, x, n, p->codes, &p->error), STK_OK);
+	memcpy(before, p->codes, sizeof(before));
+	assert_int_equal(stk_kmeans_balance(&p->km, &p->w, x, n, 124, p->codes, &p->error), STK_EINVAL);
+	assert_int_equal(stk_kmeans_balance(&p->km, &p->w, x, n, 0, p->codes, &p->error), STK_EINVAL);
+	assert_int_equal(stk_kmeans_balance(&p->km, &p->w, x, 1985, 124, p->codes, &p->error),
+					 STK_EINVAL);
+	assert_memory_equal(p->codes, before, sizeof(before));
+
+	/* One look for each row's only list, then proposals until the last of the looks. */
+	looks = 0;
+	assert_int_equal(stk_kmeans_balance(&p->km, &p->w, x, n, 125, p->codes, &p->error), STK_OK);
+	assert_true(looks > 1875 + 2);
+	monitor.stop = stop_countdown;
+	for (long last = 2; last >= 0; last--)
+	{
+		/* Looks that say go on: none, all but the last, all. */
+		const long lefts[] = {0, looks - 1, looks};
+		long left = lefts[last];
+
+		p->w.exec.monitor = NULL;
+		assert_int_equal(stk_kmeans_assign(&p->km, &p->w, x, n, p->codes, &p->error), STK_OK);
+		p->w.exec.monitor = &monitor;
+		monitor.ctx = &left;
+		assert_int_equal(stk_kmeans_balance(&p->km, &p->w, x, n, 125, p->codes, &p->error),
+						 last == 2 ? STK_OK : STK_ECANCELED);
+	}
 	problem_free(p);
 }
 
@@ -469,7 +616,7 @@ failures_leave_nothing_behind(void **state)
 {
 	uint64_t seed = 48;
 	float x[120 * 3];
-	float codewords[40 * 3];
+	float codewords[45 * 3];
 
 	(void) state;
 	for (int variant = 0; variant < 6; variant++)
@@ -509,10 +656,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(empty_centroids_stay),          cmocka_unit_test(the_largest_is_split),
-		cmocka_unit_test(the_farthest_rows_are_taken),   cmocka_unit_test(policies_give_up),
-		cmocka_unit_test(policies_fill_codewords),       cmocka_unit_test(balance_by_the_rule),
-		cmocka_unit_test(balance_goes_down_long_lists),  cmocka_unit_test(training_holds_the_cap),
+		cmocka_unit_test(empty_centroids_stay),
+		cmocka_unit_test(the_largest_is_split),
+		cmocka_unit_test(the_farthest_rows_are_taken),
+		cmocka_unit_test(equally_far_rows),
+		cmocka_unit_test(splits_stop),
+		cmocka_unit_test(policies_give_up),
+		cmocka_unit_test(policies_fill_codewords),
+		cmocka_unit_test(balance_by_the_rule),
+		cmocka_unit_test(balance_goes_down_long_lists),
+		cmocka_unit_test(balance_gives_up),
+		cmocka_unit_test(training_holds_the_cap),
 		cmocka_unit_test(failures_leave_nothing_behind),
 	};
 

@@ -82,12 +82,12 @@ plain_approach(plain_sampler *s, const float *x, size_t dim, const float *c, boo
 	}
 }
 
-/* k-means++ by rejection. */
+/* k-means++ by rejection, of weighted rows. */
 static void
-plain_kmeanspp(const float *x, size_t n, size_t dim, uint32_t size, uint64_t seed, int level,
-			   float *c)
+plain_rejection(const float *x, const double *weights, size_t n, size_t dim, uint32_t size,
+				uint64_t seed, int level, float *c)
 {
-	plain_sampler s = {.n = n, .distances = malloc(n * sizeof(double))};
+	plain_sampler s = {.n = n, .weights = weights, .distances = malloc(n * sizeof(double))};
 	uint32_t known = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -126,6 +126,13 @@ plain_kmeanspp(const float *x, size_t n, size_t dim, uint32_t size, uint64_t see
 	free(s.distances);
 }
 
+static void
+plain_kmeanspp(const float *x, size_t n, size_t dim, uint32_t size, uint64_t seed, int level,
+			   float *c)
+{
+	plain_rejection(x, NULL, n, dim, size, seed, level, c);
+}
+
 /* The nearest of some rows to row i, by the reference's rule. */
 static uint16_t
 plain_nearest_of(const float *x, size_t i, size_t dim, const size_t *rows, size_t count)
@@ -140,7 +147,7 @@ plain_nearest_of(const float *x, size_t i, size_t dim, const size_t *rows, size_
 	return nearest;
 }
 
-/* k-means||, then greedy k-means++ on the candidates. */
+/* k-means||, then k-means++ on the candidates: greedy up to 4,096 centroids. */
 static void
 plain_kmeansii(const float *x, size_t n, size_t dim, uint32_t size, uint64_t seed, int level,
 			   float *c)
@@ -192,7 +199,9 @@ plain_kmeansii(const float *x, size_t n, size_t dim, uint32_t size, uint64_t see
 	p = (plain_sampler){.n = count, .weights = weights, .distances = s.distances};
 	for (size_t j = 0; j < count; j++)
 		p.distances[j] = 1;
-	for (uint32_t k = 0; k < size; k++)
+	if (size > 4096)
+		plain_rejection(points, weights, count, dim, size, seed, level, c);
+	for (uint32_t k = 0; k < size && size <= 4096; k++)
 	{
 		uint32_t trials = 2 + 7 * (uint32_t) log2(size) / 10;
 		uint64_t least = UINT64_MAX;
@@ -303,7 +312,8 @@ by_the_rule(stk_init init, void (*plain)(const float *x, size_t n, size_t dim, u
 
 	for (size_t shape = 0; shape < sizeof(shapes) / sizeof(shapes[0]); shape++)
 	{
-		size_t n = shapes[shape].n, dim = shapes[shape].dim;
+		size_t n = shapes[shape].n < 500 ? shapes[shape].n : shapes[shape].n / unit_size(1, 1, 2);
+		size_t dim = shapes[shape].dim;
 		uint32_t size = shapes[shape].size;
 		float *x = malloc(n * dim * sizeof(float));
 		float *expected = malloc(size * dim * sizeof(float));
@@ -315,6 +325,8 @@ by_the_rule(stk_init init, void (*plain)(const float *x, size_t n, size_t dim, u
 			plain(x, n, dim, size, 77 + what, (int) shape, expected);
 			for (int i = 0; i < count; i++)
 			{
+				if (!machines_turn(&m, i, (int) (shape + what)))
+					continue;
 				start(&m.execs[i], x, n, dim, size, init, 77 + what, (int) shape, c);
 				assert_memory_equal(c, expected, size * dim * sizeof(float));
 			}
@@ -345,8 +357,8 @@ static void
 many_centroids(void **state)
 {
 	uint64_t seed = 32;
-	size_t n = 5000, dim = 3;
-	uint32_t size = 2500;
+	size_t n = unit_size(5000, 5000, 2500), dim = 3;
+	uint32_t size = (uint32_t) n / 2;
 	float *x = malloc(n * dim * sizeof(float));
 	float *expected = malloc(size * dim * sizeof(float));
 	float *c = malloc(size * dim * sizeof(float));
@@ -356,12 +368,61 @@ many_centroids(void **state)
 	plain_kmeanspp(x, n, dim, size, 5, 0, expected);
 	start(plain_exec(), x, n, dim, size, STK_INIT_KMEANSPP, 5, 0, c);
 	assert_memory_equal(c, expected, size * dim * sizeof(float));
-	plain_kmeansii(x, 1500, dim, 300, 5, 0, expected);
-	start(plain_exec(), x, 1500, dim, 300, STK_INIT_KMEANSII, 5, 0, c);
+	n = unit_size(1500, 1500, 600);
+	plain_kmeansii(x, n, dim, 300, 5, 0, expected);
+	start(plain_exec(), x, n, dim, 300, STK_INIT_KMEANSII, 5, 0, c);
 	assert_memory_equal(c, expected, 300 * dim * sizeof(float));
 	free(x);
 	free(expected);
 	free(c);
+}
+
+/* Up to 4,096 centroids are chosen greedily, more are not; what is drawn differs. */
+static void
+greedy_up_to_a_size(void **state)
+{
+	uint64_t seed = 34;
+	size_t n = unit_size(600, 600, 100), dim = 3;
+	float *x = malloc(n * dim * sizeof(float));
+	float *expected = malloc(4097 * dim * sizeof(float));
+	float *c[2];
+
+	(void) state;
+	make_rows(DUPLICATES, x, n, dim, &seed);
+	for (uint32_t i = 0; i < 2; i++)
+	{
+		c[i] = malloc(4097 * dim * sizeof(float));
+		plain_kmeansii(x, n, dim, 4096 + i, 5, 0, expected);
+		start(plain_exec(), x, n, dim, 4096 + i, STK_INIT_KMEANSII, 5, 0, c[i]);
+		assert_memory_equal(c[i], expected, (4096 + i) * dim * sizeof(float));
+	}
+	assert_memory_not_equal(c[0], c[1], 20 * dim * sizeof(float));
+	free(x);
+	free(expected);
+	free(c[0]);
+	free(c[1]);
+}
+
+/* A row as far from a candidate as from one of an earlier round stays with the earlier. */
+static void
+ties_between_rounds(void **state)
+{
+	float x[64 * 2];
+	float expected[4 * 2];
+	float c[4 * 2];
+
+	(void) state;
+	for (size_t i = 0; i < 64; i++)
+	{
+		x[2 * i] = (float) (i / 8);
+		x[2 * i + 1] = (float) (i % 8);
+	}
+	for (uint64_t seed = 0; seed < 40; seed++)
+	{
+		plain_kmeansii(x, 64, 2, 4, seed, 0, expected);
+		start(plain_exec(), x, 64, 2, 4, STK_INIT_KMEANSII, seed, 0, c);
+		assert_memory_equal(c, expected, sizeof(expected));
+	}
 }
 
 /*
@@ -374,10 +435,7 @@ rejection_keeps_the_distribution(void **state)
 	const float x[4] = {0, 1, 3, 10};
 	double expected[4][4] = {{0}};
 	int drawn[4][4] = {{0}};
-	enum
-	{
-		seeds = 20000
-	};
+	size_t seeds = unit_size(20000, 5000, 2000);
 
 	(void) state;
 	/* [last][third]: probabilities of the pair of centroids 2 and 3 over all ways to the first. */
@@ -417,7 +475,7 @@ rejection_keeps_the_distribution(void **state)
 	{
 		for (int i = 0; i < 4; i++)
 		{
-			double mean = seeds * expected[b][i];
+			double mean = (double) seeds * expected[b][i];
 
 			/* Five standard deviations. */
 			assert_true(fabs(drawn[b][i] - mean) <= 5 * sqrt(mean) + 1e-9);
@@ -445,7 +503,8 @@ failures_leave_nothing_behind(void **state)
 		{
 			bool done = false;
 
-			for (long left = 0; !done; left++)
+			/* Looks are many. */
+			for (long left = 0; !done; left += canceled ? (long) unit_size(1, 1, 5) : 1)
 			{
 				long looks = left;
 				short_memory memory = {canceled ? 1000000 : left, 0};
@@ -480,6 +539,8 @@ main(void)
 		cmocka_unit_test(kmeanspp_by_the_rule),
 		cmocka_unit_test(kmeansii_by_the_rule),
 		cmocka_unit_test(many_centroids),
+		cmocka_unit_test(greedy_up_to_a_size),
+		cmocka_unit_test(ties_between_rounds),
 		cmocka_unit_test(rejection_keeps_the_distribution),
 		cmocka_unit_test(failures_leave_nothing_behind),
 	};

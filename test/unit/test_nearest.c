@@ -58,14 +58,6 @@ typedef struct truth
 	double *scores;
 } truth;
 
-static size_t
-wanted_rows(void)
-{
-	const char *rows = getenv("SEMTOK_UNIT_ROWS");
-
-	return rows ? (size_t) atol(rows) : 1000000;
-}
-
 static int
 set_up(void **state)
 {
@@ -228,7 +220,7 @@ rows_for(size_t dim, uint32_t size)
 {
 	size_t cost = dim * size;
 	size_t n = cost < 600 ? 12000 : 12000 * 600 / cost;
-	size_t scaled_n = (size_t) ((double) n * ((double) wanted_rows() / 2000000));
+	size_t scaled_n = (size_t) ((double) n * ((double) unit_rows() / 2000000));
 
 	return scaled_n < 13 ? 13 : scaled_n;
 }
@@ -286,7 +278,7 @@ path(void **state)
 				  w->name, (unsigned long long) w->stats.rows,
 				  (unsigned long long) w->stats.undecided, (unsigned long long) w->stats.candidates,
 				  (unsigned long long) w->stats.reference);
-	assert_true(w->stats.rows >= wanted_rows());
+	assert_true(w->stats.rows >= unit_rows());
 	if (w->filter != STK_FILTER_NONE)
 	{
 		/* The sets are hostile, and the filter decides all the same. */

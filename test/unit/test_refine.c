@@ -260,7 +260,7 @@ the_refit_is_the_least(void **state)
 	{
 		for (size_t n = 1; n <= 400; n = n * 7 + 3)
 		{
-			size_t dim = 1 + next_bits(&seed) % 40;
+			size_t dim = 1 + next_bits(&seed) % unit_size(40, 40, 9);
 			problem p = problem_random(STK_L2, levels[s], sizes[s], dim, n, &seed);
 
 			assert_refit(&p, 0.01);
@@ -430,19 +430,21 @@ static void
 refinement_pays(void **state)
 {
 	uint64_t seed = 43;
+	int most = (int) unit_size(30, 30, 12);
 
 	(void) state;
 	for (int round = 0; round < 2; round++)
 	{
 		stk_metric metric = round ? STK_COSINE : STK_L2;
-		problem p = problem_random(metric, 3, (uint32_t[]){16, 16, 16}, 24, 1500, &seed);
+		problem p = problem_random(metric, 3, (uint32_t[]){16, 16, 16}, 24,
+								   unit_size(1500, 1500, 600), &seed);
 		float *codewords = malloc(p.total * p.dim * sizeof(float));
 		double counts[48], expected[48];
 		double few = 0;
 
 		fill_clustered(&p, &seed);
 		train(&p);
-		for (int rounds = 2; rounds <= 30; rounds += 28)
+		for (int rounds = 2; rounds <= most; rounds += most - 2)
 		{
 			story s = {0};
 			stk_refine_options opt = {.beam = 4, .rounds = rounds, .seed = 7, .progress = listen};
@@ -667,7 +669,7 @@ failures_leave_nothing_behind(void **state)
 		assert_int_equal(memory.live, 0);
 	}
 	memcpy(codewords, p.codewords, bytes);
-	for (done = false; !done; looks++)
+	for (done = false; !done; looks += (long) unit_size(1, 7, 97))
 	{
 		long left = looks;
 		stk_monitor monitor = {stop_countdown, &left};
