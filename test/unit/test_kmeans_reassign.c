@@ -144,6 +144,8 @@ again_is_anew(void **state)
 	{
 		for (int kind = 0; kind < 3; kind++)
 		{
+			if (!machines_turn(&m, i, kind))
+				continue;
 			make_rows(x, kind, &seed);
 			for (int way = 0; way < 3; way++)
 			{
