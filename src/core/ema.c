@@ -154,19 +154,13 @@ update_task(void *arg, size_t index, int thread)
 		w->status = update_code(u, k, w);
 }
 
-static size_t
-round_up(size_t bytes)
-{
-	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
-}
-
 /* Allocate what the tasks use; threads share no cache line. */
 static stk_status
 begin(update *u, size_t threads)
 {
 	const stk_allocator *a = &u->exec->a;
-	size_t sum_bytes = round_up(u->e->dim * sizeof(double));
-	size_t bytes = sum_bytes + round_up(u->e->dim * sizeof(float));
+	size_t sum_bytes = stk_aligned_bytes(u->e->dim * sizeof(double));
+	size_t bytes = sum_bytes + stk_aligned_bytes(u->e->dim * sizeof(float));
 	stk_status status = stk_members_init(&u->members, a, u->n, u->e->size);
 	uint8_t *base;
 

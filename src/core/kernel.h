@@ -24,6 +24,13 @@
 /* The most codewords any kernel's panel has. */
 #define STK_MAX_PANEL 64
 
+/* Bytes rounded up to whole STK_ALIGN. */
+static inline size_t
+stk_aligned_bytes(size_t bytes)
+{
+	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
+}
+
 struct stk_pack;
 
 typedef struct stk_reference

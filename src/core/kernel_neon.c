@@ -162,21 +162,15 @@ all_finite(const float *x, size_t n)
 const stk_reference stk_reference_neon = {dots, add, add_rows, subtract, all_finite};
 
 static size_t
-round_up(size_t bytes)
-{
-	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
-}
-
-static size_t
 panel_bytes(size_t dim)
 {
-	return round_up(dim * PANEL * sizeof(float));
+	return stk_aligned_bytes(dim * PANEL * sizeof(float));
 }
 
 static size_t
 tile_bytes(size_t dim)
 {
-	return round_up(dim * TILE * sizeof(float));
+	return stk_aligned_bytes(dim * TILE * sizeof(float));
 }
 
 static void

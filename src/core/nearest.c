@@ -51,12 +51,6 @@ stk_nearest_stats_add(stk_nearest_stats *to, const stk_nearest_stats *from)
 	to->reference += from->reference;
 }
 
-static size_t
-round_up(size_t bytes)
-{
-	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
-}
-
 /* Lay out scratch for up to n rows from base on; returns its bytes. */
 static size_t
 carve(const stk_pack *p, size_t n, uint8_t *base, scratch *s)
@@ -64,7 +58,7 @@ carve(const stk_pack *p, size_t n, uint8_t *base, scratch *s)
 	size_t tile = !p->kernel ? 0 : n < p->kernel->tile ? n : p->kernel->tile;
 	size_t at = 0;
 
-#define CARVE(field, size) (s->field = (void *) (base + at), at += round_up(size))
+#define CARVE(field, size) (s->field = (void *) (base + at), at += stk_aligned_bytes(size))
 	CARVE(tile, p->kernel ? p->kernel->tile_bytes(p->dim) : 0);
 	CARVE(scores, tile * STK_NEAREST_CODES * sizeof(float));
 	CARVE(candidates, tile * ROOM * sizeof(candidate));
@@ -230,24 +224,18 @@ find_leaders(const row_state *row, const candidate *candidates)
 }
 
 /*
- * A lower bound of the reference scores of all codewords but the winner, whose own is `score`.
- * Filter scores differ from each other as the reference's do, to within the margin. The last term
- * covers the rounding here.
+ * A lower bound of the reference scores of all codewords but the winner, whose own is `score`: that
+ * very score, and more where the filter's leader has won. Filter scores differ from each other as
+ * the reference's do, to within the margin. The last term covers the rounding here.
  */
 static double
-bound_others(const row_state *row, const leaders *l, const candidate *candidates, uint16_t winner,
-			 double score)
+bound_others(const row_state *row, const leaders *l, uint16_t winner, double score)
 {
-	double own = l->score[0];
-	double others = l->score[winner == l->first];
+	double lead = (double) l->score[0] - (double) l->score[1] - row->margin;
 
-	for (uint32_t i = 0; i < row->candidates; i++)
-	{
-		if (candidates[i].code == winner)
-			own = candidates[i].score;
-	}
-	return score + (own - others) - row->margin -
-		   0x1p-50 * (fabs(score) + fabs(own) + fabs(others) + row->margin);
+	if (winner != l->first)
+		return score;
+	return fmax(score, score + lead - 0x1p-50 * (fabs(score) + fabs(l->score[0]) + row->margin));
 }
 
 static stk_status
@@ -284,8 +272,7 @@ decide(const stk_pack *p, const scratch *s, const float *x, row_state *row, cand
 	if (score)
 		*score = best;
 	if (others)
-		*others =
-			isfinite(row->margin) ? bound_others(row, &l, candidates, *code, best) : -INFINITY;
+		*others = isfinite(row->margin) ? bound_others(row, &l, *code, best) : -INFINITY;
 	return status;
 }
 

@@ -102,12 +102,6 @@ shape_for(const stk_rq *rq, size_t n, int beam)
 	return s;
 }
 
-static size_t
-round_up(size_t bytes)
-{
-	return (bytes + STK_ALIGN - 1) / STK_ALIGN * STK_ALIGN;
-}
-
 /* Lay out one thread's scratch from base on; returns its bytes. */
 static size_t
 carve(const stk_rq *rq, const shape *s, uint8_t *base, beam_work *w)
@@ -118,7 +112,7 @@ carve(const stk_rq *rq, const shape *s, uint8_t *base, beam_work *w)
 	size_t tiles = (s->rows + kernel->tile - 1) / kernel->tile;
 	size_t at = 0;
 
-#define CARVE(field, size) (w->field = (void *) (base + at), at += round_up(size))
+#define CARVE(field, size) (w->field = (void *) (base + at), at += stk_aligned_bytes(size))
 	CARVE(tiles, tiles * kernel->tile_bytes(dim));
 	CARVE(rows, s->rows * dim * sizeof(float));
 	CARVE(scores, s->rows * t->total * sizeof(float));
