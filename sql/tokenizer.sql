@@ -81,7 +81,7 @@ GRANT SELECT ON semtok.tokenizers TO PUBLIC;
 
 CREATE FUNCTION semtok.train(name text, source text, method text DEFAULT 'rqkmeans',
 	levels int DEFAULT 3, codes int DEFAULT 256, metric text DEFAULT 'l2', epochs int DEFAULT 25,
-	batch_size int DEFAULT NULL, init text DEFAULT 'kmeans++', seed bigint DEFAULT 42,
+	batch_size int DEFAULT NULL, init text DEFAULT 'kmeans||', seed bigint DEFAULT 42,
 	sample bigint DEFAULT NULL, device text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS int
 	AS 'MODULE_PATHNAME', 'semtok_train' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION semtok.train(text, text, text, int, int, text, int, int, text, bigint, bigint,
@@ -90,7 +90,7 @@ COMMENT ON FUNCTION semtok.train(text, text, text, int, int, text, int, int, tex
 
 CREATE FUNCTION semtok.train(name text, source text, codes int[], method text DEFAULT 'rqkmeans',
 	levels int DEFAULT NULL, metric text DEFAULT 'l2', epochs int DEFAULT 25,
-	batch_size int DEFAULT NULL, init text DEFAULT 'kmeans++', seed bigint DEFAULT 42,
+	batch_size int DEFAULT NULL, init text DEFAULT 'kmeans||', seed bigint DEFAULT 42,
 	sample bigint DEFAULT NULL, device text DEFAULT NULL, options jsonb DEFAULT NULL) RETURNS int
 	AS 'MODULE_PATHNAME', 'semtok_train_sizes' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION semtok.train(text, text, int[], text, int, text, int, int, text, bigint,

@@ -75,7 +75,7 @@ SELECT semtok.train('r', 'SELECT x FROM cloud', levels => 3, codes => 16, epochs
 -- Balance: no code of a level has more than its share of the rows it was trained on.
 CREATE VIEW shares AS SELECT t.version, t.options ->> 'balance' AS balance,
 	(SELECT max(c) FROM unnest(counts[1:16]) AS c) AS largest FROM semtok.tokenizer AS t WHERE t.name = 'b';
-SELECT semtok.train('b', 'SELECT x FROM cloud', levels => 2, codes => 16, epochs => 10, options => o::jsonb) IS NOT NULL AS ok
+SELECT semtok.train('b', 'SELECT x FROM cloud', levels => 2, codes => 16, epochs => 10, init => 'kmeans++', options => o::jsonb) IS NOT NULL AS ok
 	FROM (VALUES ('{}'), ('{"balance": 2}'), ('{"balance": 1.2}'), ('{"balance": 1}')) AS v(o);
 SELECT version, balance, largest <= ceil(coalesce(balance::float8, 16) * 1200 / 16) AS within,
 	largest < lag(largest) OVER (ORDER BY version) AS lower FROM shares ORDER BY version;
