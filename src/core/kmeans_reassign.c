@@ -6,6 +6,11 @@
  * own, if it rests, and a lower bound of all others' (others), kept from the last time they were
  * scored. Where that does not decide, the row is scored against all centroids. No distance is
  * estimated from how far centroids moved: codes and scores are those of stk_kmeans_assign.
+ *
+ * Bounds that follow how far centroids moved do not win here. Hamerly's leave more distances to
+ * compute than this does; Elkan's leave fewer, but lowering rows x centroids bounds moves about as
+ * much memory as the filters take time to score them all (bench/core/bounds.c counts and times
+ * both).
  */
 #include <math.h>
 #include <string.h>
