@@ -47,7 +47,7 @@ COMMENT ON COLUMN semtok.tokenizer.counts IS
 	'rows behind each codeword, level by level, for partial_fit; null where they are not known';
 
 CREATE TABLE semtok.training_log (
-	tokenizer int NOT NULL REFERENCES semtok.tokenizer ON DELETE CASCADE,
+	tokenizer int NOT NULL,
 	step int NOT NULL,
 	level int,
 	epoch int,
@@ -58,6 +58,7 @@ CREATE TABLE semtok.training_log (
 CREATE INDEX training_log_tokenizer_idx ON semtok.training_log (tokenizer, step);
 COMMENT ON TABLE semtok.training_log IS
 	'what every training measured: per level and epoch, then of the finished tokenizer';
+COMMENT ON COLUMN semtok.training_log.tokenizer IS 'its id; without a foreign key, so that tables restore in any order';
 COMMENT ON COLUMN semtok.training_log.step IS 'counts epochs over all levels, and rounds of refinement, from 1';
 COMMENT ON COLUMN semtok.training_log.level IS 'from 0; null for a metric of whole ids';
 COMMENT ON COLUMN semtok.training_log.epoch IS
@@ -66,6 +67,8 @@ COMMENT ON COLUMN semtok.training_log.epoch IS
 REVOKE ALL ON semtok.tokenizer, semtok.training_log FROM PUBLIC;
 REVOKE ALL ON SEQUENCE semtok.tokenizer_id_seq FROM PUBLIC;
 GRANT SELECT ON semtok.tokenizer, semtok.training_log TO PUBLIC;
+-- pg_dump reads the sequence with the rights of who runs it.
+GRANT SELECT ON SEQUENCE semtok.tokenizer_id_seq TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('semtok.tokenizer_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('semtok.tokenizer', '');
 SELECT pg_catalog.pg_extension_config_dump('semtok.training_log', '');

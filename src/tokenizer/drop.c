@@ -211,9 +211,16 @@ semtok_drop_tokenizer(PG_FUNCTION_ARGS)
 	OwnerEnter(&section);
 	SPI_connect();
 	DropCheck(name, version);
-	if (SPI_execute_with_args("DELETE FROM semtok.tokenizer WHERE name OPERATOR(pg_catalog.=) $1"
+	/*
+	 * A foreign key would take the log along, but stand in the way of pg_restore -j, which loads the
+	 * two tables in any order.
+	 */
+	if (SPI_execute_with_args("WITH gone AS (DELETE FROM semtok.tokenizer"
+							  " WHERE name OPERATOR(pg_catalog.=) $1"
 							  " AND ($2 OPERATOR(pg_catalog.=) 0"
-							  " OR version OPERATOR(pg_catalog.=) $2)",
+							  " OR version OPERATOR(pg_catalog.=) $2) RETURNING id)"
+							  " DELETE FROM semtok.training_log AS l USING gone AS g"
+							  " WHERE l.tokenizer OPERATOR(pg_catalog.=) g.id",
 							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete from semtok.tokenizer");
 	SPI_finish();
