@@ -36,7 +36,9 @@ DECLARE
 	found int;
 BEGIN
 	PERFORM take_away(class, object);
-	FOR c IN SELECT * FROM checked ORDER BY position(noticed.word IN query || setup) = 0, n LOOP
+	FOR c IN SELECT * FROM checked
+		ORDER BY position(noticed.word IN query || setup) = 0, position(split_part(noticed.word, '_', 1) IN query || setup) = 0, n
+	LOOP
 		IF answer(c.query, c.setup) <> c.answer THEN
 			found := c.n;
 			EXIT;
