@@ -108,7 +108,7 @@ typedef struct stk_ema_options
  *
  * Metrics, few rows and errors as stk_rqkmeans_train, and STK_EINVAL for a decay outside 0 .. 1 or
  * at 1 (nothing would ever be learnt). codewords and counts hold nothing of use after an error.
- * Needs about 8 * dim bytes for each row of a batch and each codeword, and 40 for each row of x.
+ * Needs about 8 * dim bytes for each row of a batch and each codeword, and 48 for each row of x.
  */
 extern stk_status stk_ema_train(const stk_ema_options *opt, const stk_exec *exec, float *x,
 								size_t n, float *codewords, double *counts, stk_error *err);

@@ -24,6 +24,7 @@ typedef struct training
 	size_t dim;
 	const float *x; /* [n][dim] */
 	size_t n;
+	size_t *from; /* [n] where each row was before they were sorted */
 	level levels[STK_MAX_LEVELS];
 	stk_kmeans_work work;
 	stk_batches batches;
@@ -74,6 +75,8 @@ train_level(training *t, int number, size_t n, stk_error *err)
 	if (number + 1 < opt->levels)
 		status = stk_train_rows_subtract(t->exec, t->rows, n, t->dim, l->ema.codewords, t->codes,
 										 number, residuals, err);
+	if (status == STK_ERANGE && err)
+		err->row = t->from[stk_batches_place(&t->batches, n, err->row)];
 	if (status == STK_OK)
 		status = stk_ema_update(&l->ema, &rule, t->exec, t->rows, n, t->codes, err);
 	t->residuals = t->rows;
@@ -112,7 +115,12 @@ train_epoch(training *t, int epoch, stk_error *err)
 	for (int l = 0; l < opt->levels && opt->progress; l++)
 	{
 		const level *at = &t->levels[l];
-		stk_train_progress p = {l, epoch, at->error / (double) t->n, at->empty};
+		stk_train_progress p = {.level = l,
+								.epoch = epoch,
+								.objective = at->error / (double) t->n,
+								.empty = at->empty,
+								.codewords = t->levels[0].ema.codewords,
+								.trained = opt->levels};
 
 		opt->progress(opt->progress_ctx, &p);
 	}
@@ -215,11 +223,13 @@ stk_ema_train(const stk_ema_options *opt, const stk_exec *exec, float *x, size_t
 		return stk_fail(err, STK_EINVAL, "no rows to train on");
 
 	env = stk_fpenv_enter();
-	status = stk_train_rows_prepare(exec, opt->metric, x, n, t.dim, err);
+	t.from = stk_alloc_array(&exec->a, n, sizeof(size_t));
+	status = t.from ? stk_train_rows_prepare(exec, opt->metric, x, n, t.dim, err) : STK_ENOMEM;
 	if (status == STK_OK)
-		status = stk_train_rows_sort(exec, x, n, t.dim);
+		status = stk_train_rows_sort(exec, x, n, t.dim, t.from);
 	if (status == STK_OK)
 		status = run(&t, codewords, counts, err);
+	stk_free(&exec->a, t.from);
 	stk_fpenv_leave(env);
 	return status;
 }

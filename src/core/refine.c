@@ -31,6 +31,7 @@ typedef struct refinement
 	bool unit;       /* the first level's codewords are kept at norm 1 */
 	const float *x;  /* [n][dim] */
 	size_t n;
+	size_t *from;     /* [n] where each row was before they were sorted */
 	uint16_t *codes;  /* [n][levels] */
 	float *codewords; /* [ΣK][dim] being refitted */
 	float *noisy;     /* [ΣK][dim] */
@@ -53,6 +54,8 @@ encode(refinement *f, const float *codewords, stk_error *err)
 		status = stk_rq_prepare_beam(rq, f->exec);
 	if (status == STK_OK)
 		status = stk_rq_encode(rq, f->exec, f->x, f->n, f->opt->beam, f->codes, NULL, err);
+	if (status == STK_ERANGE && err)
+		err->row = f->from[err->row];
 	stk_rq_free(rq);
 	return status;
 }
@@ -187,7 +190,8 @@ static stk_status
 encode_and_measure(refinement *f, const float *codewords, int round, double *error, stk_error *err)
 {
 	stk_status status = encode(f, codewords, err);
-	stk_train_progress p = {.level = -1, .epoch = round};
+	stk_train_progress p = {
+		.level = -1, .epoch = round, .codewords = f->codewords, .trained = f->cb.levels};
 
 	if (status == STK_OK)
 		status = stk_least_squares_residuals(&f->ls, f->x, f->n, f->codes, f->codewords, error);
@@ -240,22 +244,24 @@ prepare_and_run(refinement *f, stk_metric metric, const float *x, float *codewor
 	stk_status status = STK_ENOMEM;
 
 	f->x = rows;
+	f->from = stk_alloc_array(a, f->n, sizeof(size_t));
 	f->codes = stk_alloc_array(a, f->n, (size_t) f->cb.levels * sizeof(uint16_t));
 	f->codewords = stk_alloc_array(a, bytes, 1);
 	f->noisy = stk_alloc_array(a, bytes, 1);
 	f->spread = stk_alloc_array(a, 2 * dim, sizeof(double));
 	f->counts = stk_alloc_array(a, f->ls.total, sizeof(double));
-	if (rows && f->codes && f->codewords && f->noisy && f->spread && f->counts)
+	if (rows && f->from && f->codes && f->codewords && f->noisy && f->spread && f->counts)
 	{
 		memcpy(rows, x, f->n * dim * sizeof(float));
 		memcpy(f->codewords, codewords, bytes);
 		status = stk_train_rows_prepare(f->exec, metric, rows, f->n, dim, err);
 		if (status == STK_OK)
-			status = stk_train_rows_sort(f->exec, rows, f->n, dim);
+			status = stk_train_rows_sort(f->exec, rows, f->n, dim, f->from);
 		if (status == STK_OK)
 			status = run(f, codewords, counts, err);
 	}
 	stk_free(a, rows);
+	stk_free(a, f->from);
 	stk_free(a, f->codes);
 	stk_free(a, f->codewords);
 	stk_free(a, f->noisy);

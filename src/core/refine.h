@@ -41,9 +41,9 @@ typedef struct stk_refine_options
  * of threads.
  *
  * Returns STK_EINVAL (the inner product, which no distance measures; bad options; no rows; a row
- * not finite, or zero under cosine: err->row), STK_ERANGE (numbers too large), STK_ENOMEM,
- * STK_ECANCELED; codewords are then as they came. Needs, beside x, its size again and about
- * 8 ΣK (ΣK + 2 dim) bytes; a round takes an encoding, (ΣK)^3 / 3 + 2 dim (ΣK)^2 multiplications.
+ * not finite, or zero under cosine: err->row), STK_ERANGE (a residual: err->row and level; or the
+ * codewords, too large: err->row is as it was), STK_ENOMEM, STK_ECANCELED; codewords are then as they
+ * came. Needs, beside x, its size again, 48 bytes a row and about 8 ΣK (ΣK + 2 dim) bytes; a round takes an encoding, (ΣK)^3 / 3 + 2 dim (ΣK)^2 multiplications.
  */
 extern stk_status stk_refine(const stk_refine_options *opt, const stk_exec *exec,
 							 const stk_codebook *cb, const float *x, size_t n, float *codewords,

@@ -14,6 +14,7 @@ typedef struct training
 	size_t dim;
 	float *x; /* [n][dim] */
 	size_t n;
+	size_t *from;    /* [n] where each row was before they were sorted */
 	uint16_t *codes; /* [rows at a time] */
 	stk_kmeans levels[STK_MAX_LEVELS];
 	stk_kmeans_work work;
@@ -33,9 +34,14 @@ mark_used(uint8_t *used, uint32_t size, const uint16_t *codes, size_t n)
 }
 
 static void
-report(const training *t, int level, int epoch, double error, uint32_t empty)
+report(const training *t, int level, int epoch, double error, uint32_t empty, int trained)
 {
-	stk_train_progress p = {level, epoch, error / (double) t->n, empty};
+	stk_train_progress p = {.level = level,
+							.epoch = epoch,
+							.objective = error / (double) t->n,
+							.empty = empty,
+							.codewords = t->levels[0].centroids,
+							.trained = trained};
 
 	if (t->opt->progress)
 		t->opt->progress(t->opt->progress_ctx, &p);
@@ -83,7 +89,7 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 			if (status != STK_OK)
 				break;
 			memset(used, 0, km->size);
-			report(t, l, epoch, error, mark_used(used, km->size, t->codes, t->n));
+			report(t, l, epoch, error, mark_used(used, km->size, t->codes, t->n), l + 1);
 		}
 		if (status != STK_OK)
 			return status;
@@ -95,6 +101,8 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 		if (l + 1 < t->opt->levels)
 			status = stk_train_rows_subtract(t->exec, t->x, t->n, t->dim, km->centroids, t->codes,
 											 l, t->x, err);
+		if (status == STK_ERANGE && err)
+			err->row = t->from[err->row];
 		if (status != STK_OK)
 			return status;
 	}
@@ -138,6 +146,8 @@ train_batch(training *t, batch_state *b, size_t n, bool start, stk_error *err)
 		if (l + 1 < t->opt->levels)
 			status = stk_train_rows_subtract(t->exec, b->rows, n, t->dim, km->centroids, t->codes,
 											 l, b->rows, err);
+		if (status == STK_ERANGE && err)
+			err->row = t->from[stk_batches_place(&b->batches, n, err->row)];
 		if (status != STK_OK)
 			return status;
 	}
@@ -169,7 +179,7 @@ train_epoch(training *t, batch_state *b, int epoch, stk_error *err)
 		start = false;
 	}
 	for (int l = 0; l < t->opt->levels; l++)
-		report(t, l, epoch, b->error[l], b->empty[l]);
+		report(t, l, epoch, b->error[l], b->empty[l], t->opt->levels);
 	return STK_OK;
 }
 
@@ -305,11 +315,13 @@ stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_exec *exec, float 
 		return status;
 
 	env = stk_fpenv_enter();
-	status = stk_train_rows_prepare(exec, opt->metric, x, n, t.dim, err);
+	t.from = stk_alloc_array(&t.a, n, sizeof(size_t));
+	status = t.from ? stk_train_rows_prepare(exec, opt->metric, x, n, t.dim, err) : STK_ENOMEM;
 	if (status == STK_OK)
-		status = stk_train_rows_sort(exec, x, n, t.dim);
+		status = stk_train_rows_sort(exec, x, n, t.dim, t.from);
 	if (status == STK_OK)
 		status = run(&t, codewords, counts, err);
+	stk_free(&t.a, t.from);
 	stk_fpenv_leave(env);
 	return status;
 }

@@ -214,7 +214,7 @@ permute_rows(float *x, size_t n, size_t dim, row_entry *entries, float *spare)
 }
 
 stk_status
-stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim)
+stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim, size_t *from)
 {
 	row_entry *entries = stk_alloc_array(&exec->a, n, sizeof(row_entry));
 	float *spare = stk_alloc_array(&exec->a, dim, sizeof(float));
@@ -232,6 +232,8 @@ stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim)
 		}
 		status =
 			stk_sort(entries, n, sizeof(row_entry), compare_rows, &set, &exec->a, exec->monitor);
+		for (size_t i = 0; i < n && status == STK_OK; i++)
+			from[i] = entries[i].row;
 		if (status == STK_OK)
 			permute_rows(x, n, dim, entries, spare);
 	}
@@ -288,4 +290,10 @@ stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t di
 	b->next += n;
 	*count = n;
 	return STK_OK;
+}
+
+size_t
+stk_batches_place(const stk_batches *b, size_t count, size_t row)
+{
+	return b->order[b->next - count + row];
 }

@@ -17,6 +17,9 @@ typedef struct stk_train_progress
 	int epoch;        /* 1-based */
 	double objective; /* mean squared distance of the residuals of this level, after the epoch */
 	uint32_t empty;   /* codewords that no row chose in this epoch */
+	/* [ΣK][dim], level by level, as they are during the call; those of levels 0 .. trained - 1 */
+	const float *codewords;
+	int trained;
 } stk_train_progress;
 
 /*
@@ -28,10 +31,12 @@ extern stk_status stk_train_rows_prepare(const stk_exec *exec, stk_metric metric
 										 size_t n, size_t dim, stk_error *err);
 
 /*
- * Sort rows x [n][dim] in place by content: first value first, as numbers, -0 before +0. Needs 40
- * bytes a row. STK_ENOMEM, STK_ECANCELED (then x holds the rows in no particular order).
+ * Sort rows x [n][dim] in place by content: first value first, as numbers, -0 before +0. from [n]
+ * gets the place that each row came from, for errors that name a row. Needs 40 bytes a row.
+ * STK_ENOMEM, STK_ECANCELED (then x holds the rows in no particular order).
  */
-extern stk_status stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim);
+extern stk_status stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim,
+									  size_t *from);
 
 /*
  * What their codewords leave of rows x [n][dim]: x_i - codewords[codes[i]], in binary32.
@@ -73,5 +78,8 @@ extern void stk_batches_begin(stk_batches *b, uint64_t seed, int epoch);
  */
 extern stk_status stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t dim,
 								   float *rows, size_t *count);
+
+/* Place in x of row `row` of the latest batch, which had `count` rows. */
+extern size_t stk_batches_place(const stk_batches *b, size_t count, size_t row);
 
 #endif

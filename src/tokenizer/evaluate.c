@@ -41,9 +41,9 @@ enum
 };
 
 static void
-EvaluateTakeRow(void *ctx, const float *x, int dim)
+EvaluateTakeRow(void *ctx, const float *x, int dim, int64 number)
 {
-	MeasureRows(ctx, x, 1);
+	MeasureRow(ctx, x);
 }
 
 static void
@@ -98,13 +98,17 @@ Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	CodebookEntry *entry = TokenizerCodebook(info, CurrentMemoryContext);
+	Source source = {.query = text_to_cstring(PG_GETARG_TEXT_PP(1)),
+					 .argument = "source",
+					 .what = "evaluating",
+					 .dim = info->dim,
+					 .metric = info->metric};
 	Measurement *measurement;
 	stk_evaluation e;
 
 	InitMaterializedSRF(fcinfo, 0);
 	measurement = MeasureBegin(entry, info->beam);
-	SourceScan(text_to_cstring(PG_GETARG_TEXT_PP(1)), "evaluating", info->dim, info->metric,
-			   EvaluateTakeRow, measurement);
+	SourceScan(&source, EvaluateTakeRow, measurement);
 	MeasureFinish(measurement, &e);
 
 	EvaluateReturnOverall(rsinfo, &e);

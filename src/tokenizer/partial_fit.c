@@ -83,7 +83,7 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 		AllocSetContextCreate(CurrentMemoryContext, "semtok partial_fit", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	stk_exec exec = SemtokExec(context);
-	stk_error err = {.level = -1};
+	stk_error err = {.row = SIZE_MAX, .level = -1};
 	TrainOptions options;
 	TokenizerInfo base;
 
@@ -103,8 +103,12 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 
 	if (options.beam == 0)
 		options.beam = base.beam;
-	t.levels = base.levels;
-	TrainingRead(&t, base.dim, base.metric);
+	t.shape = *CodebookView(entry);
+	t.together = true;
+	t.beam = options.beam;
+	t.eval_source = options.eval_source;
+	t.eval_every = options.eval_every;
+	TrainingRead(&t);
 
 	stk_rqkmeans_options opt = {.metric = base.metric,
 								.levels = base.levels,
@@ -121,8 +125,7 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 	stk_status status =
 		stk_rqkmeans_train(&opt, &exec, t.sample.x, t.sample.rows, vectors, counts, &err);
 
-	if (status != STK_OK)
-		SemtokReportStatus(status, &err, "could not continue tokenizer");
+	TrainingCheckStatus(&t, status, &err, "could not continue tokenizer");
 	TrainingReadAgain(&t);
 
 	NewTokenizer tokenizer = {
@@ -131,7 +134,7 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 		.rows = base.rows + (int64) t.sample.rows,
 		.options = FitDescribe(&t, batch_size, base.id, &options),
 		.counts = counts};
-	int32 id = TrainingFinish(&t, options.beam, &tokenizer);
+	int32 id = TrainingFinish(&t, &tokenizer);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -39,6 +39,12 @@ SampleHeapCompare(Datum a, Datum b, void *arg)
 						 sample->x + j * sample->dim);
 }
 
+static void *
+SampleGrowArray(const Sample *sample, void *array, Size bytes)
+{
+	return array ? repalloc_huge(array, bytes) : MemoryContextAllocHuge(sample->context, bytes);
+}
+
 static void
 SampleGrow(Sample *sample)
 {
@@ -49,15 +55,11 @@ SampleGrow(Sample *sample)
 
 	Size bytes = mul_size(capacity, mul_size(sample->dim, sizeof(float)));
 
-	if (!sample->x)
-		sample->x = MemoryContextAllocHuge(sample->context, bytes);
-	else
-		sample->x = repalloc_huge(sample->x, bytes);
-	if (sample->limit && !sample->hashes)
+	sample->x = SampleGrowArray(sample, sample->x, bytes);
+	sample->numbers = SampleGrowArray(sample, sample->numbers, mul_size(capacity, sizeof(int64)));
+	if (sample->limit)
 		sample->hashes =
-			MemoryContextAllocHuge(sample->context, mul_size(capacity, sizeof(uint64)));
-	else if (sample->limit)
-		sample->hashes = repalloc_huge(sample->hashes, mul_size(capacity, sizeof(uint64)));
+			SampleGrowArray(sample, sample->hashes, mul_size(capacity, sizeof(uint64)));
 	sample->capacity = capacity;
 }
 
@@ -75,7 +77,7 @@ SampleBuildHeap(Sample *sample)
 }
 
 void
-SampleAdd(Sample *sample, const float *x, int dim)
+SampleAdd(Sample *sample, const float *x, int dim, int64 number)
 {
 	Size bytes = sizeof(float) * dim;
 	uint64 hash = 0;
@@ -91,7 +93,7 @@ SampleAdd(Sample *sample, const float *x, int dim)
 		memcpy(sample->x + sample->rows * dim, x, bytes);
 		if (sample->limit)
 			sample->hashes[sample->rows] = hash;
-		sample->rows++;
+		sample->numbers[sample->rows++] = number;
 		return;
 	}
 
@@ -104,6 +106,7 @@ SampleAdd(Sample *sample, const float *x, int dim)
 		return;
 	memcpy(sample->x + last * dim, x, bytes);
 	sample->hashes[last] = hash;
+	sample->numbers[last] = number;
 	binaryheap_replace_first(sample->heap, Int64GetDatum(last));
 }
 

@@ -18,11 +18,12 @@
  */
 typedef struct Sample
 {
-	MemoryContext context; /* of x, hashes and heap */
+	MemoryContext context; /* of x, numbers, hashes and heap */
 	size_t limit;          /* 0 = every row */
 	uint64 seed;
 	int dim;
-	float *x; /* [rows][dim] */
+	float *x;       /* [rows][dim] */
+	int64 *numbers; /* [rows] each row's in its source */
 	size_t rows;
 	size_t capacity;
 	uint64 *hashes;   /* [rows]; NULL without a limit */
@@ -32,7 +33,7 @@ typedef struct Sample
 
 extern void SampleInit(Sample *sample, size_t limit, uint64 seed);
 /* Take a row in, or not. Memory that is short is an error (53200). */
-extern void SampleAdd(Sample *sample, const float *x, int dim);
+extern void SampleAdd(Sample *sample, const float *x, int dim, int64 number);
 
 /*
  * When all rows are in: keep a copy of x in a temporary file, and bring it back, once, after x has

@@ -6,8 +6,11 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "tokenizer/progress.h"
+#include "tokenizer/readonly.h"
 #include "tokenizer/source.h"
+#include "types/bridge.h"
 #include "types/codebook.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -16,37 +19,86 @@
 /* Rows a fetch: small, as one embedding can have 64 kB. */
 #define SOURCE_FETCH 256
 
+/* Which row an error is about. */
+typedef struct SourcePlace
+{
+	const char *argument;
+	int64 number;
+} SourcePlace;
+
 static void
 SourceErrorContext(void *arg)
 {
-	errcontext("row %lld of the source query", (long long) *(const int64 *) arg);
+	const SourcePlace *place = arg;
+
+	errcontext("row %lld of the %s query", (long long) place->number, place->argument);
 }
 
-/* Refuse what is not one query of one column. */
-static void
-SourceCheck(const char *query)
+void
+SourceReportStatus(stk_status status, const stk_error *err, const char *failed,
+				   const char *argument, const int64 *numbers, size_t n)
 {
-	SPIPlanPtr plan = SPI_prepare(query, 0, NULL);
+	bool known = (status == STK_EINVAL || status == STK_ERANGE) && err->row < n;
+	SourcePlace place = {.argument = argument, .number = known ? numbers[err->row] : 0};
+	ErrorContextCallback callback = {
+		.previous = error_context_stack, .callback = SourceErrorContext, .arg = &place};
 
+	if (known)
+		error_context_stack = &callback;
+	SemtokReportStatus(status, err, failed);
+	pg_unreachable();
+}
+
+/* What the queries that a statement was rewritten to do. */
+static void
+SourceCheckQueries(const char *argument, List *queries)
+{
+	ListCell *cell;
+
+	foreach (cell, queries)
+	{
+		const Query *query = lfirst_node(Query, cell);
+
+		if (query->commandType == CMD_UTILITY)
+			ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+							errmsg("expected a query that returns embeddings as %s", argument)));
+		if (query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL)
+			ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+							errmsg("%s must only read", argument),
+							errdetail("It is a query that %s.",
+									  query->rowMarks == NIL ? "writes" : "locks rows")));
+	}
+}
+
+void
+SourceCheck(const Source *source)
+{
+	SPIPlanPtr plan;
+
+	SPI_connect();
+	plan = SPI_prepare(source->query, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 
-	List *sources = SPI_plan_get_plan_sources(plan);
+	List *statements = SPI_plan_get_plan_sources(plan);
 
-	if (list_length(sources) != 1)
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-						errmsg("expected one query as source, not %d", list_length(sources))));
-
-	TupleDesc desc = ((CachedPlanSource *) linitial(sources))->resultDesc;
-
-	if (desc == NULL)
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-						errmsg("expected a query that returns embeddings as source")));
-	if (desc->natts != 1)
+	if (list_length(statements) != 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expected one column of embeddings from source, not %d", desc->natts)));
-	SPI_freeplan(plan);
+				(errcode(ERRCODE_SYNTAX_ERROR), errmsg("expected one query as %s, not %d",
+													   source->argument, list_length(statements))));
+
+	const CachedPlanSource *statement = linitial(statements);
+
+	SourceCheckQueries(source->argument, statement->query_list);
+	if (statement->resultDesc == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("expected a query that returns embeddings as %s", source->argument)));
+	if (statement->resultDesc->natts != 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expected one column of embeddings from %s, not %d",
+							   source->argument, statement->resultDesc->natts)));
+	SPI_finish();
 }
 
 /* The query with its column cast; what a comment at its end leaves open, the new line closes. */
@@ -74,31 +126,58 @@ SourceIsZero(const float *x, int dim)
 	return true;
 }
 
-void
-SourceScan(const char *query, const char *what, int dim, stk_metric metric, SourceRow row,
-		   void *ctx)
+/* A scan under way. */
+typedef struct SourceRun
 {
-	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext scratch = AllocSetContextCreate(caller, "semtok source", ALLOCSET_DEFAULT_SIZES);
-	int64 number = 0;
-	int64 nulls = 0;
+	const Source *source;
+	int dim; /* 0 = not known yet */
+	SourcePlace place;
+	int64 nulls;
+	SourceRow row;
+	void *ctx;
+	MemoryContext caller;  /* that `row` runs in */
+	MemoryContext scratch; /* reset with every row */
+} SourceRun;
+
+static void
+SourceTake(SourceRun *run, Datum value, bool isnull)
+{
+	run->place.number++;
+	if (isnull)
+	{
+		run->nulls++;
+		return;
+	}
+	MemoryContextSwitchTo(run->scratch);
+
+	const float *x = EmbeddingArg(value, run->dim, &run->dim);
+
+	if (run->source->metric == STK_COSINE && SourceIsZero(x, run->dim))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a zero vector has no direction for metric cosine")));
+	MemoryContextSwitchTo(run->caller);
+	run->row(run->ctx, x, run->dim, run->place.number);
+	MemoryContextReset(run->scratch);
+}
+
+static void
+SourceRead(void *arg)
+{
+	SourceRun *run = arg;
 	TimestampTz noticed = GetCurrentTimestamp();
+	ErrorContextCallback callback = {.callback = SourceErrorContext, .arg = &run->place};
 
 	SPI_connect();
-	SourceCheck(query);
 
-	Portal portal = SPI_cursor_open_with_args(NULL, SourceCast(query), 0, NULL, NULL, NULL, false,
-											  CURSOR_OPT_NO_SCROLL);
+	Portal portal = SPI_cursor_open_with_args(NULL, SourceCast(run->source->query), 0, NULL, NULL,
+											  NULL, false, CURSOR_OPT_NO_SCROLL);
 
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, SOURCE_FETCH);
 		if (SPI_processed == 0)
 			break;
-
-		ErrorContextCallback callback = {
-			.previous = error_context_stack, .callback = SourceErrorContext, .arg = &number};
-
+		callback.previous = error_context_stack;
 		error_context_stack = &callback;
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
@@ -106,37 +185,38 @@ SourceScan(const char *query, const char *what, int dim, stk_metric metric, Sour
 			Datum value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 
 			CHECK_FOR_INTERRUPTS();
-			number++;
-			if (isnull)
-			{
-				nulls++;
-				continue;
-			}
-			MemoryContextSwitchTo(scratch);
-
-			const float *x = EmbeddingArg(value, dim, &dim);
-
-			if (metric == STK_COSINE && SourceIsZero(x, dim))
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("a zero vector has no direction for metric cosine")));
-			MemoryContextSwitchTo(caller);
-			row(ctx, x, dim);
-			MemoryContextReset(scratch);
+			SourceTake(run, value, isnull);
 		}
 		error_context_stack = callback.previous;
 		SPI_freetuptable(SPI_tuptable);
 		if (ProgressDue(&noticed))
-			ereport(NOTICE, (errmsg("%s: %lld rows read", what, (long long) number)));
+			ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what,
+									(long long) run->place.number)));
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
-	MemoryContextDelete(scratch);
+}
 
-	if (nulls > 0)
+void
+SourceScan(const Source *source, SourceRow row, void *ctx)
+{
+	SourceRun run = {.source = source,
+					 .dim = source->dim,
+					 .place = {.argument = source->argument},
+					 .row = row,
+					 .ctx = ctx,
+					 .caller = CurrentMemoryContext};
+
+	SourceCheck(source);
+	run.scratch = AllocSetContextCreate(run.caller, "semtok source", ALLOCSET_DEFAULT_SIZES);
+	ReadOnlyRun(source->argument, SourceRead, &run);
+	MemoryContextDelete(run.scratch);
+
+	if (run.nulls > 0)
 		ereport(NOTICE, (errmsg_plural("skipped %lld row whose embedding is null",
 									   "skipped %lld rows whose embedding is null",
-									   (unsigned long) nulls, (long long) nulls)));
-	if (number == nulls)
+									   (unsigned long) run.nulls, (long long) run.nulls)));
+	if (run.place.number == run.nulls)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the source query returned no embedding")));
+						errmsg("the %s query returned no embedding", source->argument)));
 }

@@ -18,6 +18,7 @@
 #define TRAIN_MAX_EPOCHS 100000
 /* What refinement encodes with unless a beam is given. */
 #define TRAIN_REFINE_BEAM 5
+#define TRAIN_FAILED "could not train tokenizer"
 
 PG_FUNCTION_INFO_V1(semtok_train);
 PG_FUNCTION_INFO_V1(semtok_train_sizes);
@@ -52,8 +53,6 @@ typedef struct TrainRequest
 {
 	Training training;
 	TrainWay way;
-	stk_metric metric;
-	uint32 sizes[STK_MAX_LEVELS];
 	size_t batch_size; /* 0 = all rows */
 	stk_init init;
 	TrainOptions options;
@@ -63,7 +62,6 @@ typedef struct TrainRequest
 typedef struct Learning
 {
 	stk_exec exec;
-	int dim;
 	float *vectors; /* [codewords][dim] */
 	double *counts; /* [codewords] */
 } Learning;
@@ -98,7 +96,7 @@ TrainReadInit(FunctionCallInfo fcinfo)
 static void
 TrainCheckRefinement(TrainRequest *t)
 {
-	if (t->options.refine > 0 && t->metric == STK_IP)
+	if (t->options.refine > 0 && t->training.shape.metric == STK_IP)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"refine\" does not go with metric ip"),
 						errhint("Metrics l2 and cosine measure a distance to reduce.")));
@@ -117,7 +115,7 @@ TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 
 	char *metric = ArgText(fcinfo, ARG_METRIC, "metric");
 
-	if (stk_metric_parse(metric, &t->metric) != STK_OK)
+	if (stk_metric_parse(metric, &training->shape.metric) != STK_OK)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected metric l2, ip or cosine, not \"%s\"", metric)));
 	training->epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, TRAIN_MAX_EPOCHS);
@@ -133,6 +131,10 @@ TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 					 &t->options);
 	TrainCheckRefinement(t);
 	training->rounds = t->options.refine;
+	training->together = t->way != TRAIN_LLOYD;
+	training->beam = t->options.beam;
+	training->eval_source = t->options.eval_source;
+	training->eval_every = t->options.eval_every;
 }
 
 /* How it was trained, for the catalog. Numbers and known words only, so nothing needs escaping. */
@@ -151,18 +153,12 @@ TrainDescribe(const TrainRequest *t)
 }
 
 static void
-TrainCheckStatus(stk_status status, const stk_error *err)
-{
-	if (status != STK_OK)
-		SemtokReportStatus(status, err, "could not train tokenizer");
-}
-
-static void
 TrainRqkmeans(TrainRequest *t, const Learning *learning)
 {
-	stk_rqkmeans_options opt = {.metric = t->metric,
-								.levels = t->training.levels,
-								.dim = learning->dim,
+	const stk_codebook *shape = &t->training.shape;
+	stk_rqkmeans_options opt = {.metric = shape->metric,
+								.levels = shape->levels,
+								.dim = shape->dim,
 								.epochs = t->training.epochs,
 								.batch_size = t->batch_size,
 								.init = t->init,
@@ -172,20 +168,22 @@ TrainRqkmeans(TrainRequest *t, const Learning *learning)
 								.progress = TrainingProgress,
 								.progress_ctx = &t->training};
 	const Sample *sample = &t->training.sample;
-	stk_error err = {.level = -1};
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status;
 
-	memcpy(opt.sizes, t->sizes, sizeof(opt.sizes));
-	TrainCheckStatus(stk_rqkmeans_train(&opt, &learning->exec, sample->x, sample->rows,
-										learning->vectors, learning->counts, &err),
-					 &err);
+	memcpy(opt.sizes, shape->sizes, sizeof(opt.sizes));
+	status = stk_rqkmeans_train(&opt, &learning->exec, sample->x, sample->rows, learning->vectors,
+								learning->counts, &err);
+	TrainingCheckStatus(&t->training, status, &err, TRAIN_FAILED);
 }
 
 static void
 TrainEma(TrainRequest *t, const Learning *learning)
 {
-	stk_ema_options opt = {.metric = t->metric,
-						   .levels = t->training.levels,
-						   .dim = learning->dim,
+	const stk_codebook *shape = &t->training.shape;
+	stk_ema_options opt = {.metric = shape->metric,
+						   .levels = shape->levels,
+						   .dim = shape->dim,
 						   .epochs = t->training.epochs,
 						   .batch_size = t->batch_size,
 						   .init = t->init,
@@ -195,30 +193,29 @@ TrainEma(TrainRequest *t, const Learning *learning)
 						   .progress = TrainingProgress,
 						   .progress_ctx = &t->training};
 	const Sample *sample = &t->training.sample;
-	stk_error err = {.level = -1};
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status;
 
-	memcpy(opt.sizes, t->sizes, sizeof(opt.sizes));
-	TrainCheckStatus(stk_ema_train(&opt, &learning->exec, sample->x, sample->rows,
-								   learning->vectors, learning->counts, &err),
-					 &err);
+	memcpy(opt.sizes, shape->sizes, sizeof(opt.sizes));
+	status = stk_ema_train(&opt, &learning->exec, sample->x, sample->rows, learning->vectors,
+						   learning->counts, &err);
+	TrainingCheckStatus(&t->training, status, &err, TRAIN_FAILED);
 }
 
 static void
 TrainRefine(TrainRequest *t, const Learning *learning)
 {
-	stk_refine_options opt = {.beam = t->options.beam,
+	stk_refine_options opt = {.beam = t->training.beam,
 							  .rounds = t->options.refine,
 							  .seed = t->training.seed,
 							  .progress = TrainingProgress,
 							  .progress_ctx = &t->training};
-	stk_codebook shape = {.metric = t->metric, .levels = t->training.levels, .dim = learning->dim};
 	const Sample *sample = &t->training.sample;
-	stk_error err = {.level = -1};
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status = stk_refine(&opt, &learning->exec, &t->training.shape, sample->x,
+								   sample->rows, learning->vectors, learning->counts, &err);
 
-	memcpy(shape.sizes, t->sizes, sizeof(shape.sizes));
-	TrainCheckStatus(stk_refine(&opt, &learning->exec, &shape, sample->x, sample->rows,
-								learning->vectors, learning->counts, &err),
-					 &err);
+	TrainingCheckStatus(&t->training, status, &err, TRAIN_FAILED);
 }
 
 static int32
@@ -230,18 +227,18 @@ Train(TrainRequest *t)
 	MemoryContext old = MemoryContextSwitchTo(context);
 
 	TokenizerCheckWritable("semtok.train()", training->name);
-	TrainingRead(training, 0, t->metric);
+	TrainingRead(training);
 
-	int dim = training->sample.dim;
-	size_t codewords = TokenizerCodewords(training->levels, t->sizes);
-	Size bytes = stk_codebook_bytes(training->levels, t->sizes, dim);
+	const stk_codebook *shape = &training->shape;
+	size_t codewords = TokenizerCodewords(shape->levels, shape->sizes);
+	Size bytes = stk_codebook_bytes(shape->levels, shape->sizes, shape->dim);
 
 	if (bytes == 0 || !AllocSizeIsValid(bytes + VARHDRSZ))
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("a codebook of these sizes and %d dimensions is too large", dim)));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a codebook of these sizes and %d dimensions is too large", shape->dim)));
 
 	Learning learning = {.exec = SemtokExec(context),
-						 .dim = dim,
 						 .vectors = palloc(bytes),
 						 .counts = palloc(mul_size(codewords, sizeof(double)))};
 
@@ -253,13 +250,14 @@ Train(TrainRequest *t)
 	if (t->options.refine > 0)
 		TrainRefine(t, &learning);
 
-	NewTokenizer tokenizer = {
-		.method = t->way == TRAIN_EMA ? "ema" : "rqkmeans",
-		.codebook = CodebookMakeDatum(t->metric, training->levels, t->sizes, dim, learning.vectors),
-		.rows = (int64) training->sample.rows,
-		.options = TrainDescribe(t),
-		.counts = learning.counts};
-	int32 id = TrainingFinish(training, t->options.beam, &tokenizer);
+	NewTokenizer tokenizer = {.method = t->way == TRAIN_EMA ? "ema" : "rqkmeans",
+							  .codebook =
+								  CodebookMakeDatum(shape->metric, shape->levels, shape->sizes,
+													shape->dim, learning.vectors),
+							  .rows = (int64) training->sample.rows,
+							  .options = TrainDescribe(t),
+							  .counts = learning.counts};
+	int32 id = TrainingFinish(training, &tokenizer);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -273,12 +271,12 @@ semtok_train(PG_FUNCTION_ARGS)
 	TrainRequest t = {0};
 
 	TrainReadCommon(fcinfo, ARG_METHOD, &t);
-	t.training.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
+	t.training.shape.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
 
 	int codes = ArgInt(fcinfo, ARG_CODES, "codes", 1, STK_MAX_CODES);
 
-	for (int l = 0; l < t.training.levels; l++)
-		t.sizes[l] = (uint32) codes;
+	for (int l = 0; l < t.training.shape.levels; l++)
+		t.training.shape.sizes[l] = (uint32) codes;
 	PG_RETURN_INT32(Train(&t));
 }
 
@@ -301,7 +299,7 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected codes of %d levels, not %d",
 							   PG_GETARG_INT32(ARG_SIZES_LEVELS), levels)));
-	t.training.levels = levels;
+	t.training.shape.levels = levels;
 	for (int l = 0; l < levels; l++)
 	{
 		int size = ((const int32 *) ARR_DATA_PTR(codes))[l];
@@ -309,7 +307,7 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 		if (size < 1 || size > STK_MAX_CODES)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("expected codes of 1 to %d, not %d", STK_MAX_CODES, size)));
-		t.sizes[l] = (uint32) size;
+		t.training.shape.sizes[l] = (uint32) size;
 	}
 	PG_RETURN_INT32(Train(&t));
 }

@@ -12,6 +12,7 @@
 #include "utils/numeric.h"
 
 #define TRAIN_ALL (TRAIN_LLOYD | TRAIN_BATCHES | TRAIN_EMA)
+#define TRAIN_ANY (TRAIN_ALL | TRAIN_FIT)
 #define TRAIN_MAX_ROUNDS 10000
 
 static const char *const empty_names[] = {
@@ -116,6 +117,20 @@ ReadRestartAfter(const char *name, const JsonbValue *value, TrainOptions *to)
 	to->restart_after = (uint32_t) OptionInt(name, value, 0, PG_INT32_MAX);
 }
 
+static void
+ReadEvalSource(const char *name, const JsonbValue *value, TrainOptions *to)
+{
+	if (value->type != jbvString)
+		OptionRefuse(name, "a query", JsonTypeName(value));
+	to->eval_source = pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static void
+ReadEvalEvery(const char *name, const JsonbValue *value, TrainOptions *to)
+{
+	to->eval_every = OptionInt(name, value, 1, PG_INT32_MAX);
+}
+
 typedef struct KnownOption
 {
 	const char *name;
@@ -123,10 +138,14 @@ typedef struct KnownOption
 	void (*read)(const char *name, const JsonbValue *value, TrainOptions *to);
 } KnownOption;
 
-static const KnownOption known_options[] = {
-	{"refine", TRAIN_ALL, ReadRefine},     {"beam", TRAIN_ALL | TRAIN_FIT, ReadBeam},
-	{"balance", TRAIN_LLOYD, ReadBalance}, {"empty", TRAIN_LLOYD, ReadEmpty},
-	{"decay", TRAIN_EMA, ReadDecay},       {"restart_after", TRAIN_EMA, ReadRestartAfter}};
+static const KnownOption known_options[] = {{"refine", TRAIN_ALL, ReadRefine},
+											{"beam", TRAIN_ANY, ReadBeam},
+											{"balance", TRAIN_LLOYD, ReadBalance},
+											{"empty", TRAIN_LLOYD, ReadEmpty},
+											{"decay", TRAIN_EMA, ReadDecay},
+											{"restart_after", TRAIN_EMA, ReadRestartAfter},
+											{"eval_source", TRAIN_ANY, ReadEvalSource},
+											{"eval_every", TRAIN_ANY, ReadEvalEvery}};
 
 static const char *
 WayName(TrainWay way)
@@ -205,6 +224,10 @@ TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *to)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("options \"refine\" and \"balance\" exclude each other"),
 						errdetail("Refinement chooses codes by their error alone.")));
+	if (to->eval_every > 0 && !to->eval_source)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"eval_every\" needs \"eval_source\""),
+						errhint("It is a query that returns held-out embeddings.")));
 }
 
 static char *

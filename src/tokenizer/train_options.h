@@ -27,6 +27,8 @@ typedef struct TrainOptions
 	stk_empty empty;        /* what becomes of codewords without rows */
 	double decay;           /* of averages */
 	uint32_t restart_after; /* idle batches, 0 = never */
+	char *eval_source;      /* query of held-out rows; NULL = none */
+	int eval_every;         /* epochs; 0 = only at the end */
 } TrainOptions;
 
 /*
@@ -36,7 +38,10 @@ typedef struct TrainOptions
  */
 extern void TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *to);
 
-/* The ones that this way has, as members of a JSON object: ", \"refine\": 0, …"; palloc'd. */
+/*
+ * The ones that this way has and that make a difference to what is learnt, as members of a JSON
+ * object: ", \"refine\": 0, …"; palloc'd.
+ */
 extern char *TrainOptionsDescribe(const TrainOptions *options, TrainWay way);
 
 #endif

@@ -86,6 +86,7 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE semid_code(semtok.encode(cb, x),
 	LATERAL (SELECT code AS best FROM codebook_entries(cb) ORDER BY (SELECT sum((a - b) * (a - b)) FROM unnest(x::float8[], vector::float8[]) AS u(a, b)), code LIMIT 1) AS b;
 
 -- What cannot be: with the row, where it is one row's fault.
+SELECT semtok.train('top', 'SELECT array[3.4e38]', levels => 2, codes => 1) IS NOT NULL AS ok;
 \pset format unaligned
 SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest(array[
 	$$SELECT semtok.train('x', 'VALUES (array[1, 2]), (array[1, ''nan''::real])', method => 'ema')$$,
@@ -94,11 +95,15 @@ SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest
 	$$SELECT semtok.train('x', 'VALUES (array[1, 2]), (array[0, -0.0])', metric => 'cosine', method => 'ema')$$,
 	$$SELECT semtok.partial_fit('mean', 'VALUES (array[1, 2]), (array[1])')$$,
 	$$SELECT semtok.partial_fit('mean', 'VALUES (array[1, 2]), (array[1, ''-inf''::real])')$$,
-	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 1 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1)$$,
-	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 1 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1, batch_size => 3)$$,
-	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 1 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1, method => 'ema')$$
+	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1)$$,
+	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1, batch_size => 3)$$,
+	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1, method => 'ema')$$,
+	$$SELECT semtok.train('x', 'SELECT CASE WHEN i > 2 THEN array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END, i] END FROM generate_series(1, 12) AS i', levels => 2, codes => 1, sample => 9, seed => 1)$$,
+	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 2, epochs => 1, init => 'random', options => '{"refine": 2}')$$,
+	$$SELECT semtok.train('x', 'VALUES (array[3.4e38]), (array[-1e38])', levels => 2, codes => 1, options => '{"eval_source": "VALUES (array[0]), (null), (array[-3.4e38]), (array[1])"}')$$,
+	$$SELECT semtok.partial_fit('top', 'VALUES (null), (array[3.3e38]), (array[-3e38]), (array[3.4e38])')$$
 ]) AS statement;
 \pset format aligned
 
-SELECT count(semtok.drop_tokenizer(name)) > 0 AS dropped FROM (SELECT DISTINCT t.name FROM semtok.tokenizers AS t JOIN trained AS n ON t.name = n.name || n.way UNION SELECT 'mean') AS t;
+SELECT count(semtok.drop_tokenizer(name)) > 0 AS dropped FROM (SELECT DISTINCT t.name FROM semtok.tokenizers AS t JOIN trained AS n ON t.name = n.name || n.way UNION VALUES ('mean'), ('top')) AS t;
 DROP TABLE sets, ways, trained, ties, wide;

@@ -295,7 +295,7 @@ policies_give_up(void **state)
 			float codewords[20 * 2];
 			double counts[20];
 			double total = 0;
-			stk_train_progress last = {0, 0, -1, 0};
+			stk_train_progress last = {.objective = -1};
 			stk_rqkmeans_options opt = {.metric = variant & 1 ? STK_COSINE : STK_L2,
 										.levels = 1,
 										.sizes = {variant & 2 ? 20 : 2},
@@ -339,7 +339,7 @@ policies_fill_codewords(void **state)
 	for (stk_empty empty = STK_EMPTY_KEEP; empty <= STK_EMPTY_FARTHEST; empty++)
 	{
 		float codewords[32 * 6];
-		stk_train_progress last = {0, 0, 0, 0};
+		stk_train_progress last = {.level = 0};
 		stk_rqkmeans_options opt = {.levels = 1,
 									.sizes = {32},
 									.dim = (int) dim,
