@@ -6,6 +6,8 @@ SELECT semtok.train('b_one', 'SELECT embedding FROM b_items', levels => 2, codes
 UPDATE b_items SET sid = semtok.encode('b_one', embedding);
 CREATE TABLE b_plain AS SELECT * FROM b_items;
 CREATE INDEX b_items_sid ON b_items USING semtrie (sid);
+CREATE FUNCTION b_writes() RETURNS real[] LANGUAGE sql AS 'UPDATE b_items SET id = id RETURNING embedding';
+CREATE FUNCTION b_locks() RETURNS real[] LANGUAGE plpgsql AS 'BEGIN LOCK TABLE b_items IN SHARE MODE; RETURN array[1,2,3]; END';
 CREATE TABLE b_calls (i int GENERATED ALWAYS AS IDENTITY, call text);
 INSERT INTO b_calls (call) VALUES
 -- semid
@@ -79,7 +81,7 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.neighbors('b_one', '{1,2,NaN}')$$),
 ($$SELECT semtok.neighbors('b_one', '{1,2,NULL}')$$),
 ($$SELECT semtok.neighbors(2147483647, '{1,2,3}')$$),
--- train, activate, drop_tokenizer
+-- train, partial_fit
 ($$SELECT semtok.train('', 'SELECT embedding FROM b_items')$$),
 ($$SELECT semtok.train(repeat('x', 64), 'SELECT embedding FROM b_items')$$),
 ($$SELECT semtok.train(NULL, 'SELECT embedding FROM b_items')$$),
@@ -114,6 +116,65 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.partial_fit('b_one', 'SELECT array[1,2]::real[]')$$),
 ($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', batch_size => NULL)$$),
 ($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => '{"refine": 1}')$$),
+-- sources
+($$SELECT semtok.train('b_bad', 'SHOW work_mem')$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding, embedding FROM b_items')$$),
+($$SELECT semtok.train('b_bad', 'SELECT array[1, 2, 3 / (id - 40)] FROM b_items')$$),
+($$SELECT semtok.train('b_bad', 'SELECT ''{{1,2,3}}''::real[]')$$),
+($$SELECT semtok.train('b_bad', 'SELECT array[1, 2, NULL]::real[]')$$),
+($$SELECT semtok.train('b_bad', 'SELECT ''{}''::real[]')$$),
+($$SELECT semtok.train('b_bad', 'SELECT array_fill(1::real, array[16001])')$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items UNION ALL SELECT array[1,2]')$$),
+($$SELECT semtok.train('b_bad', 'DELETE FROM b_items RETURNING embedding')$$),
+($$SELECT semtok.train('b_bad', 'WITH d AS (DELETE FROM b_items RETURNING embedding) SELECT embedding FROM d')$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items FOR UPDATE')$$),
+($$SELECT semtok.train('b_bad', 'SELECT b_writes()')$$),
+($$SELECT semtok.train('b_bad', 'SELECT b_locks()')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT 1; SELECT 2')$$),
+($$SELECT semtok.partial_fit('b_one', 'SHOW work_mem')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding, embedding FROM b_items')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items WHERE false')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT array[1, 2, 3 / (id - 40)] FROM b_items')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT ''{{1,2,3}}''::real[]')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT array[1, 2, NULL]::real[]')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT ''{}''::real[]')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT array_fill(1::real, array[16001])')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items UNION ALL SELECT array[1,2]')$$),
+($$SELECT semtok.partial_fit('b_one', 'DELETE FROM b_items RETURNING embedding')$$),
+($$SELECT semtok.partial_fit('b_one', 'WITH d AS (DELETE FROM b_items RETURNING embedding) SELECT embedding FROM d')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items FOR UPDATE')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT b_writes()')$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT b_locks()')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT 1; SELECT 2')$$),
+($$SELECT semtok.evaluate('b_one', 'SHOW work_mem')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT embedding, embedding FROM b_items')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT embedding FROM b_items WHERE false')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT array[1, 2, 3 / (id - 40)] FROM b_items')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT ''{{1,2,3}}''::real[]')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT array[1, 2, NULL]::real[]')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT ''{}''::real[]')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT array_fill(1::real, array[16001])')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT embedding FROM b_items UNION ALL SELECT array[1,2]')$$),
+($$SELECT semtok.evaluate('b_one', 'DELETE FROM b_items RETURNING embedding')$$),
+($$SELECT semtok.evaluate('b_one', 'WITH d AS (DELETE FROM b_items RETURNING embedding) SELECT embedding FROM d')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT embedding FROM b_items FOR UPDATE')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT b_writes()')$$),
+($$SELECT semtok.evaluate('b_one', 'SELECT b_locks()')$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT 1; SELECT 2'))$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT 1; SELECT 2'))$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT array[1,2]'))$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT array[1,2]'))$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT array[1, 2, 3 / (id - 40)] FROM b_items'))$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT array[1, 2, 3 / (id - 40)] FROM b_items'))$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'DELETE FROM b_items RETURNING embedding'))$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'DELETE FROM b_items RETURNING embedding'))$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT b_writes()'))$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT b_writes()'))$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT b_locks()'))$$),
+($$SELECT semtok.partial_fit('b_one', 'SELECT embedding FROM b_items', options => jsonb_build_object('eval_source', 'SELECT b_locks()'))$$),
+($$SELECT semtok.train('b_bad', 'SELECT embedding FROM b_items', options => '{"eval_every": 1}')$$),
+($$SELECT semtok.train('b_bad', 'SELECT array[CASE id WHEN 1 THEN -3e38 ELSE 3e38 END]::real[] FROM b_items', levels => 2, codes => 1)$$),
+-- activate, drop_tokenizer
 ($$SELECT semtok.activate('b_none', 1)$$),
 ($$SELECT semtok.activate('b_one', 9)$$),
 ($$SELECT semtok.drop_tokenizer('b_none')$$),
@@ -226,5 +287,6 @@ SELECT DISTINCT p.proname AS not_called FROM pg_proc p
  WHERE p.pronamespace = 'semtok'::regnamespace AND p.prorettype <> 'trigger'::regtype
    AND NOT EXISTS (SELECT FROM b_calls WHERE call ~ ('semtok\.' || p.proname || '\('))
  ORDER BY 1;
+DROP FUNCTION b_writes, b_locks;
 DROP TABLE b_items, b_plain, b_calls, b_answers;
 SELECT semtok.drop_tokenizer('b_one');
