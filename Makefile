@@ -22,6 +22,8 @@ OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c s
 SQL_PARTS = $(addprefix sql/,schema.sql semid.sql codebook.sql semset.sql semquery.sql \
 	semtrie.sql tokenizer.sql decode.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
+# From each released version to the next: semtok--OLD--NEW.sql
+DATA = $(sort $(wildcard sql/upgrades/*.sql))
 EXTRA_CLEAN = test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
@@ -35,7 +37,7 @@ PROVE_TESTS = test/t/*.pl
 # Contraction would change codes: fma only where the source says so. The bitcode rule ignores
 # PG_CFLAGS, so it is told apart.
 SEMTOK_CFLAGS = -ffp-contract=off
-PG_CPPFLAGS = -Isrc
+PG_CPPFLAGS = -Isrc -DSEMTOK_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = $(SEMTOK_CFLAGS)
 # Core is C17; PostgreSQL's own flags ask for declarations first, which core does not follow.
 PG_CFLAGS += -Wno-declaration-after-statement

@@ -10,3 +10,8 @@ END
 $$;
 COMMENT ON SCHEMA semtok IS 'semtok: tokenizers, encoding, decoding';
 GRANT USAGE ON SCHEMA semtok TO PUBLIC;
+
+CREATE FUNCTION semtok.library_version() RETURNS text
+	AS 'MODULE_PATHNAME', 'semtok_library_version' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION semtok.library_version() IS
+	'version of the library that this session has loaded; pg_extension has that of the SQL objects';

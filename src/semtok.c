@@ -7,8 +7,11 @@
 #include "guc.h"
 
 #include "am/semtrie.h"
+#include "utils/builtins.h"
 
 PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(semtok_library_version);
 
 extern PGDLLEXPORT void _PG_init(void);
 
@@ -17,4 +20,11 @@ _PG_init(void)
 {
 	SemtokDefineSettings();
 	SemtrieDefineOptions();
+}
+
+/* semtok.library_version() → text: what the Makefile calls it */
+Datum
+semtok_library_version(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(SEMTOK_VERSION));
 }

@@ -9,7 +9,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT_OK = qw(oracle_node oracle_sql oracle_check kill_everything restarted);
+our @EXPORT_OK = qw(oracle_node oracle_sql oracle_check kill_everything restarted
+  extension_catalog private_installation);
 
 my $lib = dirname(__FILE__);
 
@@ -17,6 +18,36 @@ my $lib = dirname(__FILE__);
 sub oracle_sql
 {
 	return slurp_file("$lib/oracle.sql");
+}
+
+# What the catalog of a database knows of the extension: a line a fact, the same for the same.
+sub extension_catalog
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database, slurp_file("$lib/extension_catalog.sql"));
+}
+
+# A PostgreSQL installation under dir whose extension scripts and libraries may be changed: the
+# programs that look for them beside themselves are copies, all else are links to the one in PATH.
+# Returns install_path for PostgreSQL::Test::Cluster, the folder of scripts and that of libraries.
+sub private_installation
+{
+	my ($dir) = @_;
+	my %from = map { chomp(my $path = `pg_config --$_`); $_ => $path } qw(bindir pkglibdir sharedir);
+	# Where they lie relative to each other is compiled in.
+	my $common = $from{bindir};
+	$common =~ s{/[^/]*$}{} while grep { index($_, "$common/") != 0 } values %from;
+	my %to = map { $_ => $dir . substr($from{$_}, length $common) } keys %from;
+	foreach my $what (qw(bindir pkglibdir sharedir))
+	{
+		system_or_bail('mkdir', '-p', $to{$what});
+		system_or_bail('cp', '-as', "$from{$what}/.", $to{$what});
+	}
+	foreach my $copy (map({ "$to{bindir}/$_" } qw(postgres initdb pg_ctl pg_config)), "$to{pkglibdir}/semtok.so")
+	{
+		system_or_bail('cp', '-L', '--remove-destination', $copy =~ s/^\Q$dir\E/$common/r, $copy);
+	}
+	return (dirname($to{bindir}), "$to{sharedir}/extension", $to{pkglibdir});
 }
 
 # A new, started node with semtok and the oracle in database postgres.

@@ -285,6 +285,7 @@ SELECT checks($$SELECT l FROM plan_of($q$SELECT 1 FROM many WHERE sid = '[1,2,3]
 	'CREATE INDEX ON many USING hash (sid)');
 SELECT checks($$SELECT relation_runs >= 0, ids, items, nulls, bytes > 0 FROM (SELECT runs AS relation_runs, * FROM semtok.index_info(index => 'points_sid')) i$$, 'true 4 6 2 true', 'semtok.index_info');
 SELECT checks($$SELECT semtok.index_check(index => 'points_sid', heapallindexed => true), semtok.index_check('points_sid')$$, ' ', 'semtok.index_check');
+SELECT checks($$SELECT semtok.library_version() = extversion FROM pg_extension WHERE extname = 'semtok'$$, 'true', 'semtok.library_version');
 
 \if :{?within_objects}
 \else

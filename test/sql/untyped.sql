@@ -38,6 +38,7 @@ INSERT INTO u_calls (verb, call) VALUES
 ('explain', $$SELECT semtok.explain('[0,1]', semtok.logits('{{1,2},{3,4}}'), NULL)$$),
 ('index_info', $$SELECT semtok.index_info('u_items_sid')$$),
 ('index_check', $$SELECT semtok.index_check('u_items_sid', 'true')$$),
+('library_version', $$SELECT semtok.library_version()$$),
 ('', $$UPDATE u_items SET sid = NULL$$),
 ('activate', $$SELECT semtok.activate('u_one', '1')$$),
 ('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_one', '2')$$),
