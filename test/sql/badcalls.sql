@@ -244,6 +244,7 @@ INSERT INTO b_calls (call) VALUES
 ($$CLUSTER b_items USING b_items_sid$$),
 ($$SELECT semtok.index_info('b_items')$$),
 ($$SELECT semtok.index_info('pg_type_oid_index')$$),
+($$SELECT semtok.library_version(1)$$),
 ($$SELECT semtok.index_check('b_items', true)$$),
 ($$SELECT semtok.index_check('pg_type_oid_index', true)$$),
 -- settings

@@ -32,19 +32,54 @@ is($status, 0, "the README's example runs") or diag($err);
 is($out, $shown =~ s/\s+\z//r, 'and prints what the README shows');
 cmp_ok(scalar(grep { /\S/ } split /\n/, $example), '<=', 24, 'and is short');
 
-# Every other sql block runs after those before it in the same file.
-my $number = 0;
+# Every other block of SQL or of shell commands runs after those before it in the same file, in a
+# database of its own. In docs/ what is shown below a block is what psql or the shell printed; where
+# that is an error, the block ends with it.
+my $work = PostgreSQL::Test::Utils::tempdir();
+my ($stdin, $merged) = ("$work/stdin", "$work/merged");
+symlink "$top/examples", "$work/examples" or die $!;
+
+sub run_block
+{
+	my ($language, $text, $database) = @_;
+	local %ENV = (%ENV, PGHOST => $node->host, PGPORT => $node->port, PGDATABASE => $database);
+	open(my $file, '>', $stdin) or die $!;
+	print $file $text;
+	close $file;
+	my @command =
+	  $language eq 'sql'
+	  ? ('psql', '-Xq', '-v', 'ON_ERROR_STOP=1')
+	  : ('bash', '-euo', 'pipefail', '-c', 'cd "$0" && eval "$(cat)"', $work);
+	IPC::Run::run(\@command, '<', $stdin, '>&', $merged);
+	return ($? >> 8, slurp_file($merged));
+}
+
+# Lines whose end alone differs are the same: an editor may take blanks away.
+sub same_lines
+{
+	my $text = shift;
+	return $text =~ s/[ \t]+$//mgr =~ s/\s+\z//r;
+}
+
 foreach my $file ("$top/README.md", "$top/CONTRIBUTING.md", glob("$top/docs/*.md"))
 {
-	my ($name) = $file =~ m{([^/]+)$};
-	my @sql = map { $_->[1] } grep { $_->[0] eq 'sql' } blocks(slurp_file($file));
-	my $database = 'docs' . ++$number;
+	my ($name, $database) = $file =~ m{(([^/]+)\.md)$};
+	my @blocks = grep { $_->[0] =~ /^(sql|sh|text)$/ } blocks(slurp_file($file));
+	@blocks = grep { $_->[0] eq 'sql' } @blocks unless $file =~ m{/docs/};
 	my $block = 0;
-	$node->safe_psql('postgres', "CREATE DATABASE $database");
-	foreach my $sql (@sql)
+	$database = lc $database;
+	$node->safe_psql('postgres', "CREATE DATABASE \"$database\"");
+	while (my $next = shift @blocks)
 	{
-		($status, $out, $err) = $node->psql($database, $sql, on_error_stop => 1);
-		is($status, 0, "$name: sql block " . ++$block . ' runs') or diag("$sql\n$err");
+		my ($language, $text) = @$next;
+		my $expected = @blocks && $blocks[0][0] eq 'text' ? (shift @blocks)->[1] : undef;
+		my $what = "$name: $language block " . ++$block;
+		my ($code, $printed) = run_block($language, $text, $database);
+		my $refused = defined $expected && $expected =~ /^ERROR:/m;
+		ok($refused ? $code != 0 : $code == 0, $refused ? "$what is refused" : "$what runs")
+		  or diag("$text\n$printed");
+		is(same_lines($printed), same_lines($expected), "$what prints what is shown")
+		  if defined $expected;
 	}
 }
 
@@ -157,10 +192,10 @@ foreach my $list (@lists)
 }
 
 # Files that the documentation names are there.
-foreach my $file ('README.md', 'CONTRIBUTING.md')
+foreach my $file ('README.md', 'CONTRIBUTING.md', map { s/^\Q$top\E\///r } glob("$top/docs/*.md"))
 {
 	my %files = map { $_ => 1 } slurp_file("$top/$file") =~
-	  /(?<![\w.\/])((?:src|sql|test|demo|bench|scripts|expected|docs)\/[\w.\/-]*\w)/g;
+	  /(?<![\w.\/])((?:src|sql|test|demo|bench|scripts|expected|docs|examples)\/[\w.\/-]*\w)/g;
 	foreach my $name (grep { !/\bname\./ } sort keys %files)
 	{
 		ok(-e "$top/$name", "$file: $name exists");
