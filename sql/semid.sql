@@ -95,6 +95,30 @@ CREATE FUNCTION semid_prefix(semid @extschema@.semid, n integer) RETURNS @extsch
 COMMENT ON FUNCTION @extschema@.semid_prefix(@extschema@.semid, integer) IS
 	'first n levels of a semantic ID; the whole ID when it has no more than n';
 
+-- Other forms, which have no place for the tokenizer
+
+CREATE FUNCTION semid_flat(semid @extschema@.semid, sizes integer[]) RETURNS numeric
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semid_flat(@extschema@.semid, integer[]) IS
+	'codes of a semantic ID as one mixed-radix number, level 0 the most significant; sizes: codes of each level';
+
+CREATE FUNCTION semid_unflat(flat numeric, sizes integer[], tokenizer integer DEFAULT 0)
+	RETURNS @extschema@.semid
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semid_unflat(numeric, integer[], integer) IS
+	'semantic ID of a number that semid_flat made with these sizes, and of this tokenizer (0: none)';
+
+CREATE FUNCTION semid_tokens(semid @extschema@.semid) RETURNS text
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semid_tokens(@extschema@.semid) IS
+	'codes of a semantic ID as tokens of a vocabulary: <item_L0_C12><item_L1_C7>';
+
+CREATE FUNCTION semid_from_tokens(tokens text, tokenizer integer DEFAULT 0)
+	RETURNS @extschema@.semid
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semid_from_tokens(text, integer) IS
+	'semantic ID of tokens like <item_L0_C12><item_L1_C7>, <a_12><b_7> or <s_a_12><s_b_7>, and of this tokenizer (0: none)';
+
 -- An operator || whose right side is int itself would be the best match for 'text' || 1 everywhere
 -- in the database. A domain is no exact match, so that stays what it was.
 CREATE DOMAIN semcode AS integer;
@@ -155,8 +179,19 @@ CREATE FUNCTION semid_hash_extended(@extschema@.semid, bigint) RETURNS bigint
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
 COMMENT ON FUNCTION @extschema@.semid_hash_extended(@extschema@.semid, bigint) IS 'hash with a seed';
 
+CREATE FUNCTION semid_starts_with_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semid_starts_with_support(internal) IS
+	'planner support for semid_starts_with: a btree serves it as a range';
+
+CREATE FUNCTION semid_starts_with_sel(internal, oid, internal, integer) RETURNS double precision
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semid_starts_with_sel(internal, oid, internal, integer) IS
+	'restriction selectivity of ^@ on semantic IDs';
+
 CREATE FUNCTION semid_starts_with(semid @extschema@.semid, prefix @extschema@.semid) RETURNS boolean
-	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF;
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE LEAKPROOF
+	SUPPORT @extschema@.semid_starts_with_support;
 COMMENT ON FUNCTION @extschema@.semid_starts_with(@extschema@.semid, @extschema@.semid) IS
 	'does a semantic ID start with this prefix? Tokenizer 0 in the prefix stands for every tokenizer';
 
@@ -202,11 +237,10 @@ CREATE OPERATOR >= (
 );
 COMMENT ON OPERATOR @extschema@.>= (@extschema@.semid, @extschema@.semid) IS 'greater than or equal';
 
--- matchingsel applies the operator to the column's statistics and trusts no type; prefixsel is text's.
 CREATE OPERATOR ^@ (
 	LEFTARG = @extschema@.semid, RIGHTARG = @extschema@.semid,
 	FUNCTION = @extschema@.semid_starts_with,
-	RESTRICT = matchingsel, JOIN = matchingjoinsel
+	RESTRICT = @extschema@.semid_starts_with_sel, JOIN = matchingjoinsel
 );
 COMMENT ON OPERATOR @extschema@.^@ (@extschema@.semid, @extschema@.semid) IS 'starts with';
 

@@ -1,7 +1,5 @@
 #include "semid.h"
 
-#include <stdbool.h>
-
 size_t
 stk_semid_pack(const stk_semid *id, uint8_t *out)
 {

@@ -10,6 +10,7 @@
 #ifndef STK_SEMID_H
 #define STK_SEMID_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -72,6 +73,37 @@ stk_semid_bytes_cmp(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen
 	if (c != 0)
 		return c;
 	return (alen > blen) - (alen < blen);
+}
+
+/* Does id begin with prefix? Tokenizer 0 in the prefix stands for every tokenizer. */
+static inline bool
+stk_semid_bytes_starts_with(const uint8_t *id, size_t len, const uint8_t *prefix, size_t prefix_len)
+{
+	size_t skip = stk_semid_bytes_tokenizer(prefix) == 0 ? STK_SEMID_HEADER : 0;
+
+	return prefix_len <= len && memcmp(id + skip, prefix + skip, prefix_len - skip) == 0;
+}
+
+/*
+ * The beginning of a stored form as a number: where two of these differ they order as the ids do,
+ * where they are equal the ids must be compared. It holds the tokenizer and two codes, and three
+ * codes where the tokenizer is below 2^15, so that ids of three levels rarely tie; codes that an
+ * id has not got are 0.
+ */
+static inline uint64_t
+stk_semid_bytes_abbreviate(const uint8_t *bytes, size_t len)
+{
+	uint32_t tokenizer = stk_semid_bytes_tokenizer(bytes);
+	int levels = stk_semid_bytes_levels(len);
+	uint64_t codes = (uint64_t) stk_semid_bytes_code(bytes, 0) << 32;
+
+	if (levels > 1)
+		codes |= (uint64_t) stk_semid_bytes_code(bytes, 1) << 16;
+	if (levels > 2)
+		codes |= stk_semid_bytes_code(bytes, 2);
+	if (tokenizer < 1 << 15)
+		return (uint64_t) tokenizer << 48 | codes;
+	return ((uint64_t) tokenizer | UINT64_C(1) << 31) << 32 | codes >> 16;
 }
 
 #endif

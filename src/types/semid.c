@@ -210,18 +210,23 @@ SemidFromArray(ArrayType *array, stk_semid *id)
 		id->codes[i] = CheckCode(codes[i], i);
 }
 
+uint32
+SemidTokenizerArg(int32 tokenizer)
+{
+	if (tokenizer < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("tokenizer must be between 0 and 2147483647, not %d", tokenizer)));
+	return (uint32) tokenizer;
+}
+
 /* semid(codes int[], tokenizer int) */
 PG_FUNCTION_INFO_V1(semid_construct);
 Datum
 semid_construct(PG_FUNCTION_ARGS)
 {
-	int32 tokenizer = PG_GETARG_INT32(1);
 	stk_semid id;
 
-	if (tokenizer < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("tokenizer must be between 0 and 2147483647, not %d", tokenizer)));
-	id.tokenizer = (uint32) tokenizer;
+	id.tokenizer = SemidTokenizerArg(PG_GETARG_INT32(1));
 	SemidFromArray(PG_GETARG_ARRAYTYPE_P(0), &id);
 	PG_RETURN_DATUM(SemidMakeDatum(&id));
 }

@@ -22,5 +22,11 @@ extern Datum SemidMakeDatum(const stk_semid *id);
 extern Datum SemidBytesDatum(const uint8 *bytes, size_t len);
 /* Take a datum apart; a corrupt one is an error. */
 extern void SemidUnpack(struct varlena *v, stk_semid *id);
+/* An argument as a semid's tokenizer; a negative one is an error. */
+extern uint32 SemidTokenizerArg(int32 tokenizer);
+
+/* For those who must know an operator by its function. */
+extern PGDLLEXPORT Datum semid_cmp(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum semid_starts_with(PG_FUNCTION_ARGS);
 
 #endif

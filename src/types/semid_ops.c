@@ -8,7 +8,6 @@
 
 #include "common/hashfn.h"
 #include "utils/builtins.h"
-#include "utils/sortsupport.h"
 
 #include "types/semid.h"
 
@@ -75,22 +74,6 @@ semid_cmp(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(SemidCompare(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
 }
 
-static int
-SemidSortCompare(Datum a, Datum b, SortSupport ssup)
-{
-	return SemidCompare(a, b);
-}
-
-PG_FUNCTION_INFO_V1(semid_sortsupport);
-Datum
-semid_sortsupport(PG_FUNCTION_ARGS)
-{
-	SortSupport ssup = (SortSupport) PG_GETARG_POINTER(0);
-
-	ssup->comparator = SemidSortCompare;
-	PG_RETURN_VOID();
-}
-
 PG_FUNCTION_INFO_V1(semid_hash);
 Datum
 semid_hash(PG_FUNCTION_ARGS)
@@ -120,10 +103,8 @@ semid_starts_with(PG_FUNCTION_ARGS)
 {
 	struct varlena *id = PG_GETARG_SEMID_PP(0);
 	struct varlena *prefix = PG_GETARG_SEMID_PP(1);
-	size_t skip = stk_semid_bytes_tokenizer(SemidBytes(prefix)) == 0 ? STK_SEMID_HEADER : 0;
-	bool result =
-		SemidLength(prefix) <= SemidLength(id) &&
-		memcmp(SemidBytes(id) + skip, SemidBytes(prefix) + skip, SemidLength(prefix) - skip) == 0;
+	bool result = stk_semid_bytes_starts_with(SemidBytes(id), SemidLength(id), SemidBytes(prefix),
+											  SemidLength(prefix));
 
 	PG_FREE_IF_COPY(id, 0);
 	PG_FREE_IF_COPY(prefix, 1);

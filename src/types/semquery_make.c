@@ -12,33 +12,7 @@
 
 #include "types/bridge.h"
 #include "types/codebook.h"
-
-/* Sizes of the levels: an array of one dimension, without NULLs. Returns their number. */
-static int
-ReadSizes(ArrayType *array, uint32 *sizes)
-{
-	int levels = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const int32 *values = (const int32 *) ARR_DATA_PTR(array);
-
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-						errmsg("expected sizes of one dimension, not %d", ARR_NDIM(array))));
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a size must not be null")));
-	if (levels < 1 || levels > STK_MAX_LEVELS)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected 1 to %d sizes, not %d", STK_MAX_LEVELS, levels)));
-	for (int l = 0; l < levels; l++)
-	{
-		if (values[l] < 1 || values[l] > STK_MAX_CODES)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("expected sizes between 1 and %d, not %d", STK_MAX_CODES, values[l])));
-		sizes[l] = (uint32) values[l];
-	}
-	return levels;
-}
+#include "types/sizes.h"
 
 /* An array [levels][codes] gives its own sizes. Returns the number of levels. */
 static int
@@ -77,7 +51,7 @@ LogitsSizes(ArrayType *logits, ArrayType *given, uint32 *sizes)
 									"or a two-dimensional array with a row a level.")));
 		return SizesOfMatrix(logits, sizes);
 	}
-	levels = ReadSizes(given, sizes);
+	levels = SizesArg(given, sizes);
 	for (int l = 0; l < levels; l++)
 		total += sizes[l];
 	if (total != n)

@@ -48,6 +48,13 @@ SELECT refuse(q) FROM unnest(array[$$SELECT semid('{}'::int[])$$, $$SELECT semid
 	$$SELECT '{}'::int[]::semid$$, $$SELECT '{NULL}'::int[]::semid$$, $$SELECT '{{1}}'::int[]::semid$$, $$SELECT '{65536}'::int[]::semid$$, $$SELECT array_fill(1, array[33])::semid$$,
 	$$SELECT semid_code('[1,2]', -1)$$, $$SELECT semid_code('[1,2]', 2)$$, $$SELECT semid_prefix('[1,2]', 0)$$, $$SELECT semid_prefix('[1,2]', -2147483648)$$,
 	$$SELECT '[1]'::semid || 65536$$, $$SELECT '[1]'::semid || -1$$, $$SELECT array_fill(1, array[32])::semid || 1$$]) WITH ORDINALITY t(q, n) ORDER BY n;
+-- its other forms
+SELECT format('%-28s', t) || refuse(format('SELECT semid_from_tokens(%L)', t)) FROM unnest(array['', ' ', '<', '<>', '<a>', '<a_>', '<a_1', 'a_1', '<a_1>x', '<a_1>,<b_1>', '<A_1>', '<a_01>', '<a_-1>', '<a_1.0>', '<a_65536>', '<a_99999999999999999999>', '<b_1>', '<a_1><a_1>', '<a_1><c_1>',
+	'<a_1><s_b_1>', '<s_1>', '<s_a_>', '<s_a_1><b_1>', '<item_L0_C1><b_1>', '<item_L1_C1>', '<item_L0_C1><item_L2_C1>', '<item_L00_C1>', '<item_L0_C65536>', '<item_L0C1>', '<item_L_C1>', '[1,2]']) WITH ORDINALITY t(t, n) ORDER BY n;
+SELECT refuse(format('SELECT semid_from_tokens(%L)', string_agg(format('<item_L%s_C1>', l), '' ORDER BY l))) FROM generate_series(0, 32) l;
+SELECT refuse(q) FROM unnest(array[$$SELECT semid_flat('[1,2]', '{4}')$$, $$SELECT semid_flat('[1,2]', '{4,2}')$$, $$SELECT semid_flat('[1,2]', '{4,0}')$$, $$SELECT semid_flat('[1,2]', '{}')$$, $$SELECT semid_flat('[1,2]', '{{4,4}}')$$, $$SELECT semid_flat('[1,2]', '{4,NULL}')$$,
+	$$SELECT semid_unflat(16, '{4,4}')$$, $$SELECT semid_unflat('1e1000', '{4,4}')$$, $$SELECT semid_unflat(-1, '{4,4}')$$, $$SELECT semid_unflat(0.5, '{4,4}')$$, $$SELECT semid_unflat('NaN', '{4,4}')$$, $$SELECT semid_unflat('-Infinity', '{4,4}')$$,
+	$$SELECT semid_unflat(1, '{65537}')$$, $$SELECT semid_unflat(1, array_fill(1, array[33]))$$, $$SELECT semid_unflat(1, '{4,4}', -1)$$, $$SELECT semid_from_tokens('<a_1>', -1)$$]) WITH ORDINALITY t(q, n) ORDER BY n;
 
 -- codebook: text
 SELECT refuse_text('codebook', t) FROM unnest(array['', 'x', '1', '"a"', 'null', '[]', '{}', '{"dim":1',

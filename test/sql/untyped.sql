@@ -25,6 +25,7 @@ INSERT INTO u_calls (verb, call) VALUES
 ('tokenize', $$CALL semtok.tokenize('u_items', 'embedding', 'sid', 'u_one', '2', '1000', 'append', 'id > 0')$$),
 ('evaluate', $$SELECT semtok.evaluate('u_one', 'SELECT embedding FROM u_items')$$),
 ('collisions', $$SELECT semtok.collisions('u_items', 'sid')$$),
+('', $$SELECT semid_flat('[1,2]', '{4,4}'), semid_unflat('6', '{4,4}'), semid_unflat('6', '{4,4}', '1'), semid_tokens('[1,2]'), semid_from_tokens('<a_1>'), semid_from_tokens('<a_1>', '1')$$),
 ('logits', $$SELECT semtok.logits('{{1,2},{3,4}}')$$),
 ('logits', $$SELECT semtok.logits('{1,2,3,4}', '{2,2}', '0', 'masked', semset('{"[0,1]"}'::semid[]))$$),
 ('neighbors', $$SELECT semtok.neighbors('u_one', '{1,2,3}')$$),
