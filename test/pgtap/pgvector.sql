@@ -1,35 +1,110 @@
--- Embeddings in pgvector's types, where pgvector is installed.
+-- Embeddings in pgvector's types, where pgvector is installed: every place that takes an embedding.
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') AS installed \gset
 \if :installed
-SELECT plan(9);
+SELECT plan(47);
 CREATE EXTENSION vector;
-CREATE TABLE items (id int, x real[], v vector(3), h halfvec(3), by_v semid, by_h semid);
-INSERT INTO items SELECT i, x, x, x, null, null
-	FROM generate_series(1, 200) AS i, LATERAL (SELECT array[i % 16, i * 7 % 32, i % 8]::real[] AS x) AS s;
+-- small whole numbers and halves, which half precision holds exactly
+CREATE TABLE items (id int, x real[], v vector(3), h halfvec(3), w vector, by_x semid, by_v semid, by_h semid, by_w semid);
+INSERT INTO items (id, x, v, h, w) SELECT i, x, x, x, x
+	FROM generate_series(1, 200) AS i, LATERAL (SELECT array[i % 16, i * 7 % 32, i % 8 + 0.5]::real[] AS x) AS s;
+INSERT INTO items (id) VALUES (0);
+CREATE DOMAIN meaning AS vector(3);
 SET client_min_messages = error;
+
+-- Training: the same rows of another type are the same codebook
 SELECT semtok.train('items', 'SELECT x FROM items', levels => 2, codes => 16) AS by_x \gset
 SELECT semtok.train('items', 'SELECT v FROM items', levels => 2, codes => 16) AS by_v \gset
 SELECT semtok.train('items', 'SELECT h FROM items', levels => 2, codes => 16) AS by_h \gset
-RESET client_min_messages;
-SELECT is(count(DISTINCT hash), 1::bigint, 'vector and halfvec train the same codebook as real[]')
-	FROM semtok.tokenizers WHERE id IN (:by_x, :by_v, :by_h);
-SELECT is(count(*), 0::bigint, 'a vector is encoded as real[] is, by name')
-	FROM items WHERE semtok.encode('items', v) <> semtok.encode('items', x);
-SELECT is(count(*), 0::bigint, 'a vector is encoded as real[] is, by id')
-	FROM items WHERE semtok.encode(:by_x, v) <> semtok.encode(:by_x, x);
-SELECT is(count(*), 0::bigint, 'a vector is encoded as real[] is, by codebook')
-	FROM items, semtok.tokenizer AS t WHERE t.id = :by_x AND semtok.encode(t.codebook, v) <> semtok.encode(t.codebook, x);
-SELECT is(count(*), 0::bigint, 'a halfvec is, with a cast')
-	FROM items WHERE semtok.encode('items', h::real[]) <> semtok.encode('items', x);
+SELECT semtok.train('items', 'SELECT w FROM items', levels => 2, codes => 16) AS by_w \gset
+SELECT semtok.train('items', 'SELECT v::meaning FROM items', levels => 2, codes => 16) AS by_d \gset
+SELECT is(count(DISTINCT hash), 1::bigint, 'vector, halfvec, vector of any dimension and a domain train the same codebook as real[]')
+	FROM semtok.tokenizers WHERE id IN (:by_x, :by_v, :by_h, :by_w, :by_d);
+CREATE FUNCTION trained(how text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE kind text;
+BEGIN
+	FOREACH kind IN ARRAY '{x,v,h}'::text[] LOOP
+		EXECUTE format(how, kind);
+	END LOOP;
+	RETURN NEXT is(count(DISTINCT hash), 1::bigint, how) FROM semtok.tokenizers WHERE name = 'other';
+	RETURN NEXT is(count(*), 3::bigint, 'three of them') FROM semtok.tokenizers WHERE name = 'other';
+	PERFORM semtok.drop_tokenizer('other');
+END $$;
+SELECT trained($$SELECT semtok.train('other', 'SELECT %s FROM items', codes => array[8,4], metric => 'cosine')$$);
+SELECT trained($$SELECT semtok.train('other', 'SELECT %s FROM items', levels => 2, codes => 8, sample => 100, metric => 'ip')$$);
+SELECT trained($$SELECT semtok.train('other', 'SELECT %s FROM items', levels => 2, codes => 8, method => 'ema', batch_size => 64)$$);
+SELECT trained($$SELECT semtok.train('other', 'SELECT %1$s FROM items WHERE id %% 4 > 0', levels => 2, codes => 8,
+	options => '{"eval_source": "SELECT %1$s FROM items WHERE id %% 4 = 0", "refine": 1}')$$);
+SELECT semtok.partial_fit('items', 'SELECT x FROM items WHERE id % 3 = 0') AS fit_x \gset
+SELECT semtok.partial_fit('items', 'SELECT v FROM items WHERE id % 3 = 0') AS fit_v \gset
+SELECT semtok.partial_fit('items', 'SELECT h FROM items WHERE id % 3 = 0') AS fit_h \gset
+SELECT is(count(DISTINCT hash), 1::bigint, 'partial_fit reads vectors and halfvecs')
+	FROM semtok.tokenizers WHERE id IN (:fit_x, :fit_v, :fit_h);
+SELECT isnt(f.hash, t.hash, 'and has moved') FROM semtok.tokenizers AS f, semtok.tokenizers AS t
+	WHERE f.id = :fit_x AND t.id = :by_x;
+
+-- Values: a vector by itself, a halfvec with a cast
+CREATE TEMP TABLE codebook AS SELECT codebook FROM semtok.tokenizer WHERE id = :by_x;
+CREATE FUNCTION valued(call text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE kind text; same bigint;
+BEGIN
+	FOREACH kind IN ARRAY '{v,w,h::real[],v::meaning}'::text[] LOOP
+		EXECUTE format('SELECT count(*) FROM items WHERE x IS NOT NULL AND (%s)::text = (%s)::text',
+			format(call, kind), format(call, 'x')) INTO same;
+		RETURN NEXT is(same, 200::bigint, format(call, kind));
+	END LOOP;
+END $$;
+SELECT valued($$semtok.encode('items', %s)$$);
+SELECT valued(format($$semtok.encode(%s, %%s)$$, :by_x));
+SELECT valued($$semtok.encode((SELECT codebook FROM codebook), %s, beam => 4)$$);
+SELECT valued($$semtok.neighbors('items', %s)$$);
+SELECT valued(format($$semtok.neighbors(%s, %%s)$$, :by_x));
+SELECT throws_ok($$SELECT semtok.encode('items', h) FROM items$$, '42883', NULL, 'a halfvec without a cast is no argument');
+SELECT is(count(*), 0::bigint, 'what is decoded compares with a vector')
+	FROM items WHERE semtok.decode('items', semtok.encode('items', v))::vector <-> v > 8;
+SELECT is(count(*), 200::bigint, 'at the distance that it is away')
+	FROM items, LATERAL (SELECT semtok.decode('items', semtok.encode('items', v)) AS d) AS s,
+		LATERAL (SELECT sqrt(sum((a - b) ^ 2)) AS away FROM unnest(d, x) AS u (a, b)) AS t
+	WHERE abs((d::vector <-> v) - away) < 1e-5;
+SELECT is(codebook_agg(0, id, v), codebook_agg(0, id, x), 'codebook_agg takes vectors')
+	FROM (SELECT id - 1 AS id, v, x FROM items WHERE id > 0) AS s;
+
+-- Tables
+CALL semtok.tokenize('items', 'x', 'by_x', 'items');
 CALL semtok.tokenize('items', 'v', 'by_v', 'items');
-CALL semtok.tokenize('items', 'h', 'by_h', 'items');
-SELECT is(count(by_v), 200::bigint, 'tokenize reads vectors') FROM items WHERE by_v = semtok.encode('items', x);
-SELECT is(count(by_h), 200::bigint, 'tokenize reads halfvecs') FROM items WHERE by_h = semtok.encode('items', x);
-SELECT is((SELECT e.mse FROM semtok.evaluate('items', 'SELECT h FROM items') AS e WHERE level IS NULL),
-	(SELECT e.mse FROM semtok.evaluate('items', 'SELECT x FROM items') AS e WHERE level IS NULL),
-	'evaluate reads halfvecs');
+CALL semtok.tokenize('items', 'h', 'by_h', 'items', batch_size => 7);
+CALL semtok.tokenize('items', 'w', 'by_w', 'items', collisions => 'append');
+SELECT is(count(by_v), 200::bigint, 'tokenize reads vectors') FROM items WHERE by_v = by_x;
+SELECT is(count(by_h), 200::bigint, 'tokenize reads halfvecs') FROM items WHERE by_h = by_x;
+SELECT is(count(DISTINCT by_w), 200::bigint, 'tokenize tells vectors apart') FROM items WHERE semid_prefix(by_w, 2) = by_x;
+SELECT results_eq(format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT v FROM items'),
+	format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT x FROM items'), 'evaluate reads vectors');
+SELECT results_eq(format('SELECT e.*::text FROM semtok.evaluate(%s, %L) AS e', :by_h, 'SELECT h FROM items'),
+	format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT x FROM items'), 'evaluate reads halfvecs');
+
+-- The index, by a vector in a prepared statement
+CREATE INDEX items_by_x ON items USING semtrie (by_x);
+ANALYZE items;
+SET enable_seqscan = off;
+SET enable_sort = off;
+PREPARE like_this(vector) AS
+	SELECT id FROM items ORDER BY by_x <~> (SELECT semtok.neighbors('items', $1)) LIMIT 5;
+SELECT is((SELECT count(*) FROM items WHERE by_x <~> semtok.neighbors('items', v) >= 0), 200::bigint, 'costs by vectors');
+CREATE TEMP TABLE found AS EXECUTE like_this('[1,2,3]');
+SELECT is(array_agg(by_x <~> q ORDER BY by_x <~> q), (SELECT array_agg(c ORDER BY c) FROM (
+		SELECT by_x <~> semtok.neighbors('items', '{1,2,3}') AS c FROM items ORDER BY 1 LIMIT 5) AS s), 'an ordered scan by a vector')
+	FROM found JOIN items USING (id), (SELECT semtok.neighbors('items', '[1,2,3]'::vector) AS q OFFSET 0) AS r;
+-- candidates by the ids, their order by the vectors themselves
+SELECT is(array_length(array_agg(id), 1), 5, 'ranked again by pgvector') FROM (
+	SELECT id FROM (SELECT id, v FROM items
+		ORDER BY by_x <~> semtok.neighbors('items', '[1,2,3]'::vector) LIMIT 50) AS s
+	ORDER BY v <-> '[1,2,3]' LIMIT 5) AS t;
+
+-- What is refused
 SELECT throws_ok($$SELECT semtok.train('items', $q$VALUES ('[1,2,3]'::vector), ('[1,2]')$q$)$$,
-	'22023', 'expected 3 dimensions, not 2', 'vectors of several dimensions are refused');
+	'22023', NULL, 'vectors of several dimensions are refused');
+SELECT throws_ok($$SELECT semtok.encode('items', '[1,2]'::vector)$$, '22023', 'expected 3 dimensions, not 2', 'a vector of another dimension is refused');
+SELECT throws_ok($$SELECT semtok.partial_fit('items', $q$VALUES ('[1,2]'::vector)$q$)$$, '22023', NULL, 'partial_fit as well');
+SELECT throws_ok($$SELECT semtok.train('items', $q$VALUES ('{1:1,3:2}/3'::sparsevec)$q$)$$, NULL, NULL, 'a sparse vector is not read');
 SELECT * FROM finish();
 \else
 SELECT plan(1);
