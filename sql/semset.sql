@@ -150,3 +150,66 @@ CREATE OPERATOR CLASS semset_ops DEFAULT FOR TYPE @extschema@.semset USING hash 
 	FUNCTION 2 @extschema@.semset_hash_extended(@extschema@.semset, bigint);
 COMMENT ON OPERATOR FAMILY @extschema@.semset_ops USING hash IS 'equality of sets of semantic IDs';
 COMMENT ON OPERATOR CLASS @extschema@.semset_ops USING hash IS 'equality of sets of semantic IDs';
+
+-- Algebra
+
+CREATE FUNCTION semset_union(@extschema@.semset, @extschema@.semset) RETURNS @extschema@.semset
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semset_union(@extschema@.semset, @extschema@.semset) IS
+	'implementation of | operator';
+
+CREATE FUNCTION semset_intersect(@extschema@.semset, @extschema@.semset)
+	RETURNS @extschema@.semset
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semset_intersect(@extschema@.semset, @extschema@.semset) IS
+	'implementation of & operator';
+
+CREATE FUNCTION semset_except(@extschema@.semset, @extschema@.semset) RETURNS @extschema@.semset
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.semset_except(@extschema@.semset, @extschema@.semset) IS
+	'implementation of - operator';
+
+CREATE OPERATOR | (
+	LEFTARG = @extschema@.semset, RIGHTARG = @extschema@.semset,
+	FUNCTION = @extschema@.semset_union,
+	COMMUTATOR = OPERATOR(@extschema@.|)
+);
+COMMENT ON OPERATOR @extschema@.| (@extschema@.semset, @extschema@.semset) IS
+	'members of either set';
+
+CREATE OPERATOR & (
+	LEFTARG = @extschema@.semset, RIGHTARG = @extschema@.semset,
+	FUNCTION = @extschema@.semset_intersect,
+	COMMUTATOR = OPERATOR(@extschema@.&)
+);
+COMMENT ON OPERATOR @extschema@.& (@extschema@.semset, @extschema@.semset) IS
+	'members of both sets';
+
+CREATE OPERATOR - (
+	LEFTARG = @extschema@.semset, RIGHTARG = @extschema@.semset,
+	FUNCTION = @extschema@.semset_except
+);
+COMMENT ON OPERATOR @extschema@.- (@extschema@.semset, @extschema@.semset) IS
+	'members of the left set that are not in the right one';
+
+-- Files of inference servers
+
+CREATE FUNCTION semset_to_npz(ids @extschema@.semset, vocab integer, dense_layers integer,
+		layout text, offsets integer[] DEFAULT NULL, dense_bytes bigint DEFAULT 268435456)
+	RETURNS bytea
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.semset_to_npz(@extschema@.semset, integer, integer, text,
+	integer[], bigint) IS
+	'NumPy file of a set as a trie for constrained decoding; layouts: static, rectokens';
+
+CREATE FUNCTION semset_from_npz(file bytea, tokenizer integer DEFAULT 0,
+		offsets integer[] DEFAULT NULL)
+	RETURNS @extschema@.semset
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.semset_from_npz(bytea, integer, integer[]) IS
+	'set of semantic IDs from a NumPy file in layout static or rectokens';
+
+CREATE FUNCTION semset_to_json(ids @extschema@.semset, format text) RETURNS json
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.semset_to_json(@extschema@.semset, text) IS
+	'JSON file of a set, its ids numbered from 0; formats: index.json, sid2pid';

@@ -224,17 +224,55 @@ shared_levels(const uint8_t *a, size_t alen, const uint8_t *b, size_t blen)
 	return l;
 }
 
-/* What the sections of a set need: filled by the first of build's two passes over the ids. */
-typedef struct shape
+stk_status
+stk_semset_allocate(const stk_semset_shape *shape, size_t prefix, const stk_allocator *a,
+					uint8_t **out, size_t *out_len, stk_semset *set, stk_error *err)
 {
-	int depth;
-	uint64_t roots;
-	uint64_t ids;
-	uint64_t nodes[STK_MAX_LEVELS + 1];
-} shape;
+	uint64_t total = 0;
+	uint64_t size = HEADER_BYTES + (uint64_t) 4 * shape->depth + 8 * shape->roots + 4;
 
+	for (int d = 1; d <= shape->depth; d++)
+	{
+		total += shape->nodes[d];
+		if (total > UINT32_MAX)
+			return stk_fail(err, STK_ERANGE, "semset would have more than %u nodes", UINT32_MAX);
+		size += (d < shape->depth ? 4 * (shape->nodes[d] + 1) : 0) +
+				code_bytes((uint32_t) shape->nodes[d]) + end_bytes((uint32_t) shape->nodes[d]);
+	}
+
+	uint8_t *bytes = stk_alloc_array(a, prefix + (size_t) size, 1);
+
+	if (!bytes)
+		return STK_ENOMEM;
+	memset(bytes, 0, prefix + (size_t) size);
+
+	uint8_t *form = bytes + prefix;
+	uint32_t *header = (uint32_t *) form;
+
+	form[0] = STK_SEMSET_VERSION;
+	form[1] = (uint8_t) shape->depth;
+	header[1] = (uint32_t) shape->roots;
+	header[2] = (uint32_t) shape->ids;
+	for (int d = 1; d <= shape->depth; d++)
+		header[2 + d] = (uint32_t) shape->nodes[d];
+
+	/* The sections' sizes are in the header, so the view tells where each one lies. */
+	stk_status status = stk_semset_view(form, (size_t) size, set, err);
+
+	if (status != STK_OK)
+	{
+		stk_free(a, bytes);
+		return status;
+	}
+	*out = bytes;
+	*out_len = prefix + (size_t) size;
+	return STK_OK;
+}
+
+/* The first of build's two passes over the ids. */
 static stk_status
-measure(const uint8_t *const *ids, const size_t *lens, size_t n, shape *s, stk_error *err)
+measure(const uint8_t *const *ids, const size_t *lens, size_t n, stk_semset_shape *s,
+		stk_error *err)
 {
 	memset(s, 0, sizeof(*s));
 	for (size_t i = 0; i < n; i++)
@@ -266,19 +304,11 @@ measure(const uint8_t *const *ids, const size_t *lens, size_t n, shape *s, stk_e
 			s->depth = levels;
 		s->ids++;
 	}
-
-	uint64_t total = 0;
-
-	for (int d = 1; d <= s->depth; d++)
-		total += s->nodes[d];
-	if (total > UINT32_MAX)
-		return stk_fail(err, STK_ERANGE, "semset would have more than %u nodes", UINT32_MAX);
 	return STK_OK;
 }
 
 /*
- * Second pass. The sections' sizes are in the header, so the view tells where each one lies; it is
- * written through. Depth-first insertion fills each level from left to right.
+ * Second pass. Depth-first insertion fills each level from left to right.
  */
 static void
 fill(const stk_semset *set, const uint8_t *const *ids, const size_t *lens, size_t n)
@@ -327,44 +357,15 @@ stk_status
 stk_semset_build(const uint8_t *const *ids, const size_t *lens, size_t n, size_t prefix,
 				 const stk_allocator *a, uint8_t **out, size_t *out_len, stk_error *err)
 {
-	shape s;
+	stk_semset_shape s;
 	stk_semset set;
 	stk_status status = measure(ids, lens, n, &s, err);
 
-	if (status != STK_OK)
-		return status;
-
-	uint64_t size = HEADER_BYTES + (uint64_t) 4 * s.depth + 8 * s.roots + 4;
-
-	for (int d = 1; d <= s.depth; d++)
-		size += (d < s.depth ? 4 * (s.nodes[d] + 1) : 0) + code_bytes((uint32_t) s.nodes[d]) +
-				end_bytes((uint32_t) s.nodes[d]);
-
-	uint8_t *bytes = stk_alloc_array(a, prefix + (size_t) size, 1);
-
-	if (!bytes)
-		return STK_ENOMEM;
-	memset(bytes, 0, prefix + (size_t) size);
-
-	uint8_t *form = bytes + prefix;
-	uint32_t *header = (uint32_t *) form;
-
-	form[0] = STK_SEMSET_VERSION;
-	form[1] = (uint8_t) s.depth;
-	header[1] = (uint32_t) s.roots;
-	header[2] = (uint32_t) s.ids;
-	for (int d = 1; d <= s.depth; d++)
-		header[2 + d] = (uint32_t) s.nodes[d];
-	status = stk_semset_view(form, (size_t) size, &set, err);
-	if (status != STK_OK)
-	{
-		stk_free(a, bytes);
-		return status;
-	}
-	fill(&set, ids, lens, n);
-	*out = bytes;
-	*out_len = prefix + (size_t) size;
-	return STK_OK;
+	if (status == STK_OK)
+		status = stk_semset_allocate(&s, prefix, a, out, out_len, &set, err);
+	if (status == STK_OK)
+		fill(&set, ids, lens, n);
+	return status;
 }
 
 uint32_t

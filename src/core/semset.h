@@ -57,6 +57,24 @@ extern stk_status stk_semset_view(const uint8_t *bytes, size_t len, stk_semset *
 /* Check every invariant of the stored form; for bytes from outside. */
 extern stk_status stk_semset_check(const uint8_t *bytes, size_t len, stk_error *err);
 
+/* How large a set is: what its sections' sizes follow from. */
+typedef struct stk_semset_shape
+{
+	int depth;
+	uint64_t roots;
+	uint64_t ids;
+	uint64_t nodes[STK_MAX_LEVELS + 1]; /* [1..depth] */
+} stk_semset_shape;
+
+/*
+ * Allocate the stored form of a set of this shape, with its header and all else zero, for the
+ * caller to fill through *set, whose pointers may be written through until the set is handed on.
+ * prefix, *out and *out_len as with stk_semset_build. STK_ERANGE past 2^32-1 nodes.
+ */
+extern stk_status stk_semset_allocate(const stk_semset_shape *shape, size_t prefix,
+									  const stk_allocator *a, uint8_t **out, size_t *out_len,
+									  stk_semset *set, stk_error *err);
+
 /*
  * Build the stored form from ids in ascending order (duplicates allowed).
  *

@@ -20,6 +20,9 @@ extern const stk_semset *SemsetArg(FunctionCallInfo fcinfo, int argno);
  */
 extern const stk_semset *SemsetView(Datum semset, MemoryContext context);
 
+/* Make the datum of a stored form that core has left VARHDRSZ bytes in front of (54000). */
+extern struct varlena *SemsetFromBytes(uint8 *bytes, Size len);
+
 /*
  * Ids on their way into a semset: in any order, with duplicates.
  */

@@ -63,6 +63,17 @@ CompareRecords(const void *a, const void *b, void *arg)
 }
 
 struct varlena *
+SemsetFromBytes(uint8 *bytes, Size len)
+{
+	if (len > MaxAllocSize)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a semset cannot be larger than %zu bytes, not %zu",
+							   (Size) MaxAllocSize, (Size) len)));
+	SET_VARSIZE(bytes, len);
+	return (struct varlena *) bytes;
+}
+
+struct varlena *
 SemsetBuilderFinish(const SemsetBuilder *builder)
 {
 	Size n = builder->n;
@@ -91,12 +102,7 @@ SemsetBuilderFinish(const SemsetBuilder *builder)
 		SemtokReportStatus(status, &err, "could not make semset");
 	pfree(ids);
 	pfree(lens);
-	if (len > MaxAllocSize)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("a semset cannot be larger than %zu bytes, not %zu",
-							   (Size) MaxAllocSize, (Size) len)));
-	SET_VARSIZE(bytes, len);
-	return (struct varlena *) bytes;
+	return SemsetFromBytes(bytes, len);
 }
 
 /* semset(semid[]): NULL elements are left out, as by the aggregate */
