@@ -26,10 +26,10 @@ CREATE INDEX points_sid ON points USING semtrie (sid);
 CREATE TABLE many AS
 SELECT i AS id, semid(array[i % 20, i / 20 % 20, i % 7], 101 + i % 2) AS sid FROM generate_series(1, 4000) i;
 ANALYZE many;
--- The lines of a plan, without costs.
-CREATE FUNCTION plan_of(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+-- The lines of a plan.
+CREATE FUNCTION plan_of(statement text, options text DEFAULT 'COSTS OFF') RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
-	RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || statement;
+	RETURN QUERY EXECUTE format('EXPLAIN (%s) %s', options, statement);
 END $$;
 -- A value of a type out by its binary form and in again.
 CREATE FUNCTION through_copy(value anyelement) RETURNS anyelement LANGUAGE plpgsql AS $$
@@ -102,6 +102,15 @@ SELECT checks($$SELECT (SELECT count(*) FROM by_hash_0) + (SELECT count(*) FROM 
 	INSERT INTO by_hash SELECT * FROM many$$);
 SELECT checks($$SELECT '[1,2,3]@4'::semid ^@ '[1,2]@4', '[1,2,3]@4'::semid ^@ '[1,2]', '[1,2,3]@4'::semid ^@ '[1,2]@5', '[1]'::semid ^@ '[1,2]'$$,
 	'true true false false', 'semid ^@ semid');
+SELECT checks($$SELECT * FROM plan_of($q$SELECT * FROM many WHERE sid ^@ '[3]@102'$q$)$$,
+	E'Index Scan using many_sid_idx on many\n  Index Cond: ((sid >= \'[3]@102\'::semid) AND (sid < \'[4]@102\'::semid))', 'semid ^@ semid: by a btree',
+	'CREATE INDEX ON many (sid); SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off');
+SELECT checks($$SELECT substring(line from 'rows=(\d+)')::int BETWEEN 150 AND 250 FROM plan_of($q$SELECT * FROM many WHERE sid ^@ '[3]@102'$q$, 'COSTS ON') line WHERE line ~ 'Seq Scan'$$,
+	'true', 'semid ^@ semid: estimated from statistics', 'ANALYZE many');
+SELECT checks($$SELECT semid_flat('[1,2,3]@4', '{256,256,256}'), semid_flat(semid => '[1,2,3]', sizes => '{2,3,4}'), pg_typeof(semid_flat('[1]', '{2}'))$$, '66051 23 numeric', 'semid_flat(semid, sizes int[]) → numeric');
+SELECT checks($$SELECT semid_unflat(66051, '{256,256,256}'), semid_unflat(flat => 23, sizes => '{2,3,4}', tokenizer => 4)$$, '[1,2,3] [1,2,3]@4', 'semid_unflat(numeric, sizes int[])');
+SELECT checks($$SELECT semid_tokens('[12,7]@3')$$, '<item_L0_C12><item_L1_C7>', 'semid_tokens');
+SELECT checks($$SELECT semid_from_tokens('<item_L0_C12><item_L1_C7>'), semid_from_tokens('<a_12><b_7>'), semid_from_tokens(tokens => '<s_a_12><s_b_7>', tokenizer => 3)$$, '[12,7] [12,7] [12,7]@3', 'semid_from_tokens');
 SELECT checks($$SELECT '[1]@3'::semid <@ '{[1]@3,[2]}', '[1]'::semid <@ '{[1]@3,[2]}'$$, 'true false', 'semid <@ semset');
 SELECT checks($$SELECT round(('[0,1]'::semid <~> semtok.logits('{{0,0},{0,0}}'))::numeric, 12), '[1]'::semid <~> semtok.logits('{{0,0},{0,0}}')$$,
 	'1.386294361120 Infinity', 'semid <~> semquery');
