@@ -15,6 +15,44 @@
 #include "varatt.h"
 #endif
 
+/* 18 lets a library tell its name and version, which pg_get_loaded_modules() shows. */
+#if PG_VERSION_NUM >= 180000
+#define SEMTOK_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "semtok", .version = SEMTOK_VERSION)
+#else
+#define SEMTOK_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* 18 says before a declaration that a function does not return. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/* 18 tells ANALYZE's rests from VACUUM's. */
+#if PG_VERSION_NUM >= 180000
+#define SemtokVacuumDelayPoint() vacuum_delay_point(false)
+#else
+#define SemtokVacuumDelayPoint() vacuum_delay_point()
+#endif
+
+/* 18 shows in EXPLAIN how often an index was searched; scan: IndexScanDesc. */
+#if PG_VERSION_NUM >= 180000
+#define SemtokCountSearch(scan)                                                                    \
+	do                                                                                             \
+	{                                                                                              \
+		if ((scan)->instrument)                                                                    \
+			(scan)->instrument->nsearches++;                                                       \
+	} while (0)
+#else
+#define SemtokCountSearch(scan) ((void) 0)
+#endif
+
+/* 18 compares paths by how many of their nodes are disabled before it looks at what they cost. */
+#if PG_VERSION_NUM >= 180000
+#define SemtokDisablePath(path) ((path)->disabled_nodes += 100)
+#else
+#define SemtokDisablePath(path) ((void) 0)
+#endif
+
 /* 16 lets the caller of tuplesort_getdatum choose whether to get a copy, as 15 always gives. */
 #if PG_VERSION_NUM >= 160000
 #define SemtokTuplesortGetDatum(state, datum, isnull)                                              \
@@ -53,6 +91,13 @@
 #else
 #define SemtokJsonLexContext(text, len)                                                            \
 	makeJsonLexContextCstringLen(text, len, GetDatabaseEncoding(), true)
+#endif
+
+/* 18 takes bytes for what they are in base64. */
+#if PG_VERSION_NUM >= 180000
+typedef uint8 SemtokBase64Byte;
+#else
+typedef char SemtokBase64Byte;
 #endif
 
 /* 16 replaced the ownership checks of each kind of object by one. */

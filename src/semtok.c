@@ -3,13 +3,14 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "fmgr.h"
 #include "guc.h"
 
 #include "am/semtrie.h"
 #include "utils/builtins.h"
 
-PG_MODULE_MAGIC;
+SEMTOK_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(semtok_library_version);
 

@@ -143,6 +143,7 @@ semtrie_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 		{
 			costs.indexStartupCost += disable_cost * disable_cost;
 			costs.indexTotalCost += disable_cost * disable_cost;
+			SemtokDisablePath(&path->path);
 		}
 	}
 

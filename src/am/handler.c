@@ -51,8 +51,9 @@ SemtriePendingLimit(Relation index)
 static bytea *
 semtrie_options(Datum reloptions, bool validate)
 {
-	static const relopt_parse_elt table[] = {
-		{"pending_limit", RELOPT_TYPE_INT, offsetof(SemtrieOptions, pending_limit)}};
+	static const relopt_parse_elt table[] = {{.optname = "pending_limit",
+											  .opttype = RELOPT_TYPE_INT,
+											  .offset = offsetof(SemtrieOptions, pending_limit)}};
 
 	return (bytea *) build_reloptions(reloptions, validate, semtrie_relopt_kind,
 									  sizeof(SemtrieOptions), table, lengthof(table));
@@ -225,5 +226,10 @@ semtrie_handler(PG_FUNCTION_ARGS)
 	am->amestimateparallelscan = NULL;
 	am->aminitparallelscan = NULL;
 	am->amparallelrescan = NULL;
+	/*
+	 * From 18 on, amtranslatecmptype and amtranslatestrategy stay NULL: whoever asked them for
+	 * equality (a subscriber that looks for a row by REPLICA IDENTITY FULL) would scan with a
+	 * dirty snapshot, which a semtrie index cannot serve.
+	 */
 	PG_RETURN_POINTER(am);
 }

@@ -14,6 +14,7 @@
 #include "access/relscan.h"
 #include "catalog/pg_type_d.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -171,6 +172,8 @@ prepare(IndexScanDesc desc, SemtrieScan *scan)
 	MemoryContextSwitchTo(old);
 	scan->beam = semtok_beam_width;
 	scan->prepared = true;
+	pgstat_count_index_scan(desc->indexRelation);
+	SemtokCountSearch(desc);
 }
 
 /*

@@ -50,6 +50,7 @@
 #include "storage/itemptr.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "core/semid.h"
 #include "core/status.h"
 
@@ -279,9 +280,8 @@ extern void SemtrieCopyPage(Relation index, BlockNumber block, BufferAccessStrat
 extern void SemtrieLockMaintenance(Relation index);
 extern bool SemtrieTryLockMaintenance(Relation index);
 extern void SemtrieUnlockMaintenance(Relation index);
-extern void SemtrieReportCorrupt(Relation index, BlockNumber block, const char *what)
-	pg_attribute_noreturn();
-extern void SemtrieReportRetries(Relation index) pg_attribute_noreturn();
+pg_noreturn extern void SemtrieReportCorrupt(Relation index, BlockNumber block, const char *what);
+pg_noreturn extern void SemtrieReportRetries(Relation index);
 
 /* A growing list of extents; adjacent blocks join. */
 typedef struct SemtrieExtentList

@@ -94,7 +94,7 @@ clean_run(BulkDelete *bulk, const SemtrieMeta *meta)
 		SemtrieRunView view = {bulk->index, meta->run.id, map, bulk->strategy};
 		BlockNumber block = SemtrieMapBlock(map, i);
 
-		vacuum_delay_point();
+		SemtokVacuumDelayPoint();
 		if (SemtrieRunReadPage(&view, i, page.data) != STK_OK)
 			SemtrieReportCorrupt(bulk->index, block, "page of another run");
 		if (!SemtrieRunPageTids(page.data, visit_tid, bulk))
@@ -119,7 +119,7 @@ clean_delta(BulkDelete *bulk, const SemtrieMeta *meta)
 		const uint8 *bytes;
 		bool corrupt = false;
 
-		vacuum_delay_point();
+		SemtokVacuumDelayPoint();
 		SemtrieCopyPage(bulk->index, block, bulk->strategy, page.data);
 		if (!SemtriePageIs(page.data, SEMTRIE_PAGE_DELTA, seq, 0))
 			SemtrieReportCorrupt(bulk->index, block, "expected a delta page");

@@ -3,6 +3,7 @@
 #include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/predicate.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
@@ -53,6 +54,7 @@ ItemsReaderOpen(Items *items, MemoryContext context)
 
 		/* Serializable transactions lock a semtrie index as a whole, as its scans do. */
 		PredicateLockRelation(leaf->index, reader->snapshot);
+		pgstat_count_index_scan(leaf->index);
 		lr->index = SemtrieReaderOpen(leaf->index, context);
 		lr->fetch = table_index_fetch_begin(leaf->table);
 		lr->slot = table_slot_create(leaf->table, NULL);

@@ -6,6 +6,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "core/exec.h"
 #include "core/status.h"
 
@@ -35,8 +36,8 @@ extern stk_exec SemtokExec(MemoryContext context);
  * bad arguments, XX001 for corrupt data; STK_ECANCELED runs the pending interrupt. what begins
  * the message ("could not encode embedding"); err may be NULL.
  */
-extern void SemtokReportStatus(stk_status status, const stk_error *err, const char *what)
-	pg_attribute_noreturn();
+pg_noreturn extern void SemtokReportStatus(stk_status status, const stk_error *err,
+										   const char *what);
 
 /* core's message as an errdetail: a capital letter and a full stop; palloc'd. */
 extern char *SemtokErrorSentence(const stk_error *err);

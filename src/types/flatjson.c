@@ -136,7 +136,7 @@ FlatJsonDecode(const char *type, FlatJsonKey *key, int *len)
 	int capacity = pg_b64_dec_len(text_len);
 	char *bytes = palloc(capacity);
 
-	*len = pg_b64_decode(key->string, text_len, bytes, capacity);
+	*len = pg_b64_decode(key->string, text_len, (SemtokBase64Byte *) bytes, capacity);
 	if (*len < 0)
 		FlatJsonError(type, psprintf("Key \"%s\" is not valid base64.", key->name));
 	pfree(key->string);
@@ -150,6 +150,7 @@ FlatJsonAppendBase64(StringInfo out, const char *bytes, int len)
 	int capacity = pg_b64_enc_len(len);
 
 	enlargeStringInfo(out, capacity);
-	out->len += pg_b64_encode(bytes, len, out->data + out->len, capacity);
+	out->len +=
+		pg_b64_encode((const SemtokBase64Byte *) bytes, len, out->data + out->len, capacity);
 	out->data[out->len] = '\0';
 }

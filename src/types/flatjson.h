@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "core/semid.h"
 #include "lib/stringinfo.h"
 
@@ -39,6 +40,6 @@ extern char *FlatJsonDecode(const char *type, FlatJsonKey *key, int *len);
 /* Append bytes in base64. */
 extern void FlatJsonAppendBase64(StringInfo out, const char *bytes, int len);
 /* "invalid input syntax for type codebook" with this detail, a sentence (22P02). */
-extern void FlatJsonError(const char *type, const char *detail) pg_attribute_noreturn();
+pg_noreturn extern void FlatJsonError(const char *type, const char *detail);
 
 #endif

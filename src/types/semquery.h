@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "compat.h"
 #include "core/query.h"
 #include "types/codebook.h"
 
@@ -28,6 +29,6 @@ extern Datum SemqueryNeighbors(CodebookEntry *codebook, int32 tokenizer, const f
 /* Make a datum of what core built (sets the length word of bytes in place). */
 extern Datum SemqueryDatum(uint8 *bytes, size_t len);
 /* The error for a masked query that carries no set where a cost is asked for (22023, hint). */
-extern void SemqueryRefuseMasked(void) pg_attribute_noreturn();
+pg_noreturn extern void SemqueryRefuseMasked(void);
 
 #endif

@@ -137,11 +137,12 @@ SELECT count(DISTINCT semid_tokenizer(sid)) AS tokenizers, bool_and(sid = semtok
 	FROM vectors AS v, semtok.tokenizers AS t, semtok.encode(t.id, v.x) AS sid
 	WHERE t.active AND t.id IN (:l2, :ip, :cosine, :uneven) AND v.id <= 20;
 
--- In parallel workers.
-SET force_parallel_mode = on;
+-- In parallel workers (16 renamed the setting).
+SELECT name AS parallel FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query') \gset
+SET :parallel = on;
 SELECT count(*) FILTER (WHERE semtok.encode('l2', x) <> semtok.encode(:l2, x)) AS different FROM vectors;
 SELECT count(semtok.decode(semtok.encode('l2', x))) FROM vectors;
-RESET force_parallel_mode;
+RESET :parallel;
 
 -- Nulls.
 SELECT semtok.encode('l2', null) IS NULL, semtok.encode(null::text, '{1}') IS NULL, semtok.decode('l2', null) IS NULL;

@@ -1,5 +1,8 @@
 -- The semtrie access method: definition, scans by =, ^@ and <~>, NULLs, changes, errors.
 SET client_min_messages = warning;
+\getenv test PG_ABS_SRCDIR
+\set explain :test '/lib/explain.sql'
+\i :explain
 
 CREATE TABLE st (id int, sid semid);
 INSERT INTO st VALUES
@@ -25,7 +28,7 @@ SET enable_seqscan = off;
 SET enable_bitmapscan = off;
 SET enable_sort = off;
 
-EXPLAIN (costs off) SELECT id FROM st WHERE sid = '[1,2,3]@1';
+SELECT pg_temp.explain($$SELECT id FROM st WHERE sid = '[1,2,3]@1'$$);
 SELECT id FROM st WHERE sid = '[1,2,3]@1';
 SELECT id FROM st WHERE sid = '[1,2]@1';
 SELECT id FROM st WHERE sid = '[1]@1';
@@ -44,7 +47,7 @@ SELECT id, sid FROM st WHERE sid IS NULL AND sid = '[1,2]@1';
 SELECT id, sid FROM st WHERE sid IS NOT NULL;
 SET enable_indexscan = off;
 SET enable_bitmapscan = on;
-EXPLAIN (costs off) SELECT count(*) FROM st WHERE sid ^@ '[1,2]';
+SELECT pg_temp.explain($$SELECT count(*) FROM st WHERE sid ^@ '[1,2]'$$);
 SELECT count(*) FROM st WHERE sid ^@ '[1,2]';
 SET enable_indexscan = on;
 SET enable_bitmapscan = off;
@@ -53,20 +56,33 @@ SET enable_bitmapscan = off;
 CREATE TABLE st_query AS SELECT semtok.logits(
 	'{-1,-2,-3,-4,-5,-6,-7,-8, -4,-3,-2,-9,-9,-9,-9,-1, -9,-9,-9,-2,-9,-9,-4,-3}'::real[],
 	'{8,8,8}', 1, 'none') AS q;
-EXPLAIN (costs off) SELECT id, sid FROM st ORDER BY sid <~> (SELECT q FROM st_query);
+SELECT pg_temp.explain($$SELECT id, sid FROM st ORDER BY sid <~> (SELECT q FROM st_query)$$);
 SELECT id, sid, sid <~> q AS cost FROM st, st_query ORDER BY sid <~> (SELECT q FROM st_query);
 SELECT id, sid FROM st WHERE sid ^@ '[1]@1' ORDER BY sid <~> (SELECT q FROM st_query);
 SELECT id, sid FROM st WHERE sid IS NULL ORDER BY sid <~> (SELECT q FROM st_query);
 SELECT id, sid FROM st WHERE sid = '[1,2,3]@1' ORDER BY sid <~> (SELECT q FROM st_query);
-EXPLAIN (costs off) SELECT id FROM st ORDER BY sid <~> (SELECT NULL::semquery);
+SELECT pg_temp.explain($$SELECT id FROM st ORDER BY sid <~> (SELECT NULL::semquery)$$);
 SELECT id FROM st ORDER BY sid <~> (SELECT NULL::semquery);
 
 -- rescans
-SELECT p.sid AS prefix, array_agg(s.id) AS ids
+SELECT p.sid AS prefix, array(SELECT id FROM st WHERE st.sid ^@ p.sid
+		ORDER BY st.sid <~> (SELECT q FROM st_query) LIMIT 3) AS ids
 	FROM (VALUES ('[1,2]@1'::semid), ('[7]@1'), ('[9]@1'), (NULL), ('[1,2,3]')) p(sid)
-	LEFT JOIN LATERAL (SELECT id FROM st WHERE st.sid ^@ p.sid
-		ORDER BY st.sid <~> (SELECT q FROM st_query) LIMIT 3) s ON true
-	GROUP BY p.sid ORDER BY p.sid;
+	ORDER BY p.sid;
+
+-- each search counts: one a scan, one a rescan, one for each verb that reads the index
+SELECT FROM pg_stat_force_next_flush();
+SELECT idx_scan AS before FROM pg_stat_user_indexes WHERE indexrelname = 'st_sid' \gset
+SELECT id FROM st WHERE sid = '[1,2,3]@1';
+SELECT FROM pg_stat_force_next_flush();
+SELECT idx_scan - :before AS scans FROM pg_stat_user_indexes WHERE indexrelname = 'st_sid';
+SELECT p, (SELECT count(*) FROM st WHERE sid ^@ p) AS n FROM (VALUES ('[1,2]@1'::semid), ('[7]@1')) v(p);
+SELECT FROM pg_stat_force_next_flush();
+SELECT idx_scan - :before AS scans FROM pg_stat_user_indexes WHERE indexrelname = 'st_sid';
+SELECT sid, items FROM semtok.beam_search('st', (SELECT q FROM st_query), 2);
+SELECT FROM pg_stat_force_next_flush();
+SELECT idx_scan - :before AS scans FROM pg_stat_user_indexes WHERE indexrelname = 'st_sid';
+
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM st ORDER BY sid <~> (SELECT q FROM st_query);
 FETCH 3 FROM c;
@@ -137,7 +153,7 @@ SELECT id FROM st WHERE sid = '[1,2,3]@1';
 -- partial and expression indexes, partitioned and unlogged tables, concurrent builds
 CREATE INDEX st_partial ON st USING semtrie (semid_prefix(sid, 2)) WHERE id > 5;
 INSERT INTO st SELECT i, semid(array[i % 3, i % 5, i]) FROM generate_series(1, 30) i;
-EXPLAIN (costs off) SELECT id FROM st WHERE semid_prefix(sid, 2) = '[1,2]' AND id > 5;
+SELECT pg_temp.explain($$SELECT id FROM st WHERE semid_prefix(sid, 2) = '[1,2]' AND id > 5$$);
 SELECT id FROM st WHERE semid_prefix(sid, 2) = '[1,2]' AND id > 5;
 SELECT semtok.index_check('st_partial', true);
 CREATE INDEX CONCURRENTLY st_late ON st USING semtrie (sid);
@@ -159,7 +175,9 @@ SELECT count(*) FROM st_unlogged WHERE sid ^@ '[1]';
 CREATE UNIQUE INDEX ON st USING semtrie (sid);
 CREATE INDEX ON st USING semtrie (sid DESC);
 CREATE INDEX ON st USING semtrie (sid NULLS FIRST);
+\set VERBOSITY sqlstate
 CREATE INDEX ON st USING semtrie (sid COLLATE "C");
+\set VERBOSITY default
 CREATE INDEX ON st USING semtrie (sid) INCLUDE (id);
 CREATE INDEX ON st USING semtrie (sid, sid);
 CREATE INDEX ON st USING semtrie (id);

@@ -9,11 +9,9 @@ CREATE TABLE asked AS SELECT semtok.logits(
 	(SELECT array_agg((-c * (CASE l WHEN 1 THEN 10 ELSE 1 END))::real ORDER BY l, c)
 	 FROM generate_series(1, 2) l, generate_series(0, 9) c), '{10,10}', 0, 'none') AS q;
 
-CREATE FUNCTION plan(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
-BEGIN
-	RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || statement;
-END
-$$;
+\getenv test PG_ABS_SRCDIR
+\set explain :test '/lib/explain.sql'
+\i :explain
 
 -- The index's answer beside the sequential plan's: rows by id in order, ties by id.
 CREATE FUNCTION agree(relation regclass) RETURNS text LANGUAGE plpgsql AS $$
@@ -113,31 +111,31 @@ SELECT agree('item');
 
 -- Planner's choices
 ANALYZE item;
-SELECT plan('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
-SELECT plan('SELECT id FROM item WHERE price > 10 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
+SELECT pg_temp.explain('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
+SELECT pg_temp.explain('SELECT id FROM item WHERE price > 10 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
 -- no LIMIT: the whole table is read in any case
-SELECT plan('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked)');
+SELECT pg_temp.explain('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked)');
 -- the other directions are not the index's
-SELECT plan('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) DESC LIMIT 10');
-SELECT plan('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) NULLS FIRST LIMIT 10');
-SELECT plan('SELECT id FROM item ORDER BY sid LIMIT 10');
+SELECT pg_temp.explain('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) DESC LIMIT 10');
+SELECT pg_temp.explain('SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) NULLS FIRST LIMIT 10');
+SELECT pg_temp.explain('SELECT id FROM item ORDER BY sid LIMIT 10');
 -- prefixes and equality
-SELECT plan('SELECT id FROM item WHERE sid = ''[3,7]''');
-SELECT plan('SELECT id FROM item WHERE sid ^@ ''[3,7]''');
-SELECT plan('SELECT id FROM item WHERE sid IS NULL');
+SELECT pg_temp.explain('SELECT id FROM item WHERE sid = ''[3,7]''');
+SELECT pg_temp.explain('SELECT id FROM item WHERE sid ^@ ''[3,7]''');
+SELECT pg_temp.explain('SELECT id FROM item WHERE sid IS NULL');
 -- a prefix that every id has
-SELECT plan('SELECT id FROM item WHERE sid ^@ ''[3]'' OR price >= 0');
+SELECT pg_temp.explain('SELECT id FROM item WHERE sid ^@ ''[3]'' OR price >= 0');
 SET enable_bitmapscan = off;
-SELECT plan('SELECT id FROM item WHERE sid ^@ ''[3,7]'' ORDER BY sid <~> (SELECT q FROM asked) LIMIT 2');
+SELECT pg_temp.explain('SELECT id FROM item WHERE sid ^@ ''[3,7]'' ORDER BY sid <~> (SELECT q FROM asked) LIMIT 2');
 SET enable_indexscan = off;
 SET enable_bitmapscan = on;
-SELECT plan('SELECT id FROM item WHERE sid ^@ ''[3,7]''');
+SELECT pg_temp.explain('SELECT id FROM item WHERE sid ^@ ''[3,7]''');
 RESET enable_indexscan;
 RESET enable_bitmapscan;
 -- never index-only
-SELECT plan('SELECT sid FROM item WHERE sid = ''[3,7]''');
+SELECT pg_temp.explain('SELECT sid FROM item WHERE sid = ''[3,7]''');
 -- a cursor that scrolls back
-SELECT plan('DECLARE c SCROLL CURSOR FOR SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
+SELECT pg_temp.explain('DECLARE c SCROLL CURSOR FOR SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10;
 FETCH 3 FROM c;
@@ -145,7 +143,7 @@ FETCH BACKWARD 1 FROM c;
 FETCH ABSOLUTE 1 FROM c;
 COMMIT;
 -- a nested loop with a prefix from the outer side
-SELECT plan('SELECT count(*) FROM (VALUES (''[1,1]''::semid), (''[1,2]'')) v (p) JOIN item ON sid ^@ p');
+SELECT pg_temp.explain('SELECT count(*) FROM (VALUES (''[1,1]''::semid), (''[1,2]'')) v (p) JOIN item ON sid ^@ p');
 SELECT count(*) FROM (VALUES ('[1,1]'::semid), ('[1,2]'), (NULL)) v (p) JOIN item ON sid ^@ p;
 
 -- Eight levels of 256 codes: best-first would visit most of the trie
@@ -157,10 +155,10 @@ ANALYZE deep;
 CREATE TABLE asked_deep AS SELECT semtok.logits(
 	(SELECT array_agg(((hashint4(c) & 1023) / 256.0)::real ORDER BY c) FROM generate_series(1, 8 * 256) c),
 	array_fill(256, array[8])) AS q;
-SELECT plan('SELECT id FROM deep ORDER BY sid <~> (SELECT q FROM asked_deep) LIMIT 10');
+SELECT pg_temp.explain('SELECT id FROM deep ORDER BY sid <~> (SELECT q FROM asked_deep) LIMIT 10');
 -- a prefix leaves one row of 5,000
 SET enable_bitmapscan = off;
-SELECT plan('SELECT id FROM deep WHERE sid ^@ ''[3,7]'' ORDER BY sid <~> (SELECT q FROM asked_deep)');
+SELECT pg_temp.explain('SELECT id FROM deep WHERE sid ^@ ''[3,7]'' ORDER BY sid <~> (SELECT q FROM asked_deep)');
 RESET enable_bitmapscan;
 
 -- Partial and expression indexes
@@ -170,10 +168,10 @@ INSERT INTO part_of SELECT i, array[i % 10, i / 10 % 10], semid(array[i % 10, i 
 CREATE INDEX part_of_cheap ON part_of USING semtrie (sid) WHERE price < 500;
 CREATE INDEX part_of_raw ON part_of USING semtrie ((semid(raw)));
 ANALYZE part_of;
-SELECT plan('SELECT id FROM part_of WHERE price < 500 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 3');
+SELECT pg_temp.explain('SELECT id FROM part_of WHERE price < 500 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 3');
 SELECT id, sid FROM part_of WHERE price < 500 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 3;
-SELECT plan('SELECT id FROM part_of WHERE price < 600 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 3');
-SELECT plan('SELECT id FROM part_of ORDER BY semid(raw) <~> (SELECT q FROM asked) LIMIT 3');
+SELECT pg_temp.explain('SELECT id FROM part_of WHERE price < 600 ORDER BY sid <~> (SELECT q FROM asked) LIMIT 3');
+SELECT pg_temp.explain('SELECT id FROM part_of ORDER BY semid(raw) <~> (SELECT q FROM asked) LIMIT 3');
 UPDATE part_of SET price = price + 250, raw = '{0,1}' WHERE id % 2 = 0;
 SELECT array_agg(id ORDER BY id) FROM (SELECT id FROM part_of WHERE price < 500
 	ORDER BY sid <~> (SELECT q FROM asked) LIMIT 5) s;
@@ -191,7 +189,7 @@ INSERT INTO shop_3 SELECT i, 3, semid(array[i % 10, i / 10 % 10]) FROM generate_
 ALTER TABLE shop ATTACH PARTITION shop_3 FOR VALUES IN (3);
 INSERT INTO shop SELECT i, 1 + i % 2, semid(array[i % 10, i / 10 % 10]) FROM generate_series(1, 1000) i;
 ANALYZE shop;
-SELECT plan('SELECT id FROM shop ORDER BY sid <~> (SELECT q FROM asked) LIMIT 5');
+SELECT pg_temp.explain('SELECT id FROM shop ORDER BY sid <~> (SELECT q FROM asked) LIMIT 5');
 SELECT agree('shop');
 UPDATE shop SET region = 3 WHERE id % 10 = 1;
 SELECT agree('shop');
@@ -246,7 +244,9 @@ SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'part_of'::regclass;
 CREATE UNIQUE INDEX ON item USING semtrie (sid);
 CREATE INDEX ON item USING semtrie (sid DESC);
 CREATE INDEX ON item USING semtrie (sid NULLS FIRST);
+\set VERBOSITY sqlstate
 CREATE INDEX ON item USING semtrie (sid COLLATE "C");
+\set VERBOSITY default
 CREATE INDEX ON item USING semtrie (sid) INCLUDE (price);
 CREATE INDEX ON item USING semtrie (sid, sid);
 CREATE INDEX ON item USING semtrie (price);

@@ -13,8 +13,12 @@ use Test::More;
 my $seed = $ENV{SEMTOK_SEED} || 42;
 note "SEMTOK_SEED=$seed";
 
+# A semtrie index writes generic WAL and full images of pages, nothing else. Heap records are left
+# out: PostgreSQL forgets to mask HEAP_COMBOCID of a frozen row, so that locking a row whose deletion
+# was rolled back in the inserting transaction before a freeze looks inconsistent (15 to 18, any
+# table; rare on 15, where pages are not frozen early).
 my $primary = oracle_node('primary', q{
-	wal_consistency_checking = 'all'
+	wal_consistency_checking = 'generic'
 	full_page_writes = on
 	wal_keep_size = 1GB
 	shared_buffers = 32MB
