@@ -56,6 +56,8 @@ CREATE TABLE semtok.training_log (
 	at timestamptz NOT NULL
 );
 CREATE INDEX training_log_tokenizer_idx ON semtok.training_log (tokenizer, step);
+-- Without it no tokenizer could be dropped where all tables are published.
+ALTER TABLE semtok.training_log REPLICA IDENTITY FULL;
 COMMENT ON TABLE semtok.training_log IS
 	'what every training measured: per level and epoch, then of the finished tokenizer';
 COMMENT ON COLUMN semtok.training_log.tokenizer IS 'its id; without a foreign key, so that tables restore in any order';

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT_OK = qw(oracle_node oracle_sql oracle_check kill_everything restarted
-  extension_catalog private_installation);
+  extension_catalog private_installation first_difference);
 
 my $lib = dirname(__FILE__);
 
@@ -81,6 +81,18 @@ sub oracle_check
 	ok($rc == 0 && !@failures, "$what: the index answers as the sequential plan does")
 	  or diag("$err\n" . join("\n", grep { defined } @failures[ 0 .. 5 ]));
 	return;
+}
+
+# Where two long texts differ first, for is(first_difference(...), ''): nothing where they do not.
+sub first_difference
+{
+	my ($got, $expected) = map { [ split /\n/ ] } @_;
+	for my $i (0 .. ($#$got > $#$expected ? $#$got : $#$expected))
+	{
+		my ($x, $y) = map { defined ? substr($_, 0, 300) : 'nothing' } $got->[$i], $expected->[$i];
+		$x eq $y or return "line $i: $x, not $y";
+	}
+	return '';
 }
 
 # SIGKILL for the postmaster and all of its children at once, as when a machine's memory is out.
