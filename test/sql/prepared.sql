@@ -2,6 +2,9 @@
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
 SET jit = off;
+\getenv test PG_ABS_SRCDIR
+\set explain :test '/lib/explain.sql'
+\i :explain
 
 CREATE FUNCTION code(item int, level int) RETURNS int LANGUAGE sql IMMUTABLE
 	RETURN (hashint8extended(item, level) & 63)::int;
@@ -104,8 +107,8 @@ SELECT name FROM pg_prepared_statements WHERE generic_plans > 2
 	AND name IN ('best', 'near', 'equals', 'missing') ORDER BY name;
 
 -- one ordered scan for each outer row
-EXPLAIN (COSTS OFF) SELECT * FROM shopper,
-	LATERAL (SELECT id FROM items ORDER BY sid <~> semtok.neighbors(:id, likes) LIMIT 3) AS best;
+SELECT replace(line, format('(%s,', :id), '(id,') AS plan FROM pg_temp.explain(format($$SELECT * FROM shopper,
+	LATERAL (SELECT id FROM items ORDER BY sid <~> semtok.neighbors(%s, likes) LIMIT 3) AS best$$, :id)) line;
 SELECT name, array_agg(cost ORDER BY cost) = (SELECT array_agg(c ORDER BY c) FROM (
 		SELECT sid <~> semtok.neighbors(:id, likes) AS c FROM items ORDER BY 1 LIMIT 3) s) AS right
 	FROM shopper, LATERAL (SELECT sid <~> semtok.neighbors(:id, likes) AS cost FROM items
