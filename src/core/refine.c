@@ -214,6 +214,9 @@ run(refinement *f, float *codewords, double *counts, stk_error *err)
 
 	if (status == STK_OK && counts)
 		memcpy(counts, f->counts, f->ls.total * sizeof(double));
+	/* No rounds could end with less. */
+	if (status == STK_OK && before == 0)
+		return STK_OK;
 	for (int round = 1; round <= rounds && status == STK_OK; round++)
 	{
 		status = add_noise(f, NOISE * (rounds - round) / rounds, round, err);

@@ -579,7 +579,8 @@ nothing_to_improve(void **state)
 	uint64_t seed = 46;
 	problem p = problem_random(STK_L2, 2, (uint32_t[]){6, 3}, 4, 6, &seed);
 	float *codewords = malloc(9 * 4 * sizeof(float));
-	stk_refine_options opt = {.beam = 2, .rounds = 3};
+	story s = {0};
+	stk_refine_options opt = {.beam = 2, .rounds = 3, .progress = listen, .progress_ctx = &s};
 	double counts[9];
 	stk_error err;
 
@@ -592,6 +593,9 @@ nothing_to_improve(void **state)
 	assert_memory_equal(codewords, p.codewords, 9 * 4 * sizeof(float));
 	for (int k = 0; k < 9; k++)
 		assert_true(counts[k] == (k < 6 ? 1 : k == 6 ? 6 : 0));
+	/* Where rows are reproduced exactly no round is begun. */
+	assert_int_equal(s.calls, 1);
+	assert_true(s.first == 0);
 	free(codewords);
 	problem_free(&p);
 }

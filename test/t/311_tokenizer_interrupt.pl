@@ -1,0 +1,136 @@
+# The tokenizer verbs are cancelled, and their sessions terminated, in the middle of each thing that
+# they do: while the source runs, while they learn, and with the catalog's row or the log half written.
+# Nothing is left, and tokenize goes on afterwards.
+use strict;
+use warnings;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('interrupt');
+$node->init;
+$node->append_conf('postgresql.conf', 'autovacuum = off');
+$node->start;
+$node->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	CREATE EXTENSION semtok;
+	CREATE TABLE items (id int, x real[], sid semid);
+	INSERT INTO items SELECT i, array(SELECT (hashint4(i * 100 + j) / 1e6)::real FROM generate_series(1, 16) AS j), null
+		FROM generate_series(1, 2000) AS i;
+	SELECT semtok.train('items', 'SELECT x FROM items', levels => 2, codes => 32, epochs => 2);
+	-- waits at row 1500 for whoever holds lock 1
+	CREATE FUNCTION gate(int) RETURNS boolean LANGUAGE plpgsql AS
+		'BEGIN IF $1 = 1500 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN true; END';
+});
+
+# A session with one statement, which its application name tells; then one more, to see that it lives.
+sub start
+{
+	my ($name, $sql) = @_;
+	my %session = (out => '', err => '');
+	local $ENV{PGAPPNAME} = $name;
+	$session{run} = IPC::Run::start(
+		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-v', 'VERBOSITY=sqlstate', '-c', $sql, '-c', q{SELECT 'lives'} ],
+		'<', \undef, '>', \$session{out}, '2>', \$session{err});
+	return \%session;
+}
+
+# The session of this name waits, or, where the condition says something else, meets it.
+sub reached
+{
+	my ($name, $condition) = @_;
+	return $node->poll_query_until('postgres',
+		"SELECT count(*) = 1 FROM pg_stat_activity AS a WHERE application_name = '$name' AND state = 'active' AND $condition");
+}
+
+# What holds the verbs up: SQL of a session that keeps it until it ends.
+my %gates = (
+	source => 'SELECT pg_advisory_lock(1)',
+	catalog => 'LOCK TABLE semtok.tokenizer IN EXCLUSIVE MODE',
+	log => 'LOCK TABLE semtok.training_log IN EXCLUSIVE MODE');
+my $waits = "wait_event_type = 'Lock'";
+my $learns = q{EXISTS (SELECT FROM pg_ls_tmpdir() AS f WHERE f.name LIKE 'pgsql_tmp' || a.pid || '.%')};
+
+my $gated = 'SELECT x FROM items WHERE gate(id)';
+my $short = q{levels => 2, codes => 8, epochs => 1};
+my $long = q{levels => 2, codes => 512, epochs => 100000};
+my %verbs = (
+	'train' => {
+		source => qq{SELECT semtok.train('new', '$gated', $short)},
+		learning => qq{SELECT semtok.train('new', 'SELECT x FROM items', batch_size => 50, $long)},
+		catalog => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short)},
+		log => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short)}},
+	'train with held-out rows' => {
+		source => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short, options => '{"eval_source": "$gated"}')},
+		learning => qq{SELECT semtok.train('new', 'SELECT x FROM items WHERE id < 900', method => 'ema', batch_size => 500, $long, options => '{"beam": 64, "eval_source": "SELECT x FROM items", "eval_every": 1}')}},
+	'partial_fit' => {
+		source => qq{SELECT semtok.partial_fit('items', '$gated')},
+		learning => qq{SELECT semtok.partial_fit('items', 'SELECT x FROM items', epochs => 100000, batch_size => 50)},
+		catalog => q{SELECT semtok.partial_fit('items', 'SELECT x FROM items')},
+		log => q{SELECT semtok.partial_fit('items', 'SELECT x FROM items')}},
+	'evaluate' => { source => qq{SELECT count(*) FROM semtok.evaluate('items', '$gated')} },
+	'activate' => { catalog => q{SELECT semtok.activate('items', 1)} },
+	'tokenize' => { source => q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'gate(id)')} });
+
+foreach my $verb (sort keys %verbs)
+{
+	foreach my $phase (sort keys %{ $verbs{$verb} })
+	{
+		my $gate = $gates{$phase} && start('gate', "BEGIN; $gates{$phase}; SELECT pg_sleep(1000)");
+		reached('gate', "wait_event = 'PgSleep'") if $gate;
+		foreach my $end ('cancel', 'terminate')
+		{
+			my $session = start('verb', $verbs{$verb}{$phase});
+			ok(reached('verb', $phase eq 'learning' ? $learns : $waits), "$verb: $phase");
+			$node->safe_psql('postgres', "SELECT pg_${end}_backend(pid) FROM pg_stat_activity WHERE application_name = 'verb'");
+			$session->{run}->finish;
+			if ($end eq 'cancel')
+			{
+				like($session->{err}, qr/^ERROR:\s+57014/m, "$verb is cancelled: $phase");
+				is($session->{out}, "lives\n", 'and its session goes on');
+			}
+			else
+			{
+				like($session->{err}, qr/57P01/, "$verb ends with its session: $phase");
+			}
+		}
+		if ($gate)
+		{
+			$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 100000) FROM pg_stat_activity WHERE application_name = 'gate'});
+			$gate->{run}->finish;
+		}
+		# A backend that is told to end takes its time after the client has heard of it.
+		$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name IN ('verb', 'gate'))});
+		is( $node->safe_psql(
+				'postgres', q{SELECT (SELECT string_agg(name, ',') FROM semtok.tokenizers), (SELECT count(DISTINCT tokenizer) FROM semtok.training_log),
+					(SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND locktype <> 'virtualxid'), (SELECT count(*) FROM pg_ls_tmpdir())}),
+			'items|1|0|0', "$verb leaves nothing: $phase");
+	}
+}
+
+# tokenize kept what it had committed, whatever ended it, and goes on with the same condition or
+# another one.
+my $given = $node->safe_psql('postgres', 'SELECT count(sid) FROM items');
+cmp_ok($given, '>', 0, 'some rows have an id');
+cmp_ok($given, '<', 1500, 'those behind the gate have none');
+is( $node->safe_psql('postgres', q{SELECT count(*) FROM items WHERE sid <> semtok.encode('items', x)}),
+	0, 'all that are there are right');
+$node->safe_psql('postgres', 'CREATE TABLE before AS SELECT id, ctid AS tid FROM items WHERE sid IS NOT NULL');
+$node->safe_psql('postgres', q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'gate(id) AND id % 2 = 0')});
+is( $node->safe_psql(
+		'postgres', q{SELECT count(*) FILTER (WHERE sid IS NULL AND id % 2 = 0), count(*) FILTER (WHERE sid IS NULL AND id % 2 = 1) > 0 FROM items}),
+	'0|t', 'a condition picks what to go on with');
+$node->safe_psql('postgres', q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'gate(id)')});
+is( $node->safe_psql('postgres', q{SELECT count(*) FROM items WHERE sid = semtok.encode('items', x)}),
+	2000, 'and the next run does the rest');
+is( $node->safe_psql('postgres', 'SELECT count(*) FROM items JOIN before USING (id) WHERE items.ctid <> tid'),
+	0, 'rows that had their id were not touched again');
+
+# How far it is, it tells every few seconds.
+my ($status, $out, $err) = $node->psql('postgres',
+	q{UPDATE items SET sid = NULL WHERE id > 1000; CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'id <> 1500 OR pg_sleep(5.1) IS NOT NULL')});
+like($err, qr/NOTICE:  tokenizing items: \d+ rows, table 1 of 1, block \d+ of \d+/, 'tokenize tells how far it is');
+
+done_testing();
