@@ -27,8 +27,11 @@ typedef struct DeltaCounts
 Relation
 SemtrieOpenIndex(Oid relid)
 {
-	Relation index = relation_open(relid, AccessShareLock);
+	Relation index = try_relation_open(relid, AccessShareLock);
 
+	if (!index)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relid)));
 	if (index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is a partitioned index", RelationGetRelationName(index)),

@@ -264,7 +264,9 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.index_info('b_items')$$),
 ($$SELECT semtok.index_info('pg_type_oid_index')$$),
 ($$SELECT semtok.library_version(1)$$),
+($$SELECT semtok.index_info(0)$$),
 ($$SELECT semtok.index_check('b_items', true)$$),
+($$SELECT semtok.index_check(4294967295)$$),
 ($$SELECT semtok.index_check('pg_type_oid_index', true)$$),
 -- settings
 ($$SET semtok.beam_width = -1$$),
