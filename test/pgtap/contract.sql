@@ -55,6 +55,7 @@ SELECT checks($$SELECT has_schema_privilege('public', 'semtok', 'USAGE'), has_sc
 	'true false true false', 'everybody reads schema semtok and the catalog, nobody writes it');
 SELECT checks($$SELECT count(*) FROM pg_depend d WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'semtok')
 	AND deptype = 'e' AND obj_description(objid, classid::regclass::name) IS NULL$$, '0', 'every object has a comment');
+SELECT checks($$SELECT semtok.library_version() = extversion FROM pg_extension WHERE extname = 'semtok'$$, 'true', 'semtok.library_version is the extension''s');
 
 --
 -- semid
@@ -90,6 +91,9 @@ SELECT checks($$SELECT semid_code('[12,7]@3', level => 0), semid_code(semid => '
 SELECT checks($$SELECT semid_levels('[12,7]@3'), semid_tokenizer('[12,7]@3'), semid_tokenizer('[12,7]')$$, '2 3 0', 'semid_levels, semid_tokenizer');
 SELECT checks($$SELECT semid_prefix('[12,7,255]@3', n => 2), semid_prefix('[12,7]', 5)$$, '[12,7]@3 [12,7]', 'semid_prefix');
 SELECT checks($$SELECT '[12,7]@3'::semid || 1, semid_append('[12,7]', 1), '[1]'::semid || 2::semcode$$, '[12,7,1]@3 [12,7,1] [1,2]', 'semid || int');
+SELECT checks($$SELECT semid_unflat(45, sizes => '{4,5,6}'), semid_unflat(flat => 119, sizes => '{4,5,6}', tokenizer => 7), semid_unflat(120, '{4,5,6}')$$,
+	'ERROR 22003: expected a number below the product of the sizes', 'semid_unflat refuses what no id has');
+SELECT checks($$SELECT semid_unflat(semid_flat(s, z), z) = s FROM (SELECT array_fill(65535, array[32])::semid AS s, array_fill(65536, array[32]) AS z) t$$, 'true', 'there and back, as far as it goes');
 SELECT checks($$SELECT '[1]'::semid = '[1]', '[1]'::semid <> '[1]@1', '[1,2]'::semid < '[2]', '[1]'::semid <= '[1,0]', '[9]@1'::semid > '[9,9]', '[1,0]'::semid >= '[1]'$$,
 	'true true true true true true', 'semid: = <> < <= > >=');
 SELECT checks($$SELECT array_agg(s ORDER BY s) FROM unnest('{"[0]@2","[2]@1","[1,2]@1","[1]@1","[9]"}'::semid[]) s$$,
@@ -111,6 +115,10 @@ SELECT checks($$SELECT semid_flat('[1,2,3]@4', '{256,256,256}'), semid_flat(semi
 SELECT checks($$SELECT semid_unflat(66051, '{256,256,256}'), semid_unflat(flat => 23, sizes => '{2,3,4}', tokenizer => 4)$$, '[1,2,3] [1,2,3]@4', 'semid_unflat(numeric, sizes int[])');
 SELECT checks($$SELECT semid_tokens('[12,7]@3')$$, '<item_L0_C12><item_L1_C7>', 'semid_tokens');
 SELECT checks($$SELECT semid_from_tokens('<item_L0_C12><item_L1_C7>'), semid_from_tokens('<a_12><b_7>'), semid_from_tokens(tokens => '<s_a_12><s_b_7>', tokenizer => 3)$$, '[12,7] [12,7] [12,7]@3', 'semid_from_tokens');
+SELECT checks($$SELECT count(*) FROM many WHERE sid ^@ '[1,2]@102'$$, '10',
+	'which answers alike', 'CREATE INDEX ON many (sid); SET LOCAL enable_seqscan = off');
+SELECT checks($$SELECT count(*) FROM plan_of($q$SELECT 1 FROM many WHERE sid ^@ '[1,2]'$q$) l WHERE l ~ 'Index Cond'$$, '0', 'but not with tokenizer 0, which is no range',
+	'CREATE INDEX ON many (sid); SET LOCAL enable_seqscan = off');
 SELECT checks($$SELECT '[1]@3'::semid <@ '{[1]@3,[2]}', '[1]'::semid <@ '{[1]@3,[2]}'$$, 'true false', 'semid <@ semset');
 SELECT checks($$SELECT round(('[0,1]'::semid <~> semtok.logits('{{0,0},{0,0}}'))::numeric, 12), '[1]'::semid <~> semtok.logits('{{0,0},{0,0}}')$$,
 	'1.386294361120 Infinity', 'semid <~> semquery');
