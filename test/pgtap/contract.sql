@@ -1,5 +1,6 @@
 -- The contract of the SQL surface, entry by entry, in its order, called with the names, types and
--- defaults that it promises, and the answer checked (test/lib/checks.sql says how).
+-- defaults that it promises, and the answer checked (test/lib/checks.sql says how). At the end every
+-- object of the extension must have a check that notices when it is gone (test/lib/every_object.sql).
 --
 -- Entries of later versions, not here: stat_progress (a view), device other than null, auto and cpu;
 -- beam_search_with, beam_search_set_with, beam_step, beam_step_set, mask, mask_set, catalog_version,
@@ -8,11 +9,8 @@
 --
 -- Where the surface says more than was promised first: train starts from kmeans||; beam is null by
 -- default, which is the tokenizer's own width, and 1 for a codebook.
-\if :{?within_objects}
-\else
 SELECT * FROM no_plan();
 \ir ../lib/checks.sql
-\endif
 SET client_min_messages = error;
 
 CREATE TABLE books AS
@@ -156,6 +154,27 @@ SELECT checks($$SELECT semset_size('{[1,2],[1,3],[1]}'), semset_nodes('{[1,2],[1
 SELECT checks($$SELECT * FROM semset_members('{[2],[1,2]@3}')$$, E'[2]\n[1,2]@3', 'semset_members → setof semid');
 SELECT checks($$SELECT '{[1],[2]}'::semset = '{[2],[1]}', '{[1],[2]}'::semset <> '{[2]}', count(*) FROM unnest('{"{[1]}","{[1]}"}'::semset[]) s GROUP BY s$$,
 	'true true 2', 'semset: =', 'SET LOCAL enable_sort = off');
+SELECT checks($$SELECT '{[1],[2]@3}'::semset | '{[1],[4]}', '{[1],[2]@3}'::semset & '{[1],[2]}', '{[1],[2]@3}'::semset - '{[1],[2]}'$$, '{[1],[4],[2]@3} {[1]} {[2]@3}', 'semset: | & -');
+-- The NumPy array of this name: its values, little-endian words of the width that its header tells.
+CREATE FUNCTION words(file bytea, name text) RETURNS int[] LANGUAGE plpgsql AS $$
+DECLARE
+	start int := position(convert_to(name || '.npy', 'UTF8') in file) + length(name || '.npy');
+	header int := get_byte(file, start + 7) + 256 * get_byte(file, start + 8);
+	described text := convert_from(substr(file, start + 10, header), 'UTF8');
+	width int := substring(described from '''descr'': ''..?(\d)''');
+	n int := (SELECT coalesce(round(exp(sum(ln(v::int))))::int, 1) FROM regexp_matches(substring(described from 'shape'': \(([^)]*)\)'), '\d+', 'g') m(m), unnest(m) v);
+BEGIN
+	RETURN array(SELECT CASE WHEN get_byte(file, start + 9 + header + i * width + width - 1) > 127 THEN -1 ELSE get_byte(file, start + 9 + header + i * width) END
+	               FROM generate_series(0, n - 1) i);
+END $$;
+SELECT checks($$SELECT words(f, 'row_ptrs'), words(f, 'stacked_cols_vals'), words(f, 'layer_max_branches'), position('dense_mask_by_layer' in encode(f, 'escape')) > 0, position('dense_states' in encode(f, 'escape')) > 0
+	FROM semset_to_npz('{[1,2,1],[3,1,2],[3,1,3]}', vocab => 4, dense_layers => 2, layout => 'rectokens', offsets => NULL, dense_bytes => 268435456) f$$,
+	'[0,2,3,4,5,7,7,7] [1,3,2,1,1,2,3,-1,1,2,3,4,5,6,7,-1] [2,1,2] true true', 'semset_to_npz, layout rectokens');
+SELECT checks($$SELECT semset_from_npz(semset_to_npz(s, 4, 1, 'static')) = s, semset_from_npz(file => semset_to_npz(s, 5, 1, 'rectokens', '{1,1,1}'), tokenizer => 3, offsets => '{1,1,1}')
+	FROM (SELECT '{[1,2,1],[3,1,2]}'::semset s) t$$, 'true {[1,2,1]@3,[3,1,2]@3}', 'semset_to_npz, layout static and offsets; semset_from_npz');
+SELECT checks($$SELECT semset_to_npz('{[1,2,1]}', 2048, 2, 'static', dense_bytes => 1000)$$, 'ERROR 54000: could not export semset: dense tables of 2 layers over 2048 tokens take at least 20973568 bytes, dense_bytes allows 1000', 'dense tables beyond dense_bytes are an error');
+SELECT checks($$SELECT semset_to_json('{[12,7],[3]}', 'index.json'), semset_to_json('{[12,7],[3]}', format => 'sid2pid')$$,
+	'{"0": ["<a_3>"], "1": ["<a_12>", "<b_7>"]} {"3": [0], "12,7": [1]}', 'semset_to_json');
 
 --
 -- semquery
@@ -302,9 +321,6 @@ SELECT checks($$SELECT l FROM plan_of($q$SELECT 1 FROM many WHERE sid = '[1,2,3]
 	'CREATE INDEX ON many USING hash (sid)');
 SELECT checks($$SELECT relation_runs >= 0, ids, items, nulls, bytes > 0 FROM (SELECT runs AS relation_runs, * FROM semtok.index_info(index => 'points_sid')) i$$, 'true 4 6 2 true', 'semtok.index_info');
 SELECT checks($$SELECT semtok.index_check(index => 'points_sid', heapallindexed => true), semtok.index_check('points_sid')$$, ' ', 'semtok.index_check');
-SELECT checks($$SELECT semtok.library_version() = extversion FROM pg_extension WHERE extname = 'semtok'$$, 'true', 'semtok.library_version');
 
-\if :{?within_objects}
-\else
+\ir ../lib/every_object.sql
 SELECT * FROM finish();
-\endif
