@@ -17,7 +17,7 @@ sql -c 'CREATE EXTENSION IF NOT EXISTS semtok' -c 'DROP SCHEMA IF EXISTS semid_b
 
 # measure TYPE EXPRESSION: a table of random values, read once so that it is cached, and its index.
 measure() {
-  sql -v type="$1" -v items="$items" <<SQL
+  sql -v type="$1" -v items="$items" -f - <<SQL
 SET search_path = semid_bench, public;
 SET max_parallel_maintenance_workers = 0;
 SET max_parallel_workers_per_gather = 0;
