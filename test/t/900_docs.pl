@@ -168,6 +168,9 @@ my $refined = "error $theirs[1] | $theirs[0] s | $ours[0] s, error $ours[1] |";
 ok(index($readme, $refined) >= 0, "the README has what refinement gives: $refined");
 my ($cost) = slurp_file("$top/bench/results/encode.txt") =~ /encode at most 10 us a row: ([\d.]+)/;
 like($readme, qr/\Q@{[ sprintf '%.1f', $cost ]}\E µs a row/, 'and what encode costs');
+my %built = slurp_file("$top/bench/results/semid.txt") =~ /^ (semid|bigint) +\| +(\d+) \|/mg;
+my $built = sprintf 'is built in %.2f s, one on as many random bigints in %.2f s', map { $_ / 1000 } @built{qw(semid bigint)};
+ok(index($readme =~ s/\s+/ /gr, $built) >= 0, "and that a btree on semids $built");
 
 # What is kept belongs to a benchmark, and says where it is from.
 foreach my $file (glob("$top/bench/results/*.txt"))
