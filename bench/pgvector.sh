@@ -25,17 +25,17 @@ CREATE EXTENSION IF NOT EXISTS vector;
 DROP SCHEMA IF EXISTS pgvector CASCADE;
 CREATE SCHEMA pgvector;
 SET search_path = pgvector, public;
-CREATE TABLE vector (id int, embedding real[]);
+CREATE TABLE given (id int, embedding real[]);
 CREATE TABLE timing (what text, type text, ms float8);
 SQL
 if [ -r "$vectors" ]; then
   data="text embeddings, $distinct of them repeated"
-  demo/fvecs "$vectors" | sql -c 'COPY pgvector.vector FROM STDIN (FORMAT binary)'
+  demo/fvecs "$vectors" | sql -c 'COPY pgvector.given FROM STDIN (FORMAT binary)'
 else
   data='made-up embeddings (normal numbers): the real ones are not here'
   sql <<'SQL'
 SELECT setseed(0.42) \g /dev/null
-INSERT INTO pgvector.vector
+INSERT INTO pgvector.given
 	SELECT i, (SELECT array_agg((sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()))::real)
 			   FROM generate_series(1, 384) WHERE i > 0)
 	FROM generate_series(1, :distinct) i;
@@ -50,16 +50,16 @@ SET client_min_messages = warning;
 SET search_path = pgvector, public;
 CREATE TABLE item_$type (id int, embedding $column, sid semid);
 INSERT INTO item_$type
-	SELECT g, embedding FROM generate_series(1, :rows) g JOIN vector ON vector.id = 1 + (g - 1) % :distinct ORDER BY g;
+	SELECT g, embedding FROM generate_series(1, :rows) g JOIN given ON given.id = 1 + (g - 1) % :distinct ORDER BY g;
 VACUUM (FREEZE, ANALYZE) item_$type;
 SQL
 done
-tokenizer=$(sql -c "SET client_min_messages = warning" -c "SELECT semtok.train('pgvector', 'SELECT embedding FROM pgvector.vector',
+tokenizer=$(sql -c "SET client_min_messages = warning" -c "SELECT semtok.train('pgvector', 'SELECT embedding FROM pgvector.given',
   levels => 3, codes => 256, epochs => 5, init => 'random')")
 
 # One after the other in each round, so that a disturbance meets all types.
 {
-  echo 'SET search_path = pgvector, public; SET max_parallel_workers_per_gather = 0; SET client_min_messages = warning;'
+  echo 'SET search_path = pgvector, public; SET max_parallel_workers_per_gather = 0; SET client_min_messages = error;'
   for ((i = 0; i <= times; i++)); do
     for type in real vector halfvec; do
       cast=
