@@ -592,6 +592,105 @@ rows_are_what_kernels_say(void **state)
 	stk_fpenv_leave(env);
 }
 
+/*
+ * What a pack says of its codewords is true. Unit rows bring out what it multiplies by: c^ itself,
+ * beside codewords and a centre of numbers that no subtraction and no narrower format keeps.
+ */
+static void
+check_codewords(const stk_exec *exec, stk_filter filter, size_t dim, bool centred, int power,
+				uint64_t *seed)
+{
+	enum
+	{
+		SIZE = 37
+	};
+	float *c = malloc(SIZE * dim * sizeof(float));
+	float *x = calloc(dim, sizeof(float));
+	double length[SIZE] = {0}, lost[SIZE] = {0}, apart[SIZE] = {0};
+	stk_pack p, view;
+	float *zeros, *scores;
+	void *tile;
+	size_t places;
+
+	for (size_t i = 0; i < SIZE * dim; i++)
+		c[i] = ldexpf(next_float(seed) / 3, power + (int) (next_bits(seed) % 4));
+	assert_int_equal(stk_pack_init(&p, exec, filter, centred, SIZE, dim, false), STK_OK);
+	stk_pack_fill(&p, c);
+	places = (size_t) p.panels * p.kernel->panel;
+	zeros = aligned_alloc(STK_ALIGN, (places + dim + 16) / 16 * STK_ALIGN);
+	scores = malloc(places * sizeof(float));
+	tile = aligned_alloc(STK_ALIGN, p.kernel->tile_bytes(dim));
+	memset(zeros, 0, (places + dim + 16) / 16 * STK_ALIGN);
+	view = p;
+	view.centred = false;
+	view.centre = view.offsets = zeros;
+	for (size_t i = 0; i < dim; i++)
+	{
+		stk_bound_row row;
+		float best;
+
+		x[i] = 1;
+		p.kernel->pack_rows(&view, x, 1, tile, &row);
+		p.kernel->score(&view, tile, 1, 0, p.panels, scores, places, &best);
+		x[i] = 0;
+		for (size_t k = 0; k < SIZE; k++)
+		{
+			double d = (double) c[k * dim + i] - (double) p.centre[i];
+
+			length[k] += (double) scores[k] * scores[k];
+			lost[k] += (d - scores[k]) * (d - scores[k]);
+			apart[k] += d * d;
+		}
+	}
+	for (size_t k = 0; k < SIZE; k++)
+	{
+		assert_true(p.bound.packed >= sqrt(length[k]) * (1 - 0x1p-40));
+		assert_true(p.bound.rounding >= sqrt(lost[k]) * (1 - 0x1p-40));
+		assert_true(p.bound.radius >= sqrt(apart[k]) * (1 - 0x1p-40));
+	}
+	stk_pack_free(&p);
+	free(tile);
+	free(scores);
+	free(zeros);
+	free(x);
+	free(c);
+}
+
+static void
+codewords_are_what_packs_say(void **state)
+{
+	static const stk_simd simds[] = {STK_SIMD_AVX512, STK_SIMD_AVX2, STK_SIMD_NEON,
+									 STK_SIMD_SCALAR};
+	static const size_t dims[] = {1, 2, 7, 17, 33, 130};
+	stk_fpenv env = stk_fpenv_enter();
+	uint64_t seed = 32;
+
+	(void) state;
+	for (size_t s = 0; s < 4; s++)
+	{
+		stk_exec exec = {.a = stk_malloc};
+		stk_cpu cpu;
+
+		if (stk_cpu_choose(simds[s], &cpu, NULL) != STK_OK)
+			continue;
+		exec.cpu = &cpu;
+		for (size_t d = 0; d < sizeof(dims) / sizeof(dims[0]); d++)
+		{
+			for (int power = -60; power <= 30; power += 5)
+			{
+				check_codewords(&exec, STK_FILTER_BINARY32, dims[d], true, power, &seed);
+				check_codewords(&exec, STK_FILTER_BINARY32, dims[d], false, power, &seed);
+				if (cpu.bfloat16)
+				{
+					check_codewords(&exec, STK_FILTER_BFLOAT16, dims[d], true, power, &seed);
+					check_codewords(&exec, STK_FILTER_BFLOAT16, dims[d], false, power, &seed);
+				}
+			}
+		}
+	}
+	stk_fpenv_leave(env);
+}
+
 /* A score that is not a number may be any. */
 static void
 not_a_number_is_a_candidate(void **state)
@@ -636,6 +735,7 @@ main(void)
 		cmocka_unit_test(empty_places),
 		cmocka_unit_test(norms_are_not_too_small),
 		cmocka_unit_test(rows_are_what_kernels_say),
+		cmocka_unit_test(codewords_are_what_packs_say),
 		cmocka_unit_test(not_a_number_is_a_candidate),
 	};
 
