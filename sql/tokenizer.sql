@@ -1,28 +1,34 @@
 -- The catalog of tokenizers. Nobody writes it directly: the verbs do, as the table's owner.
 
-CREATE SEQUENCE semtok.tokenizer_id_seq AS int;
-COMMENT ON SEQUENCE semtok.tokenizer_id_seq IS 'ids of tokenizers; an id is never given twice';
+-- An id is semtok.tokenizer_id_base plus a number of the sequence: src/tokenizer/ids.c.
+CREATE SEQUENCE semtok.tokenizer_id_seq AS int MAXVALUE 1000000;
+COMMENT ON SEQUENCE semtok.tokenizer_id_seq IS
+	'ids of tokenizers, less semtok.tokenizer_id_base; an id is never given twice';
 
 -- src/tokenizer/catalog.c reads columns by number: add new ones at the end.
 CREATE TABLE semtok.tokenizer (
-	id int NOT NULL DEFAULT pg_catalog.nextval('semtok.tokenizer_id_seq')
-		CONSTRAINT tokenizer_pkey PRIMARY KEY CHECK (id > 0),
+	id int NOT NULL CONSTRAINT tokenizer_pkey PRIMARY KEY CHECK (id > 0),
 	name text COLLATE "C" NOT NULL
 		CHECK (pg_catalog.octet_length(name) BETWEEN 1 AND 63),
 	version int NOT NULL CHECK (version > 0),
 	method text NOT NULL,
-	metric text NOT NULL,
-	dim int NOT NULL,
+	metric text,
+	dim int,
 	sizes int[] NOT NULL,
 	active boolean NOT NULL,
 	owner name NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	trained_rows bigint,
 	options jsonb NOT NULL,
-	hash bytea NOT NULL CHECK (pg_catalog.octet_length(hash) = 32),
+	hash bytea CHECK (pg_catalog.octet_length(hash) = 32),
 	counts float8[],
-	codebook @extschema@.codebook NOT NULL,
-	CONSTRAINT tokenizer_name_version_key UNIQUE (name, version)
+	codebook @extschema@.codebook,
+	CONSTRAINT tokenizer_name_version_key UNIQUE (name, version),
+	CONSTRAINT tokenizer_codebook_check CHECK (CASE WHEN codebook IS NULL
+		THEN method = 'registered' AND metric IS NULL AND dim IS NULL AND hash IS NULL
+			AND counts IS NULL AND trained_rows IS NULL
+		ELSE method <> 'registered' AND metric IS NOT NULL AND dim IS NOT NULL
+			AND hash IS NOT NULL END)
 );
 -- Codewords do not compress.
 ALTER TABLE semtok.tokenizer ALTER COLUMN codebook SET STORAGE EXTERNAL;
@@ -30,19 +36,25 @@ ALTER TABLE semtok.tokenizer ALTER COLUMN counts SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX tokenizer_active_key ON semtok.tokenizer (name) WHERE active;
 
 COMMENT ON TABLE semtok.tokenizer IS
-	'every version of every tokenizer; a trained version never changes, except for active';
+	'every version of every tokenizer; a version never changes, except for active';
 COMMENT ON COLUMN semtok.tokenizer.id IS 'what the semantic IDs it makes carry';
 COMMENT ON COLUMN semtok.tokenizer.version IS 'counts from 1 within a name';
-COMMENT ON COLUMN semtok.tokenizer.sizes IS 'codewords per level';
+COMMENT ON COLUMN semtok.tokenizer.method IS
+	'how it was made: a method of training, imported, or registered, which is without a codebook';
+COMMENT ON COLUMN semtok.tokenizer.metric IS 'of its codebook; null without one';
+COMMENT ON COLUMN semtok.tokenizer.dim IS 'dimensions of its embeddings; null without a codebook';
+COMMENT ON COLUMN semtok.tokenizer.sizes IS 'codes per level';
 COMMENT ON COLUMN semtok.tokenizer.active IS
 	'the version that the name alone means; one per name';
 COMMENT ON COLUMN semtok.tokenizer.owner IS
 	'role that may train, activate and drop; by name, so that a dump restores anywhere';
 COMMENT ON COLUMN semtok.tokenizer.trained_rows IS
-	'rows it was trained on, after sampling, those of the versions that it continues included';
+	'rows it was trained on, after sampling, those of the versions that it continues included; null where they are not known';
 COMMENT ON COLUMN semtok.tokenizer.options IS
 	'how it was trained; beam is the width that it is encoded with unless a call says otherwise';
-COMMENT ON COLUMN semtok.tokenizer.hash IS 'SHA-256 of the codebook, the key of caches';
+COMMENT ON COLUMN semtok.tokenizer.hash IS
+	'SHA-256 of the codebook, the key of caches; null without one';
+COMMENT ON COLUMN semtok.tokenizer.codebook IS 'its codewords; null in a registered tokenizer';
 COMMENT ON COLUMN semtok.tokenizer.counts IS
 	'rows behind each codeword, level by level, for partial_fit; null where they are not known';
 

@@ -10,6 +10,10 @@
 int semtok_beam_width = 0;
 int semtok_codebook_cache = 256 * 1024;
 int semtok_simd = STK_SIMD_AUTO;
+int semtok_tokenizer_id_base = 0;
+
+/* The last base whose ids are all numbers of type int. */
+#define MAX_ID_BASE (INT_MAX / TOKENIZER_IDS * TOKENIZER_IDS - TOKENIZER_IDS)
 
 static const struct config_enum_entry simd_names[] = {
 	{"auto", STK_SIMD_AUTO, false},     {"avx512", STK_SIMD_AVX512, false},
@@ -26,6 +30,16 @@ CheckSimd(int *value, void **extra, GucSource source)
 		return true;
 	GUC_check_errdetail("%s", SemtokErrorSentence(&err));
 	GUC_check_errhint("With auto the best that the processor has is used.");
+	return false;
+}
+
+/* Any other base would lie within the ids of another node. */
+static bool
+CheckIdBase(int *value, void **extra, GucSource source)
+{
+	if (*value % TOKENIZER_IDS == 0)
+		return true;
+	GUC_check_errdetail("The base must be a multiple of %d.", TOKENIZER_IDS);
 	return false;
 }
 
@@ -55,5 +69,10 @@ SemtokDefineSettings(void)
 		"semtok.simd", "Vector unit that semtok computes with; auto takes the best there is.",
 		"It changes how fast codes, codebooks and scores are computed, never what they are.",
 		&semtok_simd, STK_SIMD_AUTO, simd_names, PGC_USERSET, 0, CheckSimd, NULL, NULL);
+	DefineCustomIntVariable(
+		"semtok.tokenizer_id_base", "Number above which this node's tokenizers get their ids.",
+		"A multiple of 1000000, another one on every node between which tokenizers are copied: ids "
+		"from base + 1 to base + 1000000 are then this node's alone.",
+		&semtok_tokenizer_id_base, 0, 0, MAX_ID_BASE, PGC_SUSET, 0, CheckIdBase, NULL, NULL);
 	MarkGUCPrefixReserved("semtok");
 }

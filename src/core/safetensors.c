@@ -252,13 +252,13 @@ by_string(const void *a, const void *b)
 }
 
 /*
- * Find "metric" among n entries, which lie one after the other as key, NUL, value, NUL, and check
- * that no key comes twice.
+ * Find what we know among n entries, which lie one after the other as key, NUL, value, NUL, and
+ * check that no key comes twice.
  */
 static stk_status
-check_metadata(reader *r, const char *entries, size_t n, const stk_allocator *a,
-			   const char **metric)
+check_metadata(reader *r, const char *entries, size_t n, stk_safetensors *file)
 {
+	const stk_allocator *a = file->a;
 	const char **keys = stk_alloc_array(a, n, sizeof(char *));
 	stk_status status = STK_OK;
 
@@ -270,7 +270,9 @@ check_metadata(reader *r, const char *entries, size_t n, const stk_allocator *a,
 
 		keys[i] = entries;
 		if (strcmp(entries, "metric") == 0)
-			*metric = value;
+			file->metric = value;
+		else if (strcmp(entries, "semtok.options") == 0)
+			file->options = value;
 		entries = value + strlen(value) + 1;
 	}
 	qsort(keys, n, sizeof(char *), by_string);
@@ -282,7 +284,7 @@ check_metadata(reader *r, const char *entries, size_t n, const stk_allocator *a,
 }
 
 static stk_status
-read_metadata(reader *r, const stk_allocator *a, const char **metric)
+read_metadata(reader *r, stk_safetensors *file)
 {
 	const char *entries = r->strings + r->strings_len;
 	size_t n = 0;
@@ -306,7 +308,7 @@ read_metadata(reader *r, const stk_allocator *a, const char **metric)
 	} while (take(r, ','));
 	if (!take(r, '}'))
 		return bad(r, "expected , or }");
-	return check_metadata(r, entries, n, a, metric);
+	return check_metadata(r, entries, n, file);
 }
 
 static stk_status
@@ -497,7 +499,7 @@ read_header(reader *r, stk_safetensors *file)
 				if (metadata)
 					return bad(r, "duplicate " METADATA);
 				metadata = true;
-				status = read_metadata(r, file->a, &file->metric);
+				status = read_metadata(r, file);
 			}
 			else
 			{
@@ -562,6 +564,7 @@ stk_safetensors_free(stk_safetensors *file)
 	file->tensors = NULL;
 	file->names = NULL;
 	file->metric = NULL;
+	file->options = NULL;
 	file->n = 0;
 }
 
@@ -654,6 +657,65 @@ stk_tensor_floats(const stk_tensor *tensor, uint64_t first, uint64_t count, floa
 		default:
 			return stk_fail(err, STK_EINVAL,
 							"tensor \"%.64s\" has dtype %s, expected F32, F16, BF16 or F64",
+							tensor->name, dtypes[tensor->dtype].name);
+	}
+}
+
+/* A whole number of this many bytes. */
+static double
+double_from_integer(const uint8_t *p, size_t size, bool is_signed)
+{
+	uint64_t bits = 0;
+
+	for (size_t i = size; i > 0; i--)
+		bits = bits << 8 | p[i - 1];
+	if (is_signed && size < sizeof(bits) && bits >> (8 * size - 1))
+		bits |= ~(uint64_t) 0 << 8 * size;
+	return is_signed ? (double) (int64_t) bits : (double) bits;
+}
+
+stk_status
+stk_tensor_doubles(const stk_tensor *tensor, uint64_t first, uint64_t count, double *out,
+				   stk_error *err)
+{
+	size_t size = dtypes[tensor->dtype].size;
+	const uint8_t *p = tensor->data + first * size;
+	stk_fpenv env;
+
+	switch (tensor->dtype)
+	{
+		case STK_F64:
+			memcpy(out, p, count * sizeof(double));
+			return STK_OK;
+		case STK_F32:
+		case STK_F16:
+		case STK_BF16:
+			for (uint64_t i = 0; i < count; i++)
+			{
+				float value;
+
+				stk_tensor_floats(tensor, first + i, 1, &value, err);
+				out[i] = (double) value;
+			}
+			return STK_OK;
+		case STK_I8:
+		case STK_I16:
+		case STK_I32:
+		case STK_I64:
+		case STK_U8:
+		case STK_U16:
+		case STK_U32:
+		case STK_U64:
+			env = stk_fpenv_enter();
+			for (uint64_t i = 0; i < count; i++, p += size)
+				out[i] =
+					double_from_integer(p, size,
+										tensor->dtype == STK_I8 || tensor->dtype == STK_I16 ||
+											tensor->dtype == STK_I32 || tensor->dtype == STK_I64);
+			stk_fpenv_leave(env);
+			return STK_OK;
+		default:
+			return stk_fail(err, STK_EINVAL, "tensor \"%.64s\" has dtype %s, expected numbers",
 							tensor->name, dtypes[tensor->dtype].name);
 	}
 }

@@ -50,8 +50,9 @@ typedef struct stk_safetensors
 {
 	stk_tensor *tensors; /* ascending by name */
 	size_t n;
-	const char *metric; /* "__metadata__"'s entry "metric", NULL without one */
-	char *names;        /* owns the strings */
+	const char *metric;  /* "__metadata__"'s entry "metric", NULL without one */
+	const char *options; /* the same of "semtok.options" */
+	char *names;         /* owns the strings */
 	const stk_allocator *a;
 } stk_safetensors;
 
@@ -75,5 +76,11 @@ extern const char *stk_dtype_name(stk_dtype dtype);
  */
 extern stk_status stk_tensor_floats(const stk_tensor *tensor, uint64_t first, uint64_t count,
 									float *out, stk_error *err);
+/*
+ * The same in binary64, where whole numbers (I8 to I64, U8 to U64) are taken too; all convert
+ * exactly but those beyond 2^53, which round to nearest. STK_EINVAL for another dtype.
+ */
+extern stk_status stk_tensor_doubles(const stk_tensor *tensor, uint64_t first, uint64_t count,
+									 double *out, stk_error *err);
 
 #endif

@@ -14,5 +14,13 @@ extern void ArgRequire(FunctionCallInfo fcinfo, int argno, const char *what);
 extern char *ArgText(FunctionCallInfo fcinfo, int argno, const char *what);
 /* An int argument that must not be null and must lie in a range (22023). */
 extern int32 ArgInt(FunctionCallInfo fcinfo, int argno, const char *what, int32 min, int32 max);
+/*
+ * An int[] argument that holds the size of every level (22023 for what no ids can have).
+ *
+ *   sizes  [STK_MAX_LEVELS]  out
+ *
+ * Returns the levels.
+ */
+extern int ArgSizes(FunctionCallInfo fcinfo, int argno, const char *what, uint32 *sizes);
 
 #endif

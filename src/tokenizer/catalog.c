@@ -93,6 +93,32 @@ TokenizerOption(const Jsonb *options, const char *key, int min)
 	return number >= min && number <= PG_INT32_MAX ? (int) number : min;
 }
 
+static void
+TokenizerDamaged(int32 id)
+{
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+					errmsg("row of tokenizer %d in semtok.tokenizer is damaged", id)));
+}
+
+/* The columns that tell about the codebook: all of them are null where there is none. */
+static void
+TokenizerReadCodebookColumns(HeapTuple tuple, Relation rel, TokenizerInfo *info)
+{
+	info->registered = heap_attisnull(tuple, COLUMN_CODEBOOK, RelationGetDescr(rel));
+	if (info->registered)
+		return;
+
+	char *metric = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_METRIC));
+	bytea *hash = DatumGetByteaPP(TokenizerColumn(tuple, rel, COLUMN_HASH));
+
+	info->dim = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_DIM));
+	if (stk_metric_parse(metric, &info->metric) != STK_OK ||
+		VARSIZE_ANY_EXHDR(hash) != CODEBOOK_HASH_LENGTH)
+		TokenizerDamaged(info->id);
+	memcpy(info->hash, VARDATA_ANY(hash), CODEBOOK_HASH_LENGTH);
+	pfree(metric);
+}
+
 /* Read a row; one that the verbs cannot have written is an error. */
 static void
 TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
@@ -100,14 +126,11 @@ TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
 	memset(info, 0, sizeof(*info));
 	info->id = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_ID));
 	info->version = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_VERSION));
-	info->dim = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_DIM));
 	info->active = DatumGetBool(TokenizerColumn(tuple, rel, COLUMN_ACTIVE));
 	info->owner = *DatumGetName(TokenizerColumn(tuple, rel, COLUMN_OWNER));
 
 	char *name = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_NAME));
-	char *metric = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_METRIC));
 	ArrayType *sizes = DatumGetArrayTypeP(TokenizerColumn(tuple, rel, COLUMN_SIZES));
-	bytea *hash = DatumGetByteaPP(TokenizerColumn(tuple, rel, COLUMN_HASH));
 	char *method = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_METHOD));
 	Jsonb *options = DatumGetJsonbP(TokenizerColumn(tuple, rel, COLUMN_OPTIONS));
 	bool unknown;
@@ -119,16 +142,13 @@ TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
 	info->beam = Min(TokenizerOption(options, "beam", 1), ENCODE_MAX_BEAM);
 	info->refined = TokenizerOption(options, "refine", 0) > 0;
 	info->levels = ArrayGetNItems(ARR_NDIM(sizes), ARR_DIMS(sizes));
-	if (stk_metric_parse(metric, &info->metric) != STK_OK || ARR_ELEMTYPE(sizes) != INT4OID ||
-		ARR_HASNULL(sizes) || info->levels < 1 || info->levels > STK_MAX_LEVELS ||
-		VARSIZE_ANY_EXHDR(hash) != CODEBOOK_HASH_LENGTH)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("row of tokenizer %d in semtok.tokenizer is damaged", info->id)));
+	if (ARR_ELEMTYPE(sizes) != INT4OID || ARR_HASNULL(sizes) || info->levels < 1 ||
+		info->levels > STK_MAX_LEVELS)
+		TokenizerDamaged(info->id);
 	for (int l = 0; l < info->levels; l++)
 		info->sizes[l] = (uint32) ((const int32 *) ARR_DATA_PTR(sizes))[l];
-	memcpy(info->hash, VARDATA_ANY(hash), CODEBOOK_HASH_LENGTH);
+	TokenizerReadCodebookColumns(tuple, rel, info);
 	pfree(name);
-	pfree(metric);
 	pfree(method);
 }
 
@@ -264,12 +284,11 @@ TokenizerCodewords(int levels, const uint32 *sizes)
 	return n;
 }
 
-double *
-TokenizerCounts(const TokenizerInfo *info)
+/* A copy of one column of a row found before; 0 when it is null, or the row gone. */
+static Datum
+TokenizerFetch(const TokenizerInfo *info, int column)
 {
 	Relation rel = table_open(SemtokRelationOid("tokenizer"), AccessShareLock);
-	size_t n = TokenizerCodewords(info->levels, info->sizes);
-	double *counts = NULL;
 	ScanKeyData key;
 	HeapTuple tuple;
 	bool isnull = true;
@@ -281,33 +300,64 @@ TokenizerCounts(const TokenizerInfo *info)
 
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		value = heap_getattr(tuple, COLUMN_COUNTS, RelationGetDescr(rel), &isnull);
+		value = heap_getattr(tuple, column, RelationGetDescr(rel), &isnull);
 	if (!isnull)
-	{
-		ArrayType *array = DatumGetArrayTypeP(value);
-		const float8 *values = (const float8 *) ARR_DATA_PTR(array);
-		bool sound = ARR_ELEMTYPE(array) == FLOAT8OID && !ARR_HASNULL(array) &&
-					 (size_t) ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == n;
-
-		for (size_t k = 0; k < n && sound; k++)
-			sound = values[k] >= 0 && !isinf(values[k]);
-		if (!sound)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("counts of tokenizer %d in semtok.tokenizer are damaged", info->id)));
-		counts = palloc(mul_size(n, sizeof(double)));
-		memcpy(counts, values, n * sizeof(double));
-	}
+		value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return isnull ? 0 : value;
+}
+
+double *
+TokenizerCounts(const TokenizerInfo *info)
+{
+	size_t n = TokenizerCodewords(info->levels, info->sizes);
+	Datum value = TokenizerFetch(info, COLUMN_COUNTS);
+	ArrayType *array = (ArrayType *) DatumGetPointer(value);
+	double *counts;
+	bool sound;
+
+	if (!array)
+		return NULL;
+	counts = (double *) ARR_DATA_PTR(array);
+	sound = ARR_ELEMTYPE(array) == FLOAT8OID && !ARR_HASNULL(array) &&
+			(size_t) ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)) == n;
+	for (size_t k = 0; k < n && sound; k++)
+		sound = counts[k] >= 0 && !isinf(counts[k]);
+	if (!sound)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("counts of tokenizer %d in semtok.tokenizer are damaged", info->id)));
 	return counts;
+}
+
+char *
+TokenizerOptionsText(const TokenizerInfo *info)
+{
+	Datum value = TokenizerFetch(info, COLUMN_OPTIONS);
+	Jsonb *options = DatumGetPointer(value) ? DatumGetJsonbP(value) : NULL;
+
+	return options ? JsonbToCString(NULL, &options->root, VARSIZE(options)) : pstrdup("{}");
+}
+
+void
+TokenizerRequireCodebook(const TokenizerInfo *info)
+{
+	if (info->registered)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("version %d of tokenizer \"%s\" has no codebook", info->version,
+							   info->name),
+						errdetail("It was registered for ids that come from elsewhere."),
+						errhint("Train or import a version that has one, and activate it.")));
 }
 
 CodebookEntry *
 TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner)
 {
-	CodebookEntry *entry = CodebookPinByHash(info->hash, owner);
+	CodebookEntry *entry;
 
+	TokenizerRequireCodebook(info);
+	entry = CodebookPinByHash(info->hash, owner);
 	if (entry)
 		return entry;
 

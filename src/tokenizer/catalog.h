@@ -16,12 +16,16 @@
 /* Prefixes that encoding may keep a level. */
 #define ENCODE_MAX_BEAM 4096
 
-/* What a catalog row says, the codebook apart. Plain memory: copy it freely. */
+/*
+ * What a catalog row says, the codebook apart. Plain memory: copy it freely. metric, dim and hash
+ * are zeros in a registered tokenizer: TokenizerRequireCodebook before they are used.
+ */
 typedef struct TokenizerInfo
 {
 	int32 id;
 	char name[NAMEDATALEN];
 	int32 version;
+	bool registered; /* it has no codebook */
 	stk_metric metric;
 	int dim;
 	int levels;
@@ -57,7 +61,13 @@ extern void TokenizerGetByName(const char *name, int32 version, TokenizerInfo *i
  */
 extern int32 TokenizerLastVersion(const char *name, Snapshot snapshot, TokenizerInfo *newest);
 
-/* The codebook of a row found before, pinned until `owner` is reset or deleted. */
+/* Refuse (55000) a tokenizer that has no codebook: nothing can be encoded or decoded with it. */
+extern void TokenizerRequireCodebook(const TokenizerInfo *info);
+
+/*
+ * The codebook of a row found before, pinned until `owner` is reset or deleted; refused as by
+ * TokenizerRequireCodebook where there is none.
+ */
 extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner);
 
 /*
@@ -78,6 +88,8 @@ extern size_t TokenizerCodewords(int levels, const uint32 *sizes);
  * none.
  */
 extern double *TokenizerCounts(const TokenizerInfo *info);
+/* Its options as JSON text; palloc'd. */
+extern char *TokenizerOptionsText(const TokenizerInfo *info);
 
 /* OID of a relation in schema semtok; its absence is an error. */
 extern Oid SemtokRelationOid(const char *relname);

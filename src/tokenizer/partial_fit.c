@@ -38,6 +38,7 @@ FitFindBase(const char *name, TokenizerInfo *base)
 	double *counts;
 
 	TokenizerGetByName(name, 0, base);
+	TokenizerRequireCodebook(base);
 	if (base->refined)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -50,7 +51,7 @@ FitFindBase(const char *name, TokenizerInfo *base)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("version %d of tokenizer \"%s\" has no counts to continue from",
 							   base->version, name),
-						errhint("Train a new version.")));
+						errhint("Train a new version, or import this one with its counts.")));
 	return counts;
 }
 

@@ -23,13 +23,6 @@
 
 PG_FUNCTION_INFO_V1(semtok_activate);
 
-/* Sub-ids of the catalog's lock tags, so that hashes of names and ids do not meet. */
-enum
-{
-	LOCK_NAME = 1,
-	LOCK_ID = 2
-};
-
 void
 OwnerEnter(OwnerSection *section)
 {
@@ -59,13 +52,7 @@ TokenizerLockName(const char *name)
 {
 	uint32 hash = hash_bytes((const unsigned char *) name, (int) strlen(name));
 
-	LockDatabaseObject(SemtokRelationOid("tokenizer"), hash, LOCK_NAME, ExclusiveLock);
-}
-
-void
-TokenizerLockId(int32 id, LOCKMODE mode)
-{
-	LockDatabaseObject(SemtokRelationOid("tokenizer"), (Oid) id, LOCK_ID, mode);
+	LockDatabaseObject(SemtokRelationOid("tokenizer"), hash, TOKENIZER_LOCK_NAME, ExclusiveLock);
 }
 
 /*
@@ -156,20 +143,19 @@ TokenizerInsertLog(int32 id, const TrainingLogRow *log, int nlog)
 }
 
 static Datum
-TokenizerSizes(const stk_codebook *cb)
+SizesDatum(int levels, const uint32 *sizes)
 {
-	Datum sizes[STK_MAX_LEVELS];
+	Datum values[STK_MAX_LEVELS];
 
-	for (int l = 0; l < cb->levels; l++)
-		sizes[l] = Int32GetDatum((int32) cb->sizes[l]);
+	for (int l = 0; l < levels; l++)
+		values[l] = Int32GetDatum((int32) sizes[l]);
 	return PointerGetDatum(
-		construct_array(sizes, cb->levels, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+		construct_array(values, levels, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 static Datum
-CountsDatum(const stk_codebook *cb, const double *counts)
+CountsDatum(size_t n, const double *counts)
 {
-	size_t n = TokenizerCodewords(cb->levels, cb->sizes);
 	Datum *values = palloc(mul_size(n, sizeof(Datum)));
 
 	for (size_t k = 0; k < n; k++)
@@ -188,60 +174,134 @@ HashDatum(const uint8 *hash)
 	return PointerGetDatum(result);
 }
 
+/* Columns of a new row, in the order of the statement that inserts it. */
+enum
+{
+	NEW_ID,
+	NEW_NAME,
+	NEW_VERSION,
+	NEW_METHOD,
+	NEW_METRIC,
+	NEW_DIM,
+	NEW_SIZES,
+	NEW_ACTIVE,
+	NEW_OWNER,
+	NEW_TRAINED_ROWS,
+	NEW_OPTIONS,
+	NEW_HASH,
+	NEW_COUNTS,
+	NEW_CODEBOOK,
+	NEW_COLUMNS
+};
+
+/* Fill in what the codebook tells; without one, the sizes of the ids alone. */
+static void
+TokenizerCodebookColumns(const NewTokenizer *tokenizer, CodebookEntry *entry, Datum *values,
+						 char *nulls)
+{
+	if (!entry)
+	{
+		values[NEW_SIZES] = SizesDatum(tokenizer->levels, tokenizer->sizes);
+		nulls[NEW_METRIC] = nulls[NEW_DIM] = nulls[NEW_HASH] = nulls[NEW_COUNTS] = 'n';
+		nulls[NEW_CODEBOOK] = 'n';
+		return;
+	}
+
+	const stk_codebook *cb = CodebookView(entry);
+
+	values[NEW_METRIC] = CStringGetTextDatum(stk_metric_name(cb->metric));
+	values[NEW_DIM] = Int32GetDatum(cb->dim);
+	values[NEW_SIZES] = SizesDatum(cb->levels, cb->sizes);
+	values[NEW_HASH] = HashDatum(CodebookHash(entry));
+	values[NEW_CODEBOOK] = tokenizer->codebook;
+	if (tokenizer->counts)
+		values[NEW_COUNTS] =
+			CountsDatum(TokenizerCodewords(cb->levels, cb->sizes), tokenizer->counts);
+	else
+		nulls[NEW_COUNTS] = 'n';
+}
+
+/*
+ * Is the id that was asked for this very tokenizer's already? Locks it, so that nobody else inserts
+ * it meanwhile.
+ */
+static bool
+TokenizerIsThere(const NewTokenizer *tokenizer, CodebookEntry *entry)
+{
+	TokenizerInfo info;
+	bool found;
+	bool same;
+
+	TokenizerLockId(tokenizer->id, ExclusiveLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = TokenizerFindById(tokenizer->id, &info);
+	PopActiveSnapshot();
+	if (!found)
+		return false;
+
+	if (entry)
+		same = !info.registered && memcmp(info.hash, CodebookHash(entry), sizeof(info.hash)) == 0;
+	else
+		same = info.registered && info.levels == tokenizer->levels &&
+			   memcmp(info.sizes, tokenizer->sizes, sizeof(uint32) * info.levels) == 0;
+	if (same && strcmp(info.name, tokenizer->name) == 0)
+		return true;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("tokenizer with id %d exists already", info.id),
+		 errdetail("It is version %d of tokenizer \"%s\", with %s.", info.version, info.name,
+				   same ? "the same content" : "other content"),
+		 errhint("An id means the same tokenizer on every node. Leave id out to get a new one.")));
+}
+
 int32
 TokenizerInsert(const NewTokenizer *tokenizer)
 {
 	static const char *const insert =
-		"INSERT INTO semtok.tokenizer (name, version, method, metric, dim, sizes, active, owner,"
-		" trained_rows, options, hash, counts, codebook)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
-	Oid types[] = {TEXTOID,
-				   INT4OID,
-				   TEXTOID,
-				   TEXTOID,
-				   INT4OID,
-				   INT4ARRAYOID,
-				   BOOLOID,
-				   NAMEOID,
-				   INT8OID,
-				   JSONBOID,
-				   BYTEAOID,
-				   FLOAT8ARRAYOID,
-				   SemtokTypeOid("codebook")};
+		"INSERT INTO semtok.tokenizer (id, name, version, method, metric, dim, sizes, active,"
+		" owner, trained_rows, options, hash, counts, codebook)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+	Oid types[NEW_COLUMNS] = {
+		INT4OID, TEXTOID, INT4OID, TEXTOID,  TEXTOID,  INT4OID,        INT4ARRAYOID,
+		BOOLOID, NAMEOID, INT8OID, JSONBOID, BYTEAOID, FLOAT8ARRAYOID, SemtokTypeOid("codebook")};
+	Datum values[NEW_COLUMNS] = {0};
+	char nulls[NEW_COLUMNS];
+	CodebookEntry *entry = NULL;
 	OwnerSection section;
-	bool isnull;
+	int32 id = tokenizer->id;
 
 	/* Late, so that a long training of the same name holds up nobody. */
 	TokenizerLockName(tokenizer->name);
 
 	NameData owner;
 	int32 last = TokenizerCheckOwner(tokenizer->name, &owner);
-	CodebookEntry *entry = CodebookPin(tokenizer->codebook, CurrentMemoryContext);
-	const stk_codebook *cb = CodebookView(entry);
 
-	Datum values[] = {CStringGetTextDatum(tokenizer->name),
-					  Int32GetDatum(last + 1),
-					  CStringGetTextDatum(tokenizer->method),
-					  CStringGetTextDatum(stk_metric_name(cb->metric)),
-					  Int32GetDatum(cb->dim),
-					  TokenizerSizes(cb),
-					  BoolGetDatum(last == 0),
-					  NameGetDatum(&owner),
-					  Int64GetDatum(tokenizer->rows),
-					  JsonbPGetDatum(tokenizer->options),
-					  HashDatum(CodebookHash(entry)),
-					  CountsDatum(cb, tokenizer->counts),
-					  tokenizer->codebook};
+	if (tokenizer->codebook)
+		entry = CodebookPin(tokenizer->codebook, CurrentMemoryContext);
+	if (id != 0 && TokenizerIsThere(tokenizer, entry))
+		return id;
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[NEW_NAME] = CStringGetTextDatum(tokenizer->name);
+	values[NEW_VERSION] = Int32GetDatum(last + 1);
+	values[NEW_METHOD] = CStringGetTextDatum(tokenizer->method);
+	values[NEW_ACTIVE] = BoolGetDatum(last == 0);
+	values[NEW_OWNER] = NameGetDatum(&owner);
+	values[NEW_TRAINED_ROWS] = Int64GetDatum(tokenizer->rows);
+	if (tokenizer->rows == 0)
+		nulls[NEW_TRAINED_ROWS] = 'n';
+	values[NEW_OPTIONS] = JsonbPGetDatum(tokenizer->options);
+	TokenizerCodebookColumns(tokenizer, entry, values, nulls);
 
 	OwnerEnter(&section);
+	if (id == 0)
+		id = TokenizerNextId();
+	else
+		TokenizerReserveId(id);
+	values[NEW_ID] = Int32GetDatum(id);
 	SPI_connect();
-	if (SPI_execute_with_args(insert, lengthof(types), types, values, NULL, false, 0) !=
-		SPI_OK_INSERT_RETURNING)
+	if (SPI_execute_with_args(insert, NEW_COLUMNS, types, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not insert into semtok.tokenizer");
-
-	int32 id =
-		DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-
 	TokenizerInsertLog(id, tokenizer->log, tokenizer->nlog);
 	SPI_finish();
 	OwnerLeave(&section);

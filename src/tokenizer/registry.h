@@ -11,6 +11,14 @@
 #include "tokenizer/catalog.h"
 #include "utils/jsonb.h"
 
+/* Sub-ids of the catalog's lock tags, so that hashes of names, ids and the sequence do not meet. */
+enum
+{
+	TOKENIZER_LOCK_NAME = 1,
+	TOKENIZER_LOCK_ID = 2,
+	TOKENIZER_LOCK_SEQUENCE = 3
+};
+
 /* Who ran before OwnerEnter. An error restores it at the end of the (sub)transaction. */
 typedef struct OwnerSection
 {
@@ -40,10 +48,13 @@ typedef struct NewTokenizer
 {
 	const char *name;
 	const char *method;
-	Datum codebook;
-	int64 rows; /* it was trained on */
+	int32 id;       /* 0 = the next one */
+	Datum codebook; /* 0 = none: levels and sizes tell the ids' shape, and rows and counts are 0 */
+	int levels;
+	const uint32 *sizes; /* [levels] */
+	int64 rows;          /* it was trained on; 0 = not known */
 	Jsonb *options;
-	const double *counts; /* [sum of sizes] */
+	const double *counts; /* [sum of sizes]; NULL = not known */
 	const TrainingLogRow *log;
 	int nlog;
 } NewTokenizer;
@@ -55,7 +66,11 @@ typedef struct NewTokenizer
  */
 extern void TokenizerCheckWritable(const char *verb, const char *name);
 
-/* Insert as the next version of its name, the first one active. Returns the id. */
+/*
+ * Insert as the next version of its name, the first one active. Returns the id. One that was given
+ * and that this name has with the same codebook (or, without one, the same sizes) is returned as it
+ * is; any other use of it is an error (42710).
+ */
 extern int32 TokenizerInsert(const NewTokenizer *tokenizer);
 
 /*
@@ -65,8 +80,16 @@ extern int32 TokenizerInsert(const NewTokenizer *tokenizer);
 extern void TokenizerLockForChange(const char *verb, const char *name);
 
 /*
+ * An id that was never given before, base and sequence taken into account, locked until the end of
+ * the transaction. Call it as the catalog's owner. ids.c.
+ */
+extern int32 TokenizerNextId(void);
+/* Never give this id: it is about to be inserted. As the catalog's owner. */
+extern void TokenizerReserveId(int32 id);
+
+/*
  * Lock a tokenizer until the end of the transaction: AccessExclusiveLock to drop it,
- * AccessShareLock so that it is not dropped meanwhile.
+ * AccessShareLock so that it is not dropped meanwhile, ExclusiveLock to insert it.
  */
 extern void TokenizerLockId(int32 id, LOCKMODE mode);
 

@@ -467,6 +467,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 	run.batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
 	run.append = TokenizeReadCollisions(ArgText(fcinfo, ARG_COLLISIONS, "collisions"));
 	TokenizerGetByName(tokenizer, version, &run.tokenizer);
+	TokenizerRequireCodebook(&run.tokenizer);
 	TokenizeCheckRelation(run.relation);
 	TokenizeCheckColumns(run.relation, embedding, column, run.append);
 	if (run.append && check_enable_rls(run.relation, InvalidOid, true) == RLS_ENABLED)

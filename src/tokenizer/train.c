@@ -11,7 +11,6 @@
 #include "tokenizer/train_options.h"
 #include "tokenizer/training.h"
 #include "types/bridge.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -287,27 +286,13 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 	TrainRequest t = {0};
 
 	TrainReadCommon(fcinfo, ARG_SIZES_METHOD, &t);
-	ArgRequire(fcinfo, ARG_SIZES_CODES, "codes");
 
-	ArrayType *codes = PG_GETARG_ARRAYTYPE_P(ARG_SIZES_CODES);
-	int levels = ArrayGetNItems(ARR_NDIM(codes), ARR_DIMS(codes));
+	int levels = ArgSizes(fcinfo, ARG_SIZES_CODES, "codes", t.training.shape.sizes);
 
-	if (ARR_NDIM(codes) > 1 || ARR_HASNULL(codes) || levels < 1 || levels > STK_MAX_LEVELS)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected codes of 1 to %d levels, without nulls", STK_MAX_LEVELS)));
 	if (!PG_ARGISNULL(ARG_SIZES_LEVELS) && PG_GETARG_INT32(ARG_SIZES_LEVELS) != levels)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected codes of %d levels, not %d",
 							   PG_GETARG_INT32(ARG_SIZES_LEVELS), levels)));
 	t.training.shape.levels = levels;
-	for (int l = 0; l < levels; l++)
-	{
-		int size = ((const int32 *) ARR_DATA_PTR(codes))[l];
-
-		if (size < 1 || size > STK_MAX_CODES)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("expected codes of 1 to %d, not %d", STK_MAX_CODES, size)));
-		t.training.shape.sizes[l] = (uint32) size;
-	}
 	PG_RETURN_INT32(Train(&t));
 }

@@ -258,3 +258,47 @@ TrainOptionsDescribe(const TrainOptions *options, TrainWay way)
 						 FormatDouble(options->decay), options->restart_after);
 	return json.data;
 }
+
+/* What TrainDescribe and FitDescribe write beside the options. */
+static const char *const described[] = {"epochs", "batch_size", "init", "seed", "sample", "from"};
+
+static void
+CheckImportedOption(const JsonbValue *key, const JsonbValue *value, TrainOptions *unused)
+{
+	char *name = pnstrdup(key->val.string.val, key->val.string.len);
+
+	for (int i = 0; i < lengthof(described); i++)
+		if (strcmp(described[i], name) == 0)
+			return;
+	for (int i = 0; i < lengthof(known_options); i++)
+	{
+		if (strcmp(known_options[i].name, name) != 0)
+			continue;
+		if (value->type != jbvNull)
+			known_options[i].read(name, value, unused);
+		return;
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown option \"%s\"", name),
+					errhint("Options of an import are those that semtok.tokenizers shows, of which "
+							"beam and refine have an effect.")));
+}
+
+void
+TrainOptionsCheckImported(const Jsonb *options)
+{
+	TrainOptions unused;
+	JsonbIterator *it;
+	JsonbValue key;
+	JsonbValue value;
+
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expected a JSON object as options")));
+	it = JsonbIteratorInit(&((Jsonb *) options)->root);
+	(void) JsonbIteratorNext(&it, &key, true);
+	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
+	{
+		(void) JsonbIteratorNext(&it, &value, true);
+		CheckImportedOption(&key, &value, &unused);
+	}
+}

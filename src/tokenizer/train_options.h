@@ -39,6 +39,12 @@ typedef struct TrainOptions
 extern void TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *to);
 
 /*
+ * Check what semtok.tokenizer.options says of a tokenizer that comes from elsewhere: keys that a
+ * training writes there, those that we go by (beam, refine) with values that we know.
+ */
+extern void TrainOptionsCheckImported(const Jsonb *options);
+
+/*
  * The ones that this way has and that make a difference to what is learnt, as members of a JSON
  * object: ", \"refine\": 0, …"; palloc'd.
  */

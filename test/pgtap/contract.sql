@@ -254,6 +254,20 @@ SELECT checks($$SELECT name, version, active, method, sizes FROM semtok.tokenize
 SELECT checks($$SELECT semtok.train('x', 'SELECT embedding FROM points', codes => array[3,2], levels => 3)$$, 'ERROR 22023: expected codes of 3 levels, not 2', 'levels must agree with codes');
 SELECT checks($$SELECT version, active, trained_rows FROM semtok.tokenizers ORDER BY id$$, E'1 true 8\n2 false 12', 'semtok.partial_fit makes a new version',
 	$$SELECT semtok.partial_fit(name => 'points', source => 'SELECT embedding FROM points LIMIT 4')$$);
+SELECT checks($$SELECT id, name, version, active, method, metric, dim, sizes, options, codebook_hash(codebook) = codebook_hash(book), counts FROM semtok.tokenizer, books WHERE name = 'own'$$, '900001 own 1 true imported l2 2 [2,2] {"beam": 3} true [1,2,3,4]',
+	'semtok.import_tokenizer, every argument', $$SELECT semtok.import_tokenizer(name => 'own', codebook => book, id => 900001, counts => '{1,2,3,4}', options => '{"beam": 3}') FROM books$$);
+SELECT checks($$SELECT semtok.import_tokenizer('own', book, 900001), (SELECT count(*) FROM semtok.tokenizers) FROM books$$, '900001 2', 'which twice is as once', $$SELECT semtok.import_tokenizer('own', book, 900001) FROM books$$);
+SELECT checks($$SELECT semtok.import_tokenizer('own', book, 900001) FROM books$$, 'ERROR 42710: tokenizer with id 900001 exists already', 'and refused when that id has another content hash',
+	$$SELECT semtok.import_tokenizer('own', codebook_agg(0, 0, '{1}'), 900001)$$);
+SELECT checks($$SELECT version, trained_rows, counts[1:4] FROM semtok.tokenizer WHERE name = 'own' ORDER BY version$$, E'1 NULL [1,2,3,4]\n2 2 [3,2,5,4]', 'counts let partial_fit continue a foreign one',
+	$$SELECT semtok.import_tokenizer('own', book, counts => '{1,2,3,4}') FROM books; SELECT semtok.partial_fit('own', 'SELECT embedding FROM points WHERE id IN (0, 4)')$$);
+SELECT checks(format($$SELECT codebook_hash(t.codebook) = codebook_hash(f.codebook), t.counts = f.counts, f.id, f.options = t.options, codebook_hash(codebook_from_safetensors(semtok.export_safetensors('points'))) = t.hash
+	FROM semtok.tokenizer f, (SELECT codebook, counts, options, encode(hash, 'hex') AS hash FROM semtok.tokenizer WHERE id = %s) t WHERE name = 'own'$$, :points_id), 'true true 900002 true true', 'semtok.import_safetensors, semtok.export_safetensors',
+	format($$SELECT semtok.import_safetensors(name => 'own', file => semtok.export_safetensors(tokenizer => %s), config => '{"metric": "l2"}', id => 900002)$$, :points_id));
+SELECT checks($$SELECT id, version, active, sizes, codebook FROM semtok.tokenizer WHERE name = 'own'$$, '900003 1 true [8,8,8] NULL', 'semtok.register_tokenizer', $$SELECT semtok.register_tokenizer(name => 'own', sizes => '{8,8,8}', id => 900003)$$);
+SELECT checks($$SELECT semtok.encode('own', '{1,2}')$$, 'ERROR 55000: version 1 of tokenizer "own" has no codebook', 'with which encode refuses', $$SELECT semtok.register_tokenizer('own', '{8,8,8}')$$);
+SELECT checks($$SELECT id > 5000000 AND id <= 6000000, current_setting('semtok.tokenizer_id_base') FROM semtok.tokenizers WHERE name = 'own'$$, 'true 5000000', 'semtok.tokenizer_id_base separates nodes',
+	$$SET LOCAL semtok.tokenizer_id_base = 5000000; SELECT semtok.register_tokenizer('own', '{8,8,8}')$$);
 SELECT checks($$SELECT version FROM semtok.tokenizers WHERE active$$, '2', 'semtok.activate', $$SELECT semtok.partial_fit('points', 'SELECT embedding FROM points'); SELECT semtok.activate(name => 'points', version => 2)$$);
 SELECT checks($$SELECT count(*) FROM semtok.tokenizers$$, '1', 'semtok.drop_tokenizer, a version', $$SELECT semtok.partial_fit('points', 'SELECT embedding FROM points'); SELECT semtok.drop_tokenizer(name => 'points', version => 2)$$);
 SELECT checks($$SELECT count(*) FROM semtok.tokenizers$$, '0', 'semtok.drop_tokenizer, all versions', $$DROP TABLE IF EXISTS bulk, again; SELECT semtok.drop_tokenizer('points')$$);

@@ -12,6 +12,14 @@ INSERT INTO u_calls (verb, call) VALUES
 ('train', $$SELECT semtok.train('u_two', 'SELECT embedding FROM u_items', codes => array[4,3], method => 'ema', epochs => '3', batch_size => '20', init => 'kmeans||', options => '{"decay": 0.9, "restart_after": 5, "beam": 2}')$$),
 ('partial_fit', $$SELECT semtok.partial_fit('u_three', 'SELECT embedding FROM u_items')$$),
 ('partial_fit', $$SELECT semtok.partial_fit('u_three', 'SELECT embedding FROM u_items', '2', '10', '1', '50', 'cpu', '{"beam": 2}')$$),
+('import_tokenizer', $$SELECT semtok.import_tokenizer('u_imported', '{"dim":1,"sizes":[1],"metric":"l2","data":"AACAPw=="}')$$),
+('import_tokenizer', $$SELECT semtok.import_tokenizer('u_imported', '{"dim":1,"sizes":[1],"metric":"l2","data":"AACAPw=="}', '700004', '{3}', '{"beam": 2}')$$),
+('export_safetensors', $$SELECT semtok.export_safetensors('u_imported')$$),
+('export_safetensors', $$SELECT semtok.export_safetensors(tokenizer => '700004')$$),
+('import_safetensors', $$SELECT semtok.import_safetensors('u_imported', semtok.export_safetensors('u_imported'))$$),
+('import_safetensors', $$SELECT semtok.import_safetensors('u_imported', semtok.export_safetensors('u_imported'), '{"metric": "l2"}', '700005')$$),
+('register_tokenizer', $$SELECT semtok.register_tokenizer('u_registered', '{4,3}')$$),
+('register_tokenizer', $$SELECT semtok.register_tokenizer('u_registered', '{4,3}', '700003')$$),
 ('activate', $$SELECT semtok.activate('u_one', '2')$$),
 ('encode', $$SELECT semtok.encode('u_one', '{1,2,3}')$$),
 ('encode', $$SELECT semtok.encode('u_one', '{1,2,3}', '2')$$),
@@ -45,6 +53,8 @@ INSERT INTO u_calls (verb, call) VALUES
 ('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_one', '2')$$),
 ('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_two')$$),
 ('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_three')$$),
+('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_registered')$$),
+('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_imported')$$),
 ('drop_tokenizer', $$SELECT semtok.drop_tokenizer('u_one', NULL)$$);
 
 -- Each call is a statement of its own, since a procedure that commits cannot run in a block. What

@@ -58,7 +58,8 @@ valid_files(void **state)
 		"\t\"a\\u00e4\\ud83d\\ude00\\\"\\n\":{\"dtype\":\"U8\",\"shape\":[4],"
 		"\"data_offsets\":[0,4]},\"scalar\":{\"dtype\":\"F64\",\"shape\":[],"
 		"\"data_offsets\":[12,20]},\"none\":{\"dtype\":\"F32\",\"shape\":[0,5],"
-		"\"data_offsets\":[20,20]},\"__metadata__\":{\"x\":\"\",\"metric\":\"ip\"}}   ";
+		"\"data_offsets\":[20,20]},\"__metadata__\":{\"x\":\"\",\"metric\":\"ip\","
+		"\"semtok.options\":\"{}\"}}   ";
 	size_t len;
 	uint8_t *bytes = make_file(two, 20, &len);
 	stk_safetensors file;
@@ -72,6 +73,7 @@ valid_files(void **state)
 	assert_int_equal(stk_safetensors_read(bytes, len, &stk_malloc, &file, &err), STK_OK);
 	assert_int_equal(file.n, 4);
 	assert_string_equal(file.metric, "ip");
+	assert_string_equal(file.options, "{}");
 	tensor = stk_safetensors_find(&file, "b");
 	assert_non_null(tensor);
 	assert_int_equal(tensor->dtype, STK_BF16);
@@ -322,6 +324,52 @@ conversions(void **state)
 	assert_string_equal(stk_dtype_name(STK_F8_E4M3), "F8_E4M3");
 }
 
+static double
+one_double(stk_dtype dtype, uint64_t bits, stk_status expected)
+{
+	uint8_t bytes[17];
+	/* The second of two values, at an odd address. */
+	stk_tensor tensor = {.name = "t", .dtype = dtype, .count = 2, .data = bytes + 1};
+	size_t size = 1;
+	double out = 0;
+	stk_error err;
+
+	if (dtype == STK_F64 || dtype == STK_I64 || dtype == STK_U64)
+		size = 8;
+	else if (dtype == STK_F32 || dtype == STK_I32 || dtype == STK_U32)
+		size = 4;
+	else if (dtype == STK_F16 || dtype == STK_BF16 || dtype == STK_I16 || dtype == STK_U16)
+		size = 2;
+	memset(bytes, 0xff, sizeof(bytes));
+	memcpy(bytes + 1 + size, &bits, size);
+	assert_int_equal(stk_tensor_doubles(&tensor, 1, 1, &out, &err), expected);
+	return out;
+}
+
+static void
+conversions_to_double(void **state)
+{
+	(void) state;
+	assert_true(one_double(STK_F64, double_bits(0.1), STK_OK) == 0.1);
+	assert_true(isnan(one_double(STK_F64, double_bits(NAN), STK_OK)));
+	assert_true(one_double(STK_F32, 0xc0490fdb, STK_OK) == -3.14159274101257324);
+	assert_true(one_double(STK_F16, 0x3c00, STK_OK) == 1);
+	assert_true(one_double(STK_BF16, 0x0001, STK_OK) == 0x1p-133);
+	assert_true(one_double(STK_U8, 0xff, STK_OK) == 255);
+	assert_true(one_double(STK_I8, 0xff, STK_OK) == -1);
+	assert_true(one_double(STK_I8, 0x7f, STK_OK) == 127);
+	assert_true(one_double(STK_U16, 0x8000, STK_OK) == 32768);
+	assert_true(one_double(STK_I16, 0x8000, STK_OK) == -32768);
+	assert_true(one_double(STK_U32, 0xfffffffe, STK_OK) == 4294967294.0);
+	assert_true(one_double(STK_I32, 0xfffffffe, STK_OK) == -2);
+	assert_true(one_double(STK_I64, (uint64_t) -3, STK_OK) == -3);
+	assert_true(one_double(STK_I64, INT64_MAX, STK_OK) == 0x1p63);
+	assert_true(one_double(STK_U64, UINT64_MAX, STK_OK) == 0x1p64);
+	assert_true(one_double(STK_I64, (UINT64_C(1) << 53) + 1, STK_OK) == 0x1p53);
+	one_double(STK_BOOL, 1, STK_EINVAL);
+	one_double(STK_F8_E5M2, 1, STK_EINVAL);
+}
+
 static void
 parts_of_a_tensor(void **state)
 {
@@ -342,7 +390,7 @@ main(void)
 		cmocka_unit_test(valid_files),       cmocka_unit_test(malformed_headers),
 		cmocka_unit_test(lengths),           cmocka_unit_test(names_of_any_length),
 		cmocka_unit_test(out_of_memory),     cmocka_unit_test(conversions),
-		cmocka_unit_test(parts_of_a_tensor),
+		cmocka_unit_test(parts_of_a_tensor), cmocka_unit_test(conversions_to_double),
 	};
 
 	return cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
