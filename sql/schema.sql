@@ -5,10 +5,10 @@ DO $$
 BEGIN
 	IF '@extschema@' <> 'semtok' THEN
 		CREATE SCHEMA semtok;
+		COMMENT ON SCHEMA semtok IS 'semtok: tokenizers, encoding, decoding';
 	END IF;
 END
 $$;
-COMMENT ON SCHEMA semtok IS 'semtok: tokenizers, encoding, decoding';
 GRANT USAGE ON SCHEMA semtok TO PUBLIC;
 
 CREATE FUNCTION semtok.library_version() RETURNS text
