@@ -6,6 +6,8 @@
 
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "core/codebook.h"
 
 /* A query of embeddings, and what is asked of it. */
@@ -42,8 +44,8 @@ extern void SourceScan(const Source *source, SourceRow row, void *ctx);
  *
  *   numbers  [n]  the rows' in the query that came as `argument`
  */
-extern void SourceReportStatus(stk_status status, const stk_error *err, const char *failed,
-							   const char *argument, const int64 *numbers, size_t n)
-	pg_attribute_noreturn();
+pg_noreturn extern void SourceReportStatus(stk_status status, const stk_error *err,
+										   const char *failed, const char *argument,
+										   const int64 *numbers, size_t n);
 
 #endif

@@ -10,6 +10,9 @@ CREATE FUNCTION members() RETURNS TABLE (class regclass, object oid, what text, 
 	  FROM pg_depend
 	 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
 	   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'semtok')
+	   -- array and row types come with others, and are members in their own right from 17 on
+	   AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+			WHERE t.oid = objid AND (t.typcategory = 'A' OR c.relkind <> 'c')))
 $$;
 
 CREATE FUNCTION take_away(class regclass, object oid) RETURNS void LANGUAGE plpgsql AS $$

@@ -1,4 +1,7 @@
 -- What the planner knows of sid ^@ prefix: how many rows, and that a btree can find them.
+\getenv test PG_ABS_SRCDIR
+\set explain :test '/lib/explain.sql'
+\i :explain
 
 -- a skewed table: a third of the rows share one id, codes are the rarer the larger, two tokenizers
 -- and none, and NULLs
@@ -66,31 +69,31 @@ DROP TABLE foreigners;
 -- a semtrie serves ^@ itself, with the same estimate
 CREATE INDEX items_semtrie ON items USING semtrie (sid);
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT id FROM items WHERE sid ^@ '[200,1]@1';
+SELECT pg_temp.explain($$SELECT id FROM items WHERE sid ^@ '[200,1]@1'$$);
 SELECT estimate($$SELECT id FROM items WHERE sid ^@ '[7,7]@1'$$) BETWEEN 15000 AND 25000 AS same;
 RESET enable_seqscan;
-EXPLAIN (COSTS OFF) SELECT id FROM items WHERE sid ^@ '[200,1]@1';
+SELECT pg_temp.explain($$SELECT id FROM items WHERE sid ^@ '[200,1]@1'$$);
 -- beside a btree too
 CREATE INDEX items_btree ON items (sid);
-EXPLAIN (COSTS OFF) SELECT id FROM items WHERE sid ^@ '[200,1]';
+SELECT pg_temp.explain($$SELECT id FROM items WHERE sid ^@ '[200,1]'$$);
 DROP INDEX items_semtrie;
 
 -- a btree serves it as a range, exactly
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
-EXPLAIN (COSTS OFF) SELECT * FROM items WHERE sid ^@ '[200,1]@1';
-EXPLAIN (COSTS OFF) SELECT * FROM items WHERE semid_starts_with(sid, '[200,1]@1') ORDER BY sid;
+SELECT pg_temp.explain($$SELECT * FROM items WHERE sid ^@ '[200,1]@1'$$);
+SELECT pg_temp.explain($$SELECT * FROM items WHERE semid_starts_with(sid, '[200,1]@1') ORDER BY sid$$);
 -- the last code carries; after the last tokenizer comes nothing
-EXPLAIN (COSTS OFF) SELECT * FROM items WHERE sid ^@ '[200,65535]@1';
-EXPLAIN (COSTS OFF) SELECT * FROM items WHERE sid ^@ '[65535,65535]@1';
-EXPLAIN (COSTS OFF) SELECT * FROM items WHERE sid ^@ '[65535]@2147483647';
+SELECT pg_temp.explain($$SELECT * FROM items WHERE sid ^@ '[200,65535]@1'$$);
+SELECT pg_temp.explain($$SELECT * FROM items WHERE sid ^@ '[65535,65535]@1'$$);
+SELECT pg_temp.explain($$SELECT * FROM items WHERE sid ^@ '[65535]@2147483647'$$);
 -- any tokenizer is no range, nor is what is not known, nor NULL, nor the column on the right
-EXPLAIN (COSTS OFF) SELECT count(*) FROM items WHERE sid ^@ '[200,1]';
-EXPLAIN (COSTS OFF) SELECT count(*) FROM items WHERE sid ^@ semid(array[(random() * 9)::int], 1);
-EXPLAIN (COSTS OFF) SELECT count(*) FROM items WHERE sid ^@ NULL::semid;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM items WHERE '[200,1]@1'::semid ^@ sid;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM items WHERE NOT sid ^@ '[200,1]@1';
-EXPLAIN (COSTS OFF) SELECT count(*) FROM items a JOIN prefixes p ON a.sid ^@ p.p WHERE a.id < 5;
+SELECT pg_temp.explain($$SELECT count(*) FROM items WHERE sid ^@ '[200,1]'$$);
+SELECT pg_temp.explain($$SELECT count(*) FROM items WHERE sid ^@ semid(array[(random() * 9)::int], 1)$$);
+SELECT pg_temp.explain($$SELECT count(*) FROM items WHERE sid ^@ NULL::semid$$);
+SELECT pg_temp.explain($$SELECT count(*) FROM items WHERE '[200,1]@1'::semid ^@ sid$$);
+SELECT pg_temp.explain($$SELECT count(*) FROM items WHERE NOT sid ^@ '[200,1]@1'$$);
+SELECT pg_temp.explain($$SELECT count(*) FROM items a JOIN prefixes p ON a.sid ^@ p.p WHERE a.id < 5$$);
 
 -- the same answers, whichever way
 CREATE TABLE edges AS SELECT semid(c, t) AS sid FROM unnest(array[0, 1, 2, 255, 256, 65535, 65536, 2147483646, 2147483647]) t,
@@ -116,30 +119,30 @@ CREATE INDEX edges_sid ON edges (sid);
 SELECT disagreements('edges', 'edges') AS up, count(*) FROM edges;
 DROP INDEX edges_sid;
 CREATE INDEX edges_sid ON edges (sid DESC NULLS FIRST);
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE sid ^@ '[1,65535]@256' ORDER BY sid DESC;
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE sid ^@ '[1,65535]@256' ORDER BY sid DESC$$);
 SELECT disagreements('edges', 'edges') AS down;
 SELECT disagreements('items', '(SELECT p AS sid FROM prefixes) p') AS items;
 -- as a column among others
 CREATE INDEX edges_many ON edges ((semid_levels(sid)), sid DESC, (semid_tokenizer(sid)));
 DROP INDEX edges_sid;
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE semid_levels(sid) = 2 AND sid ^@ '[1]@256' AND semid_tokenizer(sid) > 5;
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE semid_levels(sid) = 2 AND sid ^@ '[1]@256' AND semid_tokenizer(sid) > 5$$);
 SELECT disagreements('edges', 'edges') AS among_others;
 DROP INDEX edges_many;
 -- an expression, a partial index, a hash index that cannot
 CREATE INDEX edges_expression ON edges ((semid_prefix(sid, 2)));
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE semid_prefix(sid, 2) ^@ '[1]@256';
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE semid_prefix(sid, 2) ^@ '[1]@256'$$);
 DROP INDEX edges_expression;
 CREATE INDEX edges_partial ON edges (sid) WHERE sid ^@ '[1]@256';
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE sid ^@ '[1]@256';
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE sid ^@ '[1]@256'$$);
 DROP INDEX edges_partial;
 CREATE INDEX edges_hash ON edges USING hash (sid);
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE sid ^@ '[1]@256';
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE sid ^@ '[1]@256'$$);
 DROP INDEX edges_hash;
 -- a btree of somebody's own order has no such range
-CREATE FUNCTION backwards(semid, semid) RETURNS int LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT semid_cmp($2, $1) $$;
+CREATE FUNCTION backwards(semid, semid) RETURNS int LANGUAGE sql IMMUTABLE STRICT AS $$ SELECT public.semid_cmp($2, $1) $$;
 CREATE OPERATOR CLASS backwards FOR TYPE semid USING btree AS OPERATOR 1 >, OPERATOR 2 >=, OPERATOR 3 =, OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 backwards(semid, semid);
 CREATE INDEX edges_backwards ON edges (sid backwards);
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE sid ^@ '[1]@256';
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE sid ^@ '[1]@256'$$);
 DROP INDEX edges_backwards;
 DROP OPERATOR FAMILY backwards USING btree;
 DROP FUNCTION backwards;
@@ -150,16 +153,16 @@ CREATE TABLE parts_0 PARTITION OF parts FOR VALUES FROM (MINVALUE) TO ('[0]@2');
 CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('[0]@2') TO (MAXVALUE);
 CREATE INDEX ON parts (sid);
 INSERT INTO parts SELECT sid FROM edges;
-EXPLAIN (COSTS OFF) SELECT * FROM parts WHERE sid ^@ '[1]@256';
+SELECT pg_temp.explain($$SELECT * FROM parts WHERE sid ^@ '[1]@256'$$);
 SELECT disagreements('parts', 'edges') AS parts;
 CREATE INDEX edges_sid ON edges (sid);
 PREPARE below(semid) AS SELECT count(*) FROM edges WHERE sid ^@ $1;
 SET plan_cache_mode = force_custom_plan;
-EXPLAIN (COSTS OFF) EXECUTE below('[1]@256');
+SELECT pg_temp.explain($$EXECUTE below('[1]@256')$$);
 EXECUTE below('[1]@256');
 EXECUTE below('[1]');
 SET plan_cache_mode = force_generic_plan;
-EXPLAIN (COSTS OFF) EXECUTE below('[1]@256');
+SELECT pg_temp.explain($$EXECUTE below('[1]@256')$$);
 EXECUTE below('[1]@256');
 EXECUTE below('[1]');
 RESET plan_cache_mode;
@@ -172,7 +175,7 @@ CREATE POLICY known ON edges USING (semid_tokenizer(sid) <> 2);
 CREATE ROLE planner_reader;
 GRANT SELECT ON edges TO planner_reader;
 SET ROLE planner_reader;
-EXPLAIN (COSTS OFF) SELECT * FROM edges WHERE sid ^@ '[1]@256';
+SELECT pg_temp.explain($$SELECT * FROM edges WHERE sid ^@ '[1]@256'$$);
 SELECT count(*) FILTER (WHERE sid ^@ '[1]@256') AS seen, count(*) FILTER (WHERE sid ^@ '[1]@2') AS hidden FROM edges;
 RESET ROLE;
 DROP TABLE items, prefixes, others, edges, parts;
