@@ -46,7 +46,6 @@ SourceReportStatus(stk_status status, const stk_error *err, const char *failed,
 	if (known)
 		error_context_stack = &callback;
 	SemtokReportStatus(status, err, failed);
-	pg_unreachable();
 }
 
 /* What the queries that a statement was rewritten to do. */

@@ -7,7 +7,6 @@
 #include "postgres.h"
 
 #include "compat.h"
-
 #include "core/codebook.h"
 
 /* A query of embeddings, and what is asked of it. */

@@ -54,8 +54,10 @@ CREATE ROLE semtok_eval_user;
 GRANT SELECT (id) ON items TO semtok_eval_user;
 CREATE FUNCTION public.open() RETURNS SETOF real[] LANGUAGE sql SECURITY DEFINER AS 'SELECT x FROM public.items';
 SET ROLE semtok_eval_user;
+\set VERBOSITY terse
 SELECT semtok.train('mine', 'SELECT open()', levels => 1, codes => 4, options => '{"eval_source": "SELECT x FROM items"}');
 SELECT semtok.train('mine', 'SELECT open()', levels => 1, codes => 4, options => '{"eval_source": "SELECT open() UNION ALL SELECT null"}') AS mine \gset
+\set VERBOSITY default
 RESET ROLE;
 SELECT l.value = o.value AS same FROM semtok.training_log AS l JOIN semtok.training_log AS o USING (tokenizer) WHERE tokenizer = :mine AND l.metric = 'mse' AND o.metric = 'eval_mse' AND l.level IS NULL AND l.epoch IS NULL AND o.level IS NULL;
 

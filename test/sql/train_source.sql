@@ -118,6 +118,7 @@ SELECT said('evaluate', 'SELECT x FROM good');
 SELECT said('partial_fit', 'SELECT x FROM good');
 ROLLBACK;
 
+\set VERBOSITY terse
 -- A bad eval_source is told before the source is run, where that is possible without running it.
 SELECT semtok.train('x', 'SELECT array[1 / 0]', options => '{"eval_source": "SELECT nosuchcolumn FROM good"}');
 SELECT semtok.train('x', 'SELECT array[1 / 0]', options => '{"eval_source": "DELETE FROM good"}');
