@@ -21,7 +21,8 @@ typedef struct stk_refine_options
 	 * Called after each of rounds + 2 encodings, epoch 0, 1, ..., with level -1: objective is the
 	 * mean squared distance of the rows from what the codewords before the refit make of their
 	 * codes, empty the number of codewords that no row has. The first and last encodings are those
-	 * of the codewords that come in and go out; those between are of noisy ones. May be NULL.
+	 * of the codewords that come in and go out; those between are of noisy ones. Only the first
+	 * where its objective is 0. May be NULL.
 	 */
 	void (*progress)(void *ctx, const stk_train_progress *p);
 	void *progress_ctx;
@@ -39,6 +40,14 @@ typedef struct stk_refine_options
  * With the cosine metric rows are normalised, and the first level's codewords stay so. Codewords
  * that no row chooses in any round stay as they are. The same on every machine and for any number
  * of threads.
+ *
+ * All rounds are run, unless the rows are reproduced exactly as it is: no end at convergence would
+ * come sooner at the same error. The noise falls to nothing with the last round, and until then
+ * every round is of use. On 12,101 x 384 text embeddings, 3 x 256 codewords, beam 5, k-means|| and 5
+ * iterations, two seeds: 20 rounds as they are, error 0.21077 and 0.21135; of the same 20 the last 2
+ * without noise, 0.21155 and 0.21182; the last 4, 0.21198 and 0.21229 (10 rounds, 0.21396 and
+ * 0.21442; 0.21425 and 0.21488; 0.21481 and 0.21520). Codes stand still only 6 rounds after the
+ * noise has gone, and those lower 0.21077 to 0.21076.
  *
  * Returns STK_EINVAL (the inner product, which no distance measures; bad options; no rows; a row
  * not finite, or zero under cosine: err->row), STK_ERANGE (a residual: err->row and level; or the
