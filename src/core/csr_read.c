@@ -216,12 +216,16 @@ row_of(const source *s, const stk_semset *set, int d, uint32_t i)
 	return (uint64_t) (s->tokens->n_offsets > 0 ? s->tokens->offsets[0] : 0) + set->code[1][i] + 1;
 }
 
-/* Turn a token into the code of level d's node i. */
+/* Turn a token into the code of level d's node i. RecTokens' arrays do not know the vocabulary. */
 static stk_status
 put_code(const source *s, const stk_semset *set, int d, uint32_t i, int64_t token)
 {
 	int64_t code = token - (s->tokens->n_offsets > 0 ? (int64_t) s->tokens->offsets[d - 1] : 0);
 
+	if (s->layout == STK_CSR_STATIC && token >= (int64_t) s->vocab)
+		return stk_fail(s->err, STK_EINVAL,
+						"token %lld of level %d is not below %llu, the vocabulary",
+						(long long) token, d - 1, (unsigned long long) s->vocab);
 	if (code < 0 || code > STK_MAX_CODE)
 		return stk_fail(s->err, STK_EINVAL, "token %lld of level %d is code %lld, expected 0 to %d",
 						(long long) token, d - 1, (long long) code, STK_MAX_CODE);
