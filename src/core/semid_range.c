@@ -64,7 +64,7 @@ fraction(const stk_semid_histogram *h, const stk_semid *id, int from)
 	return value;
 }
 
-/* Where id lies between lo and hi, 0 to 1; lo <= id < hi. */
+/* Where id lies between lo and hi, 0 to 1; lo < id < hi. */
 static double
 position_in_bin(const stk_semid_histogram *h, const stk_semid *lo, const stk_semid *hi,
 				const stk_semid *id)
@@ -116,6 +116,8 @@ share_below(const stk_semid_histogram *h, const stk_semid *id)
 		return 0;
 	if (lo == h->n)
 		return 1;
+	if (compare(&h->bounds[lo], id) == 0)
+		return (double) lo / (double) (h->n - 1);
 	return ((double) (lo - 1) + position_in_bin(h, &h->bounds[lo - 1], &h->bounds[lo], id)) /
 		   (double) (h->n - 1);
 }

@@ -252,16 +252,45 @@ static void
 shares_inside_a_bin(void **state)
 {
 	const stk_semid deep[] = {{1, 5, {9, 9, 9, 9, 0}}, {1, 5, {9, 9, 9, 9, 99}}};
+	stk_semid far[2], middle;
 	const stk_semid apart[] = {{1, 1, {50}}, {9, 1, {50}}, {9, 1, {99}}};
 
 	(void) state;
 	assert_near(share(deep, 2, (stk_semid){1, 1, {9}}), 1, 0);
 	assert_near(share(deep, 2, (stk_semid){1, 4, {9, 9, 9, 9}}), 1, 0);
 	assert_near(share(deep, 2, (stk_semid){1, 5, {9, 9, 9, 9, 10}}), 1.0 / 99, 1e-6);
+	/* so far down that what the bounds share would take all of a double's digits */
+	for (int i = 0; i < 2; i++)
+	{
+		far[i] = (stk_semid){.tokenizer = 1, .levels = 12};
+		for (int l = 0; l < 11; l++)
+			far[i].codes[l] = 65535;
+		far[i].codes[11] = (uint16_t) (99 * i);
+	}
+	middle = far[0];
+	middle.codes[11] = 10;
+	assert_near(share(far, 2, middle), 1.0 / 99, 1e-6);
 	/* a bin that spans two tokenizers: half of it is the end of one, half the beginning of the next */
 	assert_near(share(apart, 3, (stk_semid){1, 1, {75}}), 0.005, 1e-3);
 	assert_near(share(apart, 3, (stk_semid){9, 1, {25}}), 0.005, 1e-3);
 	assert_near(share(apart, 3, (stk_semid){5, 1, {1}}), 0, 0);
+}
+
+/* Bounds that are equal, that differ only in zeros at the end, and codes that no bound has. */
+static void
+shares_beside_the_seen(void **state)
+{
+	const stk_semid equal[] = {{1, 1, {1}}, {1, 1, {5}}, {1, 1, {5}}, {1, 1, {5}}, {1, 1, {9}}};
+	const stk_semid zeros[] = {{1, 1, {1}}, {1, 3, {1, 0, 0}}, {1, 1, {2}}};
+	const stk_semid unseen[] = {{1, 2, {0, 0}}, {1, 3, {1, 0, 9}}, {1, 1, {2}}};
+	const stk_semid wide[] = {{1, 2, {0, 0}}, {1, 2, {2, 255}}};
+
+	(void) state;
+	assert_near(share(equal, 5, (stk_semid){1, 1, {5}}), 0.5 + 0.25 / 4, 1e-9);
+	assert_near(share(zeros, 3, (stk_semid){1, 3, {1, 0, 0}}), 0.5, 1e-9);
+	assert_near(share(zeros, 3, (stk_semid){1, 2, {1, 0}}), 0.75, 1e-9);
+	assert_near(share(unseen, 3, (stk_semid){1, 3, {1, 5, 9}}), 0, 0);
+	assert_near(share(wide, 2, (stk_semid){1, 2, {1, 300}}), 0, 0);
 }
 
 /* Whatever the bounds are, in any order, a share is a share. */
@@ -298,6 +327,7 @@ main(void)
 		cmocka_unit_test(tokenizer_0_is_any),
 		cmocka_unit_test(shares_of_an_even_histogram),
 		cmocka_unit_test(shares_inside_a_bin),
+		cmocka_unit_test(shares_beside_the_seen),
 		cmocka_unit_test(hostile_bounds),
 	};
 

@@ -96,7 +96,8 @@ malformed_text_is_refused(void **state)
 		"<a_1.0>", "<a_0x1>", "<aa_1>", "<a1>", "<_1>", "<1_1>", "<item_L00_C1>", "<item_L0_C01>",
 		"<item_L0_C>", "<item_L_C1>", "<item_L0C1>", "<item_0_1>", "<item_L0_c1>", "<Item_L0_C1>",
 		"<item_L0_C1", "<item_L0_", "<item_", "<item_L-0_C1>", "<s_>", "<s_a>", "<s_a_>", "<s_a_1",
-		"<s_s_a_1>", "<t_a_1>", "<{_1>", "<`_1>", "[1]", "<a_1>\xc2\xa0<b_2>"};
+		"<s_s_a_1>", "<a_1><b_2><{_3>", "<s", "<s_", "<t_a_1>", "<{_1>", "<`_1>", "[1]",
+		"<a_1>\xc2\xa0<b_2>"};
 	static const char *const range[] = {
 		"<a_65536>",      "<a_4294967296>",   "<a_99999999999999999999999>",
 		"<a_0><b_65536>", "<item_L0_C65536>", "<s_a_65536>"};
@@ -115,6 +116,10 @@ malformed_text_is_refused(void **state)
 	id.levels = STK_MAX_LEVELS;
 	snprintf(many + stk_tokens_print(&id, many), 32, "<item_L32_C0>");
 	assert_int_equal(parse(many, &id), STK_ERANGE);
+	/* after z comes no letter */
+	for (int l = 0; l < 27; l++)
+		memcpy(many + 5 * l, (const char[]){'<', (char) ('a' + l), '_', '0', '>', 0}, 6);
+	assert_int_equal(parse(many, &id), STK_EINVAL);
 	/* a NUL is a byte like others */
 	assert_int_equal(stk_tokens_parse("<a_1>\0<b_2>", 11, &id, NULL), STK_EINVAL);
 }
