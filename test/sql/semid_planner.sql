@@ -38,13 +38,15 @@ FROM prefixes t,
 WHERE abs(e - a) > 120 AND (e > 2.5 * a OR a > 2.5 * e);
 -- the same of a domain's column, of the function by its name, and of a few values that all are common
 CREATE DOMAIN item_id AS semid;
-CREATE TABLE others AS SELECT sid::item_id AS sid, semid(array[id % 4, id % 2], 1) AS few FROM items;
+CREATE TABLE others AS SELECT sid::item_id AS sid, semid(array[id % 4, id % 2], 1) AS few, semid(array[id / 10 % 250 * 250, id / 2500 * 500], 1) AS sparse FROM items;
 ANALYZE others;
 SELECT estimate($$SELECT FROM others WHERE sid ^@ '[7,7,7]@1'$$) BETWEEN 15000 AND 25000 AS domain,
 	estimate($$SELECT FROM items WHERE semid_starts_with(sid, '[7,7,7]@1')$$) BETWEEN 15000 AND 25000 AS function,
+	estimate($$SELECT FROM items WHERE semid_starts_with(sid, '[200,1]@1')$$) <= 100 AS function_of_few,
 	estimate($$SELECT FROM others WHERE few ^@ '[3]@1'$$) BETWEEN 12000 AND 18000 AS few,
 	estimate($$SELECT FROM others WHERE few ^@ '[3]'$$) BETWEEN 12000 AND 18000 AS few_of_any,
 	estimate($$SELECT FROM others WHERE few ^@ '[4]@1'$$) <= 100 AS not_there,
+	estimate($$SELECT FROM others WHERE sparse ^@ '[250,500]@1'$$) BETWEEN 5 AND 20 AS one_value,
 	estimate($$SELECT FROM items WHERE NOT sid ^@ '[7,7,7]@1'$$) BETWEEN 35000 AND 45000 AS negated;
 -- what is not known before it runs, a prefix that is the column, NULL: no error, sane shares
 SELECT estimate($$SELECT FROM items WHERE sid ^@ semid(array[(random() * 9)::int])$$) BETWEEN 100 AND 6000 AS volatile,
