@@ -98,7 +98,7 @@ SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest
 	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1)$$,
 	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1, batch_size => 3)$$,
 	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 1, method => 'ema')$$,
-	$$SELECT semtok.train('x', 'SELECT CASE WHEN i > 2 THEN array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END, i] END FROM generate_series(1, 12) AS i', levels => 2, codes => 1, sample => 9, seed => 1)$$,
+	$$SELECT semtok.train('x', 'SELECT CASE WHEN i > 2 THEN array[CASE WHEN i = 12 THEN -3.4e38 ELSE 3.4e38 END, i] END FROM generate_series(1, 12) AS i', levels => 2, codes => 1, sample => 9, seed => 4)$$,
 	$$SELECT semtok.train('x', 'SELECT array[CASE WHEN i = 5 THEN -3.4e38 ELSE 3.4e38 END] FROM generate_series(1, 9) AS i', levels => 2, codes => 2, epochs => 1, init => 'random', options => '{"refine": 2}')$$,
 	$$SELECT semtok.train('x', 'VALUES (array[3.4e38]), (array[-1e38])', levels => 2, codes => 1, options => '{"eval_source": "VALUES (array[0]), (null), (array[-3.4e38]), (array[1])"}')$$,
 	$$SELECT semtok.partial_fit('top', 'VALUES (null), (array[3.3e38]), (array[-3e38]), (array[3.4e38])')$$

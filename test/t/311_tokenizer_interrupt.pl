@@ -20,6 +20,7 @@ $node->safe_psql(
 	INSERT INTO items SELECT i, array(SELECT (hashint4(i * 100 + j) / 1e6)::real FROM generate_series(1, 16) AS j), null
 		FROM generate_series(1, 2000) AS i;
 	SELECT semtok.train('items', 'SELECT x FROM items', levels => 2, codes => 32, epochs => 2);
+	CREATE TABLE appended AS SELECT id, array[id % 9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]::real[] AS x, sid FROM items;
 	-- waits at row 1500 for whoever holds lock 1
 	CREATE FUNCTION gate(int) RETURNS boolean LANGUAGE plpgsql AS
 		'BEGIN IF $1 = 1500 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF; RETURN true; END';
@@ -49,7 +50,9 @@ sub reached
 my %gates = (
 	source => 'SELECT pg_advisory_lock(1)',
 	catalog => 'LOCK TABLE semtok.tokenizer IN EXCLUSIVE MODE',
-	log => 'LOCK TABLE semtok.training_log IN EXCLUSIVE MODE');
+	log => 'LOCK TABLE semtok.training_log IN EXCLUSIVE MODE',
+	name => q{SELECT semtok.register_tokenizer('new', '{4}')},
+	rows => 'SELECT FROM items WHERE id = 1500 FOR UPDATE');
 my $waits = "wait_event_type = 'Lock'";
 my $learns = q{EXISTS (SELECT FROM pg_ls_tmpdir() AS f WHERE f.name LIKE 'pgsql_tmp' || a.pid || '.%')};
 
@@ -61,7 +64,8 @@ my %verbs = (
 		source => qq{SELECT semtok.train('new', '$gated', $short)},
 		learning => qq{SELECT semtok.train('new', 'SELECT x FROM items', batch_size => 50, $long)},
 		catalog => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short)},
-		log => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short)}},
+		log => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short)},
+		name => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short)}},
 	'train with held-out rows' => {
 		source => qq{SELECT semtok.train('new', 'SELECT x FROM items', $short, options => '{"eval_source": "$gated"}')},
 		learning => qq{SELECT semtok.train('new', 'SELECT x FROM items WHERE id < 900', method => 'ema', batch_size => 500, $long, options => '{"beam": 64, "eval_source": "SELECT x FROM items", "eval_every": 1}')}},
@@ -71,8 +75,14 @@ my %verbs = (
 		catalog => q{SELECT semtok.partial_fit('items', 'SELECT x FROM items')},
 		log => q{SELECT semtok.partial_fit('items', 'SELECT x FROM items')}},
 	'evaluate' => { source => qq{SELECT count(*) FROM semtok.evaluate('items', '$gated')} },
+	'import_tokenizer' => { catalog => q{SELECT semtok.import_tokenizer('new', codebook) FROM semtok.tokenizer}, name => q{SELECT semtok.import_tokenizer('new', codebook) FROM semtok.tokenizer} },
+	'import_safetensors' => { catalog => q{SELECT semtok.import_safetensors('new', semtok.export_safetensors('items'))} },
+	'register_tokenizer' => { catalog => q{SELECT semtok.register_tokenizer('new', '{8,8}')} },
 	'activate' => { catalog => q{SELECT semtok.activate('items', 1)} },
-	'tokenize' => { source => q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'gate(id)')} });
+	'tokenize' => { source => q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'gate(id)')},
+		rows => q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100)} },
+	'tokenize by appending' => {
+		source => q{CALL semtok.tokenize('appended', 'x', 'sid', 'items', batch_size => 100, collisions => 'append', where_clause => 'gate(id)')} });
 
 foreach my $verb (sort keys %verbs)
 {
@@ -127,6 +137,12 @@ is( $node->safe_psql('postgres', q{SELECT count(*) FROM items WHERE sid = semtok
 	2000, 'and the next run does the rest');
 is( $node->safe_psql('postgres', 'SELECT count(*) FROM items JOIN before USING (id) WHERE items.ctid <> tid'),
 	0, 'rows that had their id were not touched again');
+
+# Numbers go on where they stopped: no id twice, none left out.
+$node->safe_psql('postgres', q{CALL semtok.tokenize('appended', 'x', 'sid', 'items', batch_size => 100, collisions => 'append', where_clause => 'gate(id)')});
+is( $node->safe_psql(
+		'postgres', q{SELECT count(sid), count(DISTINCT sid), (SELECT count(*) FROM (SELECT semid_prefix(sid, 2) AS base, count(*) - 1 AS n, max(CASE semid_levels(sid) WHEN 3 THEN semid_code(sid, 2) ELSE 0 END) AS top FROM appended GROUP BY 1) AS g WHERE n <> top) FROM appended}),
+	'2000|2000|0', 'appended numbers go on where they stopped');
 
 # How far it is, it tells every few seconds.
 my ($status, $out, $err) = $node->psql('postgres',
