@@ -52,9 +52,9 @@ typedef struct stk_rqkmeans_options
  *
  * Returns STK_EINVAL (no rows, a shape beyond the limits, options that contradict each other, a row
  * not finite, a zero row under cosine), STK_ERANGE (a residual left binary32's range; err->level is
- * the level that would have quantized it), STK_ENOMEM, STK_ECANCELED. err->row is the row's place in
- * x as given. Needs beside x: 48 bytes a row and a copy of a mini-batch; k-means|| also its candidates, about ten times the largest level; balance as
- * stk_kmeans_balance says.
+ * the level that would have quantized it), STK_ENOMEM, STK_ECANCELED. err->row is the row's place
+ * in x as given. Needs beside x: 48 bytes a row and a copy of a mini-batch; k-means|| also its
+ * candidates, about ten times the largest level; balance as stk_kmeans_balance says.
  */
 extern stk_status stk_rqkmeans_train(const stk_rqkmeans_options *opt, const stk_exec *exec,
 									 float *x, size_t n, float *codewords, double *counts,

@@ -43,8 +43,8 @@ extern void TrainingCheckDevice(FunctionCallInfo fcinfo, int argno);
 /*
  * Read the rows, which are then in t->sample, and those held out, in t->heldout. t->shape.dim is
  * what they must have; where it is 0 the first row decides. A copy of the former goes to a
- * temporary file, as learning overwrites them; TrainingReadAgain brings it back. Everything lives in
- * the current memory context.
+ * temporary file, as learning overwrites them; TrainingReadAgain brings it back. Everything lives
+ * in the current memory context.
  */
 extern void TrainingRead(Training *t);
 extern void TrainingReadAgain(Training *t);
