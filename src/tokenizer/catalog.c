@@ -43,13 +43,13 @@ enum
 };
 
 /* What a call site remembers: see TokenizerRefById. */
-typedef struct TokenizerSite
+struct TokenizerSite
 {
 	TokenizerRef ref;
 	SeenKey seen;      /* ref.info is what a lookup finds under this key */
 	bool by_name;      /* the lookup was of the active version of ref.info.name */
 	MemoryContext pin; /* holds the pin on ref.codebook; reset when the tokenizer changes */
-} TokenizerSite;
+};
 
 Oid
 SemtokRelationOid(const char *relname)
@@ -381,20 +381,21 @@ TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner)
 	return entry;
 }
 
+TokenizerSite *
+TokenizerSiteCreate(MemoryContext context)
+{
+	TokenizerSite *site = MemoryContextAllocZero(context, sizeof(*site));
+
+	site->pin = AllocSetContextCreate(context, "semtok tokenizer", ALLOCSET_SMALL_SIZES);
+	return site;
+}
+
 static TokenizerSite *
 TokenizerSiteOf(FunctionCallInfo fcinfo)
 {
-	TokenizerSite *site = fcinfo->flinfo->fn_extra;
-
-	if (!site)
-	{
-		MemoryContext context = fcinfo->flinfo->fn_mcxt;
-
-		site = MemoryContextAllocZero(context, sizeof(*site));
-		site->pin = AllocSetContextCreate(context, "semtok tokenizer", ALLOCSET_SMALL_SIZES);
-		fcinfo->flinfo->fn_extra = site;
-	}
-	return site;
+	if (!fcinfo->flinfo->fn_extra)
+		fcinfo->flinfo->fn_extra = TokenizerSiteCreate(fcinfo->flinfo->fn_mcxt);
+	return fcinfo->flinfo->fn_extra;
 }
 
 /*
@@ -437,9 +438,8 @@ TokenizerRefById(FunctionCallInfo fcinfo, int32 id)
 }
 
 const TokenizerRef *
-TokenizerRefByName(FunctionCallInfo fcinfo, const text *name)
+TokenizerSiteByName(TokenizerSite *site, const text *name)
 {
-	TokenizerSite *site = TokenizerSiteOf(fcinfo);
 	TokenizerInfo info;
 
 	if (site->ref.codebook && site->by_name && TokenizerIsNamed(&site->ref.info, name) &&
@@ -448,4 +448,10 @@ TokenizerRefByName(FunctionCallInfo fcinfo, const text *name)
 	if (!TokenizerFindActiveText(name, &info))
 		TokenizerNameMissing(text_to_cstring(name));
 	return TokenizerSiteUse(site, &info, true);
+}
+
+const TokenizerRef *
+TokenizerRefByName(FunctionCallInfo fcinfo, const text *name)
+{
+	return TokenizerSiteByName(TokenizerSiteOf(fcinfo), name);
 }

@@ -80,6 +80,12 @@ extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext
 extern const TokenizerRef *TokenizerRefById(FunctionCallInfo fcinfo, int32 id);
 extern const TokenizerRef *TokenizerRefByName(FunctionCallInfo fcinfo, const text *name);
 
+/* The same for callers that keep more at their call site: the memory is context's. */
+typedef struct TokenizerSite TokenizerSite;
+
+extern TokenizerSite *TokenizerSiteCreate(MemoryContext context);
+extern const TokenizerRef *TokenizerSiteByName(TokenizerSite *site, const text *name);
+
 /* Codewords of all levels together. */
 extern size_t TokenizerCodewords(int levels, const uint32 *sizes);
 

@@ -4,7 +4,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "tokenizer/catalog.h"
+#include "tokenizer/encode.h"
 #include "types/bridge.h"
 #include "types/semid.h"
 #include "storage/itemptr.h"
@@ -19,7 +19,7 @@ PG_FUNCTION_INFO_V1(semtok_decode_id);
 PG_FUNCTION_INFO_V1(semtok_decode_name);
 PG_FUNCTION_INFO_V1(semtok_decode_semid);
 
-static Datum
+Datum
 EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 beam)
 {
 	const stk_codebook *cb = CodebookView(entry);

@@ -297,6 +297,11 @@ CREATE TABLE again AS SELECT * FROM bulk;
 CALL semtok.tokenize('again', 'embedding', 'sid', 'points');
 SELECT checks($$SELECT count(*) FILTER (WHERE semtok.decode(semid_prefix(sid, 2)) = embedding), count(*) FILTER (WHERE semid_levels(sid) = 3), min(id) FILTER (WHERE sid IS NULL) FROM again$$,
 	'7 2 7', 'CALL semtok.tokenize with defaults keeps what is there');
+SELECT checks($$SELECT id, semid_levels(sid), sid = semtok.encode('points', embedding::real[]) FROM kept ORDER BY id$$, E'1 2 true\n2 1 false\n3 NULL NULL\n4 2 true\n5 1 false', 'trigger semtok.tokenize_trigger',
+	$$CREATE TABLE kept (id int, embedding float8[], sid semid);
+	CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON kept FOR EACH ROW EXECUTE FUNCTION semtok.tokenize_trigger('embedding', 'sid', 'points');
+	INSERT INTO kept VALUES (1, '{10,1}', NULL), (2, '{10,1}', '[5]'), (3, NULL, NULL), (4, '{10,0}', NULL), (5, '{10,0}', NULL);
+	UPDATE kept SET embedding = '{0,1}' WHERE id = 4; UPDATE kept SET embedding = '{0,1}', sid = '[6]' WHERE id = 5; UPDATE kept SET id = id$$);
 SELECT checks($$SELECT semtok.drop_tokenizer('points')$$, 'ERROR 2BP01: cannot drop version 1 of tokenizer "points": its ids are in use', 'drop_tokenizer is refused while columns hold its ids');
 SELECT checks(format($$SELECT e.level, e.rows, e.mse, e.relative_error, e.codes, e.used, e.dead_codes, e.usage, round(e.entropy::numeric, 6) AS entropy, round(e.perplexity::numeric, 6) AS perplexity, e.gini, e.unique_fraction, e.collision_rate, e.largest_collision
 	FROM semtok.evaluate(tokenizer => %s, source => 'SELECT embedding FROM points WHERE id < 6') e WHERE level IS NULL$$, :points_id), 'NULL 6 0 0 NULL 4 NULL NULL 1.329661 3.779763 NULL 0.6666666666666666 0.6666666666666666 2', 'semtok.evaluate(tokenizer, source)');
