@@ -23,6 +23,8 @@ CREATE TABLE semtok.tokenizer (
 	hash bytea CHECK (pg_catalog.octet_length(hash) = 32),
 	counts float8[],
 	codebook @extschema@.codebook,
+	owner_id oid,
+	owner_cluster bigint,
 	CONSTRAINT tokenizer_name_version_key UNIQUE (name, version),
 	CONSTRAINT tokenizer_codebook_check CHECK (CASE WHEN codebook IS NULL
 		THEN method = 'registered' AND metric IS NULL AND dim IS NULL AND hash IS NULL
@@ -36,7 +38,7 @@ ALTER TABLE semtok.tokenizer ALTER COLUMN counts SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX tokenizer_active_key ON semtok.tokenizer (name) WHERE active;
 
 COMMENT ON TABLE semtok.tokenizer IS
-	'every version of every tokenizer; a version never changes, except for active';
+	'every version of every tokenizer; a version never changes, except for active and its owner';
 COMMENT ON COLUMN semtok.tokenizer.id IS 'what the semantic IDs it makes carry';
 COMMENT ON COLUMN semtok.tokenizer.version IS 'counts from 1 within a name';
 COMMENT ON COLUMN semtok.tokenizer.method IS
@@ -48,6 +50,10 @@ COMMENT ON COLUMN semtok.tokenizer.active IS
 	'the version that the name alone means; one per name';
 COMMENT ON COLUMN semtok.tokenizer.owner IS
 	'role that may train, activate and drop; by name, so that a dump restores anywhere';
+COMMENT ON COLUMN semtok.tokenizer.owner_id IS
+	'the role''s OID, which counts in the cluster that wrote it: a role may be renamed, and its name given to another';
+COMMENT ON COLUMN semtok.tokenizer.owner_cluster IS
+	'system identifier of that cluster; elsewhere, and where it is null, the name counts';
 COMMENT ON COLUMN semtok.tokenizer.trained_rows IS
 	'rows it was trained on, after sampling, those of the versions that it continues included; null where they are not known';
 COMMENT ON COLUMN semtok.tokenizer.options IS
@@ -90,9 +96,12 @@ SELECT pg_catalog.pg_extension_config_dump('semtok.tokenizer', '');
 SELECT pg_catalog.pg_extension_config_dump('semtok.training_log', '');
 
 CREATE VIEW semtok.tokenizers AS
-	SELECT id, name, version, active, method, metric, dim, sizes, trained_rows, options,
-		pg_catalog.encode(hash, 'hex') AS hash, owner, created_at
-	FROM semtok.tokenizer;
+	SELECT t.id, t.name, t.version, t.active, t.method, t.metric, t.dim, t.sizes, t.trained_rows,
+		t.options, pg_catalog.encode(t.hash, 'hex') AS hash,
+		coalesce(r.rolname, t.owner) AS owner, t.created_at
+	FROM semtok.tokenizer AS t LEFT JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) t.owner_id
+		AND t.owner_cluster OPERATOR(pg_catalog.=)
+			(SELECT system_identifier FROM pg_catalog.pg_control_system());
 COMMENT ON VIEW semtok.tokenizers IS 'the tokenizers, without their codebooks';
 GRANT SELECT ON semtok.tokenizers TO PUBLIC;
 
@@ -126,6 +135,10 @@ COMMENT ON FUNCTION semtok.partial_fit(text, text, int, int, bigint, bigint, tex
 CREATE FUNCTION semtok.activate(name text, version int) RETURNS void
 	AS 'MODULE_PATHNAME', 'semtok_activate' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION semtok.activate(text, int) IS 'make a version the one that the name means';
+
+CREATE FUNCTION semtok.set_owner(name text, owner name) RETURNS void
+	AS 'MODULE_PATHNAME', 'semtok_set_owner' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION semtok.set_owner(text, name) IS 'give all versions of a tokenizer to another role';
 
 CREATE FUNCTION semtok.drop_tokenizer(name text, version int DEFAULT NULL) RETURNS void
 	AS 'MODULE_PATHNAME', 'semtok_drop_tokenizer' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -62,6 +62,13 @@
 	tuplesort_getdatum(state, true, datum, isnull, NULL)
 #endif
 
+/* 16 tells who may SET ROLE from who is a member. */
+#if PG_VERSION_NUM >= 160000
+#define SemtokCanBecome(user, role) member_can_set_role(user, role)
+#else
+#define SemtokCanBecome(user, role) is_member_of_role(user, role)
+#endif
+
 /* 16 renamed the file number of a relation. */
 #if PG_VERSION_NUM >= 160000
 #define SemtokRelFileNumber(rel) ((rel)->rd_locator.relNumber)

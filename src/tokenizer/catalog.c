@@ -39,7 +39,9 @@ enum
 	COLUMN_OPTIONS = 12,
 	COLUMN_HASH = 13,
 	COLUMN_COUNTS = 14,
-	COLUMN_CODEBOOK = 15
+	COLUMN_CODEBOOK = 15,
+	COLUMN_OWNER_ID = 16,
+	COLUMN_OWNER_CLUSTER = 17
 };
 
 /* What a call site remembers: see TokenizerRefById. */
@@ -119,6 +121,19 @@ TokenizerReadCodebookColumns(HeapTuple tuple, Relation rel, TokenizerInfo *info)
 	pfree(metric);
 }
 
+static void
+TokenizerReadOwner(HeapTuple tuple, Relation rel, TokenizerOwner *owner)
+{
+	bool unknown;
+	Datum cluster = heap_getattr(tuple, COLUMN_OWNER_CLUSTER, RelationGetDescr(rel), &unknown);
+
+	owner->name = *DatumGetName(TokenizerColumn(tuple, rel, COLUMN_OWNER));
+	if (unknown)
+		return;
+	owner->cluster = DatumGetInt64(cluster);
+	owner->role = DatumGetObjectId(TokenizerColumn(tuple, rel, COLUMN_OWNER_ID));
+}
+
 /* Read a row; one that the verbs cannot have written is an error. */
 static void
 TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
@@ -127,7 +142,7 @@ TokenizerReadRow(HeapTuple tuple, Relation rel, TokenizerInfo *info)
 	info->id = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_ID));
 	info->version = DatumGetInt32(TokenizerColumn(tuple, rel, COLUMN_VERSION));
 	info->active = DatumGetBool(TokenizerColumn(tuple, rel, COLUMN_ACTIVE));
-	info->owner = *DatumGetName(TokenizerColumn(tuple, rel, COLUMN_OWNER));
+	TokenizerReadOwner(tuple, rel, &info->owner);
 
 	char *name = TextDatumGetCString(TokenizerColumn(tuple, rel, COLUMN_NAME));
 	ArrayType *sizes = DatumGetArrayTypeP(TokenizerColumn(tuple, rel, COLUMN_SIZES));

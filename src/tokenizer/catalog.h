@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "tokenizer/owner.h"
 #include "types/codebook.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -31,7 +32,7 @@ typedef struct TokenizerInfo
 	int levels;
 	uint32 sizes[STK_MAX_LEVELS];
 	bool active;
-	NameData owner;
+	TokenizerOwner owner;
 	char method[NAMEDATALEN];
 	int64 rows;   /* trained on; 0 = not known */
 	int beam;     /* width to encode with */

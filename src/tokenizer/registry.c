@@ -60,7 +60,7 @@ TokenizerLockName(const char *name)
  * change the name checked, and whose the name is. 0 and the current user when the name is free.
  */
 static int32
-TokenizerCheckOwner(const char *name, NameData *owner_name)
+TokenizerCheckOwner(const char *name, TokenizerOwner *owner)
 {
 	TokenizerInfo newest;
 
@@ -71,17 +71,20 @@ TokenizerCheckOwner(const char *name, NameData *owner_name)
 	PopActiveSnapshot();
 	if (last == 0)
 	{
-		namestrcpy(owner_name, GetUserNameFromId(GetUserId(), false));
+		TokenizerOwnerSet(owner, GetUserId());
 		return 0;
 	}
-	*owner_name = newest.owner;
+	*owner = newest.owner;
 
 	/* A role that is gone leaves its tokenizers to superusers. */
-	Oid owner = get_role_oid(NameStr(*owner_name), true);
+	Oid role = TokenizerOwnerRole(owner);
 
-	if (OidIsValid(owner) ? !has_privs_of_role(GetUserId(), owner) : !superuser())
+	if (OidIsValid(role) ? !has_privs_of_role(GetUserId(), role) : !superuser())
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("must be owner of tokenizer \"%s\"", name)));
+	/* What is written next says what the role is called by now, and in this cluster. */
+	if (OidIsValid(role))
+		TokenizerOwnerSet(owner, role);
 	return last;
 }
 
@@ -89,7 +92,7 @@ void
 TokenizerCheckWritable(const char *verb, const char *name)
 {
 	size_t len = strlen(name);
-	NameData owner;
+	TokenizerOwner owner;
 
 	PreventCommandIfReadOnly(verb);
 	PreventCommandIfParallelMode(verb);
@@ -103,7 +106,7 @@ TokenizerCheckWritable(const char *verb, const char *name)
 void
 TokenizerLockForChange(const char *verb, const char *name)
 {
-	NameData owner;
+	TokenizerOwner owner;
 
 	TokenizerCheckWritable(verb, name);
 	TokenizerLockName(name);
@@ -191,6 +194,8 @@ enum
 	NEW_HASH,
 	NEW_COUNTS,
 	NEW_CODEBOOK,
+	NEW_OWNER_ID,
+	NEW_OWNER_CLUSTER,
 	NEW_COLUMNS
 };
 
@@ -259,11 +264,12 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 {
 	static const char *const insert =
 		"INSERT INTO semtok.tokenizer (id, name, version, method, metric, dim, sizes, active,"
-		" owner, trained_rows, options, hash, counts, codebook)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+		" owner, trained_rows, options, hash, counts, codebook, owner_id, owner_cluster)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 	Oid types[NEW_COLUMNS] = {
 		INT4OID, TEXTOID, INT4OID, TEXTOID,  TEXTOID,  INT4OID,        INT4ARRAYOID,
-		BOOLOID, NAMEOID, INT8OID, JSONBOID, BYTEAOID, FLOAT8ARRAYOID, SemtokTypeOid("codebook")};
+		BOOLOID, NAMEOID, INT8OID, JSONBOID, BYTEAOID, FLOAT8ARRAYOID, SemtokTypeOid("codebook"),
+		OIDOID,  INT8OID};
 	Datum values[NEW_COLUMNS] = {0};
 	char nulls[NEW_COLUMNS];
 	CodebookEntry *entry = NULL;
@@ -273,7 +279,7 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 	/* Late, so that a long training of the same name holds up nobody. */
 	TokenizerLockName(tokenizer->name);
 
-	NameData owner;
+	TokenizerOwner owner;
 	int32 last = TokenizerCheckOwner(tokenizer->name, &owner);
 
 	if (tokenizer->codebook)
@@ -286,7 +292,11 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 	values[NEW_VERSION] = Int32GetDatum(last + 1);
 	values[NEW_METHOD] = CStringGetTextDatum(tokenizer->method);
 	values[NEW_ACTIVE] = BoolGetDatum(last == 0);
-	values[NEW_OWNER] = NameGetDatum(&owner);
+	values[NEW_OWNER] = NameGetDatum(&owner.name);
+	values[NEW_OWNER_ID] = ObjectIdGetDatum(owner.role);
+	values[NEW_OWNER_CLUSTER] = Int64GetDatum(owner.cluster);
+	if (owner.cluster == 0)
+		nulls[NEW_OWNER_ID] = nulls[NEW_OWNER_CLUSTER] = 'n';
 	values[NEW_TRAINED_ROWS] = Int64GetDatum(tokenizer->rows);
 	if (tokenizer->rows == 0)
 		nulls[NEW_TRAINED_ROWS] = 'n';

@@ -56,6 +56,7 @@ SELECT checks($$SELECT count(*) FROM pg_depend d WHERE refobjid = (SELECT oid FR
 	-- members in their own right from PostgreSQL 17 on
 	AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
 		WHERE t.oid = objid AND (t.typcategory = 'A' OR c.relkind <> 'c')))$$, '0', 'every object has a comment');
+SELECT checks($$SELECT DISTINCT owner FROM semtok.tokenizers WHERE name = 'points'$$, 'pg_database_owner', 'semtok.set_owner', $$SELECT semtok.set_owner('points', 'pg_database_owner')$$);
 SELECT checks($$SELECT semtok.library_version() = extversion FROM pg_extension WHERE extname = 'semtok'$$, 'true', 'semtok.library_version is the extension''s');
 
 --
@@ -240,7 +241,7 @@ SELECT checks($$SELECT level, code, round(logprob::numeric, 6), rank, siblings F
 -- tokenizers
 --
 SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.tokenizer'::regclass AND attnum > 0$$,
-	'id name version method metric dim sizes active owner created_at trained_rows options hash counts codebook', 'table semtok.tokenizer');
+	'id name version method metric dim sizes active owner created_at trained_rows options hash counts codebook owner_id owner_cluster', 'table semtok.tokenizer');
 SELECT checks($$SELECT last_value >= id FROM semtok.tokenizer, semtok.tokenizer_id_seq$$, 'true', 'its ids are of a sequence');
 SELECT checks($$SELECT name, version, active, method, metric, dim, sizes, owner = current_user FROM semtok.tokenizers$$, 'points 1 true rqkmeans l2 2 [2,2] true', 'view semtok.tokenizers');
 SELECT checks($$SELECT count(*) FROM pg_attribute WHERE attrelid = 'semtok.tokenizers'::regclass AND attname = 'codebook'$$, '0', 'without the codebook');

@@ -136,13 +136,81 @@ RESET statement_timeout;
 SELECT count(*) FROM semtok.tokenizers WHERE name = 'late';
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'semtok.tokenizer'::regclass;
 
--- The tokenizers of a role that is gone are the superusers'.
+-- A role that is renamed keeps its tokenizers; whoever is given its old name does not get them.
+CREATE FUNCTION owned_by(role name) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('role', role, true);
+	RETURN refusal($q$SELECT semtok.activate('wares', 2)$q$);
+END
+$$;
+ALTER ROLE regress_semtok_owner RENAME TO regress_semtok_renamed;
+CREATE ROLE regress_semtok_owner;
+SELECT DISTINCT owner FROM semtok.tokenizers WHERE name = 'wares';
+SELECT owned_by('regress_semtok_renamed') AS renamed, owned_by('regress_semtok_member') AS member;
+RESET ROLE;
+SELECT owned_by('regress_semtok_owner') AS old_name;
+RESET ROLE;
+-- the next version has the new name in the table, too
+SELECT DISTINCT owner FROM semtok.tokenizer WHERE name = 'wares';
+SELECT semtok.register_tokenizer('wares', '{4}') > 0 AS ok;
+SELECT version, owner FROM semtok.tokenizer WHERE name = 'wares' ORDER BY version DESC LIMIT 1;
+SELECT semtok.drop_tokenizer('wares', max(version)) FROM semtok.tokenizers WHERE name = 'wares';
+
+-- Given away by the owner, to a role that he may become, and by superusers.
+SET ROLE regress_semtok_other;
+SELECT refusal($$SELECT semtok.set_owner('wares', 'regress_semtok_other')$$);
+SET ROLE regress_semtok_renamed;
+SELECT refusal($$SELECT semtok.set_owner('wares', 'regress_semtok_other')$$);
+SELECT refusal($$SELECT semtok.set_owner('wares', 'regress_semtok_nobody')$$);
+RESET ROLE;
+SELECT refusal($$SELECT semtok.set_owner('wurst', 'regress_semtok_other')$$);
+SELECT semtok.set_owner('wares', 'regress_semtok_other');
+SELECT DISTINCT owner, (SELECT rolname FROM pg_roles WHERE oid = owner_id) AS role FROM semtok.tokenizer WHERE name = 'wares';
+SELECT owned_by('regress_semtok_renamed') AS before;
+RESET ROLE;
+SELECT owned_by('regress_semtok_other') AS after;
+RESET ROLE;
+GRANT regress_semtok_renamed TO regress_semtok_other;
+SET ROLE regress_semtok_other;
+SELECT semtok.set_owner('wares', 'regress_semtok_renamed');
+SELECT DISTINCT owner FROM semtok.tokenizers WHERE name = 'wares';
+RESET ROLE;
+REVOKE regress_semtok_renamed FROM regress_semtok_other;
+
+-- In another cluster, as after a restore, and where it is not known, the name counts.
+UPDATE semtok.tokenizer SET owner_cluster = 1 WHERE name = 'wares';
+SELECT DISTINCT owner FROM semtok.tokenizers WHERE name = 'wares';
+SELECT owned_by('regress_semtok_renamed') AS of_that_name;
+RESET ROLE;
+ALTER ROLE regress_semtok_renamed RENAME TO regress_semtok_again;
+SELECT owned_by('regress_semtok_again') AS of_another_name;
+RESET ROLE;
+UPDATE semtok.tokenizer SET owner_cluster = NULL, owner_id = NULL, owner = 'regress_semtok_again' WHERE name = 'wares';
+SELECT owned_by('regress_semtok_again') AS of_that_name;
+RESET ROLE;
+-- whatever a superuser takes to be the owner, who is changed by him is of this cluster again
+SELECT semtok.set_owner('wares', 'regress_semtok_again');
+DROP ROLE regress_semtok_owner;
+ALTER ROLE regress_semtok_again RENAME TO regress_semtok_owner;
+DROP FUNCTION owned_by;
+
+-- What is a role's by name alone PostgreSQL does not know: neither REASSIGN nor DROP OWNED sees it.
+REASSIGN OWNED BY regress_semtok_owner TO regress_semtok_other;
+SELECT DISTINCT owner FROM semtok.tokenizers WHERE name = 'wares';
+
+-- The tokenizers of a role that is gone are the superusers', also when a new one has its name.
 REVOKE ALL ON wares FROM regress_semtok_owner;
 REVOKE SELECT (id, x, sid), UPDATE (sid) ON wares FROM regress_semtok_owner;
 DROP ROLE regress_semtok_owner;
 SET ROLE regress_semtok_member;
 SELECT refusal($$SELECT semtok.activate('wares', 1)$$);
 RESET ROLE;
+CREATE ROLE regress_semtok_owner;
+SET ROLE regress_semtok_owner;
+SELECT refusal($$SELECT semtok.activate('wares', 2)$$);
+RESET ROLE;
+DROP ROLE regress_semtok_owner;
+SELECT semtok.activate('wares', 2);
 DROP TABLE wares;
 SELECT semtok.drop_tokenizer('wares');
 DROP FUNCTION refusal;
