@@ -82,9 +82,9 @@ COMMENT ON COLUMN semtok.training_log.tokenizer IS 'its id; without a foreign ke
 COMMENT ON COLUMN semtok.training_log.step IS 'counts epochs over all levels, and rounds of refinement, from 1';
 COMMENT ON COLUMN semtok.training_log.level IS 'from 0; null for a metric of whole ids';
 COMMENT ON COLUMN semtok.training_log.epoch IS
-	'from 1, rounds of refinement from 0; COMMENT ON COLUMN semtok.training_log.metric IS
+	'from 1, rounds of refinement from 0; null for the finished tokenizer';
+COMMENT ON COLUMN semtok.training_log.metric IS
 	'what was measured on the rows trained on; with eval_ before it, on rows held out';
-null for the finished tokenizer';
 
 REVOKE ALL ON semtok.tokenizer, semtok.training_log FROM PUBLIC;
 REVOKE ALL ON SEQUENCE semtok.tokenizer_id_seq FROM PUBLIC;
