@@ -5,11 +5,11 @@
 # Rows: the text embeddings of the shared data (SEMTOK_SHARED, or shared beside the checkout),
 # repeated; without them made-up ones of the same shape.
 #
-#   ROWS=50000 bench/pgvector.sh
+#   ROWS=10000 bench/pgvector.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
-rows=${ROWS:-50000} distinct=12101 times=5
+rows=${ROWS:-10000} distinct=12101 times=5
 vectors=${SEMTOK_SHARED:-../shared}/data/beauty/minilm384.fvecs
 
 sql() { psql -XAtq -v ON_ERROR_STOP=1 -v rows="$rows" -v distinct="$distinct" "$@"; }
@@ -68,7 +68,7 @@ tokenizer=$(sql -c "SET client_min_messages = warning" -c "SELECT semtok.train('
         case $what in
           encode) statement="SELECT count(semtok.encode($tokenizer, embedding$cast)) FROM item_$type" ;;
           evaluate) statement="SELECT count(*) FROM semtok.evaluate($tokenizer, 'SELECT embedding FROM pgvector.item_$type')" ;;
-          train) statement="SELECT semtok.train('tried', 'SELECT embedding FROM pgvector.item_$type', codes => 16, epochs => 1, init => 'random')" ;;
+          train) statement="SELECT semtok.train('tried', 'SELECT embedding FROM pgvector.item_$type', epochs => 2)" ;;
           tokenize)
             # the rows of a fresh copy
             echo "CREATE TABLE copy AS SELECT * FROM item_$type; VACUUM (FREEZE, ANALYZE) copy; CHECKPOINT;"
@@ -95,7 +95,7 @@ SET search_path = pgvector, public;
 CREATE TEMP TABLE median AS
 	SELECT what, type, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS ms FROM timing GROUP BY what, type;
 SELECT CASE what WHEN 'encode' THEN 'SELECT semtok.encode' WHEN 'evaluate' THEN 'semtok.evaluate'
-		WHEN 'train' THEN 'semtok.train, 16 codes, 1 epoch' ELSE 'CALL semtok.tokenize' END AS verb,
+		WHEN 'train' THEN 'semtok.train, 2 epochs' ELSE 'CALL semtok.tokenize' END AS verb,
 	round(max(ms) FILTER (WHERE type = 'real')) AS "real[]",
 	round(max(ms) FILTER (WHERE type = 'vector')) AS vector,
 	round(max(ms) FILTER (WHERE type = 'halfvec')) AS halfvec,
