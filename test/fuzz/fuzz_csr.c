@@ -30,7 +30,7 @@ make_file(stk_npy *arrays, size_t n, size_t *len)
 static void
 compare(const stk_npy *arrays, size_t n, stk_csr_layout layout, const uint8_t *bytes, size_t len)
 {
-	stk_csr_tokens tokens = {.vocab = UINT16_MAX + 1};
+	stk_csr_tokens tokens = {.vocab = INT8_MAX + 1};
 	stk_csr csr;
 	stk_semset set;
 	stk_error err;
