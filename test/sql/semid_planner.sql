@@ -38,7 +38,8 @@ FROM prefixes t,
 WHERE abs(e - a) > 120 AND (e > 2.5 * a OR a > 2.5 * e);
 -- the same of a domain's column, of the function by its name, and of a few values that all are common
 CREATE DOMAIN item_id AS semid;
-CREATE TABLE others AS SELECT sid::item_id AS sid, semid(array[id % 4, id % 2], 1) AS few, semid(array[id / 10 % 250 * 250, id / 2500 * 500], 1) AS sparse FROM items;
+CREATE TABLE others AS SELECT sid::item_id AS sid, semid(array[id % 4, id % 2], 1) AS few, semid(array[id / 10 % 250 * 250, id / 2500 * 500], 1) AS sparse,
+	CASE WHEN id % 10 = 0 THEN semid(array[id % 100 / 10, id], 1) END AS nulls FROM items;
 ANALYZE others;
 SELECT estimate($$SELECT FROM others WHERE sid ^@ '[7,7,7]@1'$$) BETWEEN 15000 AND 25000 AS domain,
 	estimate($$SELECT FROM items WHERE semid_starts_with(sid, '[7,7,7]@1')$$) BETWEEN 15000 AND 25000 AS function,
@@ -46,7 +47,8 @@ SELECT estimate($$SELECT FROM others WHERE sid ^@ '[7,7,7]@1'$$) BETWEEN 15000 A
 	estimate($$SELECT FROM others WHERE few ^@ '[3]@1'$$) BETWEEN 12000 AND 18000 AS few,
 	estimate($$SELECT FROM others WHERE few ^@ '[3]'$$) BETWEEN 12000 AND 18000 AS few_of_any,
 	estimate($$SELECT FROM others WHERE few ^@ '[4]@1'$$) <= 100 AS not_there,
-	estimate($$SELECT FROM others WHERE sparse ^@ '[250,500]@1'$$) BETWEEN 5 AND 20 AS one_value,
+	estimate($$SELECT FROM others WHERE sparse ^@ '[60000,6000]@1'$$) BETWEEN 5 AND 20 AS one_value,
+	estimate($$SELECT FROM others WHERE nulls ^@ '[3]@1'$$) BETWEEN 300 AND 1200 AS nulls,
 	estimate($$SELECT FROM items WHERE NOT sid ^@ '[7,7,7]@1'$$) BETWEEN 35000 AND 45000 AS negated;
 -- what is not known before it runs, a prefix that is the column, NULL: no error, sane shares
 SELECT estimate($$SELECT FROM items WHERE sid ^@ semid(array[(random() * 9)::int])$$) BETWEEN 100 AND 6000 AS volatile,
@@ -59,9 +61,10 @@ CREATE OPERATOR ^@@ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq, RESTRICT 
 CREATE OPERATOR ^@@ (LEFTARG = text, RIGHTARG = text, FUNCTION = starts_with, RESTRICT = semid_starts_with_sel);
 CREATE FUNCTION longer(semid, semid) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$ SELECT semid_levels($1) > semid_levels($2) $$;
 CREATE OPERATOR ^@@ (LEFTARG = semid, RIGHTARG = semid, FUNCTION = longer, RESTRICT = semid_starts_with_sel);
-CREATE TABLE foreigners AS SELECT i, i::text AS t, sid FROM generate_series(1, 1000) i, LATERAL (SELECT sid FROM items LIMIT 1) s;
+-- texts that could be semids, byte for byte
+CREATE TABLE foreigners AS SELECT i, 'prefix' || lpad(i::text, 4, '0') AS t, sid FROM generate_series(1, 1000) i, LATERAL (SELECT sid FROM items LIMIT 1) s;
 ANALYZE foreigners;
-SELECT estimate($$SELECT FROM foreigners WHERE i ^@@ 5$$) AS int, estimate($$SELECT FROM foreigners WHERE t ^@@ '5'::text$$) AS text, estimate($$SELECT FROM foreigners WHERE sid ^@@ '[1]'::semid$$) AS other_operator;
+SELECT estimate($$SELECT FROM foreigners WHERE i ^@@ 5$$) AS int, estimate($$SELECT FROM foreigners WHERE t ^@@ 'prefix0005'::text$$) AS text, estimate($$SELECT FROM foreigners WHERE sid ^@@ '[1]'::semid$$) AS other_operator;
 DROP OPERATOR ^@@ (int, int);
 DROP OPERATOR ^@@ (text, text);
 DROP OPERATOR ^@@ (semid, semid);
