@@ -7,6 +7,7 @@
 #   make unit                core's unit tests, without a server
 #   make mutate              see a test fail for each part of the filters' certificate taken away
 #   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
+#   make sqlsmith            random queries by sqlsmith against all types and verbs (SQLSMITH_SECONDS)
 #   make bench               benchmarks, each with its baseline
 #   make bench-core          only build those of core, which need no server
 
@@ -44,7 +45,7 @@ PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
 # Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
-ifneq ($(filter-out unit mutate fuzz demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out unit mutate fuzz sqlsmith demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -85,7 +86,7 @@ $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
 mutate: $(UNIT_OBJS)
 	@test/unit/mutate_bound $(UNIT_BIN) $(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE)
 
-.PHONY: unit mutate fuzz demo test bench bench-core $(UNIT_TESTS:%=%.run)
+.PHONY: unit mutate sqlsmith demo test bench bench-core $(UNIT_TESTS:%=%.run)
 .SECONDARY: $(UNIT_OBJS)
 unit: $(UNIT_TESTS:%=%.run)
 $(UNIT_TESTS:%=%.run): %.run: %
@@ -95,13 +96,25 @@ $(UNIT_TESTS:%=%.run): %.run: %
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,test/fuzz/bin/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 FUZZ_SECONDS = 10
 
-test/fuzz/bin/%: test/fuzz/%.c $(wildcard src/core/*.c src/core/*.h)
-	@mkdir -p test/fuzz/bin
-	clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined $(SEMTOK_CFLAGS) \
-		-Isrc -Itest/unit -o $@ $< $(wildcard src/core/*.c) -lm
+FUZZ_CC = clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined $(SEMTOK_CFLAGS) -Isrc -Itest/unit
+FUZZ_OBJS = $(patsubst src/%.c,test/fuzz/bin/%.o,$(sort $(wildcard src/core/*.c)))
 
-fuzz: $(FUZZ_TARGETS)
-	@set -e; for t in $^; do $$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$$t-; done
+test/fuzz/bin/%.o: src/%.c $(wildcard src/core/*.h)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+test/fuzz/bin/fuzz_%: test/fuzz/fuzz_%.c $(FUZZ_OBJS)
+	$(FUZZ_CC) -fsanitize=fuzzer -o $@ $< $(FUZZ_OBJS) -lm
+
+# What a target has found worth keeping goes on where it stopped: test/fuzz/bin/corpus.
+.SECONDARY: $(FUZZ_OBJS)
+.PHONY: fuzz $(FUZZ_TARGETS:%=%.run)
+fuzz: $(FUZZ_TARGETS:%=%.run)
+$(FUZZ_TARGETS:%=%.run): %.run: %
+	@mkdir -p test/fuzz/bin/corpus/$(<F)
+	@$< -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2500 -print_final_stats=1 \
+		-artifact_prefix=$<- test/fuzz/bin/corpus/$(<F) 2>&1 && echo '$(<F): done'
 
 # Benchmarks of core: each bench/core/*.c is one program over core, engine and bench/core/common.
 BENCH_BIN = bench/core/bin
@@ -122,5 +135,7 @@ demo:
 	@demo/run
 test:
 	@test/run
+sqlsmith:
+	@test/sqlsmith $(SQLSMITH_SECONDS)
 bench:
 	@bench/run
