@@ -40,13 +40,12 @@ check_set(const stk_semset *set, stk_error *err)
 	if (set->ids == 0)
 		return stk_fail(err, STK_EINVAL, "expected a set with semantic IDs, not an empty one");
 	if (set->roots > 1)
-		return stk_fail(err, STK_EINVAL,
-						"expected semantic IDs of one tokenizer, not of %u and others",
-						set->tokenizer[0]);
+		return stk_fail(err, STK_EINVAL, "expected semantic IDs of one tokenizer, not of %u",
+						set->roots);
 	/* All nodes of the last level are ids, so that there are others if the numbers differ. */
 	if (set->ids != set->nodes[set->depth])
 		return stk_fail(err, STK_EINVAL,
-						"expected semantic IDs of one length, not of %d levels and of fewer",
+						"expected semantic IDs of one length: some have %d levels, some fewer",
 						set->depth);
 	return STK_OK;
 }

@@ -34,6 +34,8 @@ SELECT p.signature FROM p_functions p JOIN pg_proc f USING (oid)
 SELECT 'text' || 1 AS int, 'text' || 1::bigint AS bigint, 'text' || 1::smallint AS smallint, 1 || 'text' AS left,
        pg_typeof('[1]' || 1), '{1}' || 2 AS array, '{1}' || array[2] AS arrays, 'text' ^@ 'te' AS starts,
        '{1}' <@ array[1] AS contained, 'a' = 'a' AS equal, 'a' < 'b' AS less, '[1]' || '[2]' AS untyped;
+SELECT 5 | '3' AS or, '6' & 3 AS and, 5 - '3' AS minus, '{"a": 1, "b": 2}'::jsonb - 'a' AS key, '2020-01-03'::date - '2020-01-01' AS days,
+       B'110' | '011' AS bits, '[1]'::semid <@ ('{[1]}'::semset - '{[2]}') AS set;
 SELECT '[1]'::semid || 2 AS int, '[1]'::semid || 2::smallint AS smallint, '[1]'::semid || '2' AS untyped,
        semid_append('[1]', 2) AS function;
 DROP VIEW p_functions;
