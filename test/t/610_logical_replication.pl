@@ -150,6 +150,19 @@ is($session->query(q{SELECT count(*) FROM semtok.tokenizers WHERE name = 'passin
 $session->quit;
 agree('another tokenizer');
 
+# A subscriber that trains too: names and ids of its own.
+$subscriber->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	SET semtok.tokenizer_id_base = 1000000;
+	SELECT semtok.train('own', 'SELECT x FROM item', codes => 2, epochs => 1);
+});
+$publisher->safe_psql('postgres',
+	q{SET client_min_messages = error; SELECT semtok.train('passing', 'SELECT x FROM item', codes => 2, epochs => 1)});
+caught_up();
+is( $subscriber->safe_psql('postgres', q{SELECT id > 1000000, name FROM semtok.tokenizers WHERE id > 3 ORDER BY id}),
+	"f|passing\nt|own", 'the subscriber\'s ids are apart from those that come');
+
 # A new start in binary.
 $subscriber->safe_psql(
 	'postgres', q{DROP SUBSCRIPTION follow; TRUNCATE item, loose, shop; TRUNCATE semtok.tokenizer, semtok.training_log});
