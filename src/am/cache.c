@@ -13,6 +13,7 @@
 #include "am/semtrie.h"
 
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/catcache.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"

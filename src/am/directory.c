@@ -6,6 +6,7 @@
 #include "am/semtrie.h"
 
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 void

@@ -7,6 +7,7 @@
 #include "am/filter.h"
 
 #include "am/semtrie.h"
+#include "storage/shmem.h"
 #include "types/semid.h"
 
 /* A node on the way to the end of the prefix. */

@@ -13,6 +13,7 @@
 
 #include "am/semtrie.h"
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 #define HANDLE_POOL (UINT64CONST(1) << 63)

@@ -4,6 +4,7 @@
 #include "am/semtrie.h"
 
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 SemtrieMap *

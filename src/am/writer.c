@@ -9,6 +9,7 @@
 #include "am/semtrie.h"
 
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 
 /* TIDs gathered before a long posting begins to be written: two pages' worth. */

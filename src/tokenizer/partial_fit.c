@@ -8,6 +8,7 @@
 
 #include "core/rqkmeans.h"
 #include "fmgr.h"
+#include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/train_options.h"
 #include "tokenizer/training.h"

@@ -5,6 +5,7 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "tokenizer/sample.h"
 #include "utils/memutils.h"
 

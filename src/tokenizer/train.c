@@ -7,6 +7,7 @@
 #include "core/refine.h"
 #include "core/rqkmeans.h"
 #include "fmgr.h"
+#include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/train_options.h"
 #include "tokenizer/training.h"

@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "core/rq.h"
+#include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/measure.h"
 #include "tokenizer/progress.h"

@@ -82,6 +82,17 @@ SELECT idx_scan - :before AS scans FROM pg_stat_user_indexes WHERE indexrelname 
 SELECT sid, items FROM semtok.beam_search('st', (SELECT q FROM st_query), 2);
 SELECT FROM pg_stat_force_next_flush();
 SELECT idx_scan - :before AS scans FROM pg_stat_user_indexes WHERE indexrelname = 'st_sid';
+-- PostgreSQL 18 shows them in EXPLAIN too
+CREATE FUNCTION pg_temp.searches(statement text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT json) ' || statement INTO plan;
+	RETURN CASE WHEN current_setting('server_version_num')::int < 180000 THEN '1'
+		ELSE plan #>> '{0,Plan,Index Searches}' END;
+END
+$$;
+SELECT pg_temp.searches('SELECT id FROM st ORDER BY sid <~> (SELECT q FROM st_query)');
 
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM st ORDER BY sid <~> (SELECT q FROM st_query);

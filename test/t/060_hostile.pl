@@ -3,6 +3,7 @@
 # foresaw. SEMTOK_HOSTILE_SEED repeats a run, SEMTOK_HOSTILE_SECONDS makes it longer.
 use strict;
 use warnings;
+use Cwd qw(abs_path);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -147,7 +148,7 @@ my @others = (
 		# the binary form of a valid value, a byte or the end of it changed, comes in by COPY
 		my $type = pick(@types);
 		my $column = $type eq 'semid' ? pick('semid', 'shaped') : $type;
-		my $file = $node->basedir . '/received';
+		my $file = abs_path($node->basedir) . '/received'; # relative from 18 on
 		my $bytes = "${type}_send(" . value($type) . ')';
 		$bytes = pick($bytes, value('bytea'), "substr($bytes, 1, " . int(rand 60) . ')', "$bytes || '\\x00'::bytea",
 			"set_byte($bytes, " . int(rand 40) . ', ' . int(rand 256) . ')', "set_bit($bytes, " . int(rand 300) . ', ' . int(rand 2) . ')');
