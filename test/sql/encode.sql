@@ -132,6 +132,38 @@ EXECUTE by_name;
 RESET plan_cache_mode;
 DEALLOCATE ALL;
 
+-- What a subtransaction saw of its own is not seen after it, though the snapshot is the same: the
+-- inner one has ended before the ids are asked for and has the later number.
+CREATE FUNCTION pg_temp.meant() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN semid_tokenizer(semtok.encode('brief', '{1,2,3,4,5}'));
+END
+$$;
+DO $$
+DECLARE
+	ids int[];
+BEGIN
+	PERFORM semtok.train('brief', 'SELECT x FROM vectors', levels => 1, codes => 2) FROM generate_series(1, 2);
+	ids := array[pg_temp.meant()];
+	BEGIN
+		PERFORM semtok.activate('brief', 2);
+		BEGIN
+			PERFORM semtok.activate('brief', 1);
+			RAISE EXCEPTION 'undone';
+		EXCEPTION WHEN raise_exception THEN
+			NULL;
+		END;
+		ids := ids || pg_temp.meant();
+		RAISE EXCEPTION 'undone';
+	EXCEPTION WHEN raise_exception THEN
+		NULL;
+	END;
+	ids := ids || pg_temp.meant();
+	ASSERT ids[1] <> ids[2] AND ids[3] = ids[1], ids::text;
+	PERFORM semtok.drop_tokenizer('brief');
+END
+$$;
+
 -- Many tokenizers at one call site.
 SELECT count(DISTINCT semid_tokenizer(sid)) AS tokenizers, bool_and(sid = semtok.encode(t.name, v.x)) AS same
 	FROM vectors AS v, semtok.tokenizers AS t, semtok.encode(t.id, v.x) AS sid
