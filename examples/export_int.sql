@@ -5,8 +5,8 @@
 --   psql -X -f examples/export_int.sql
 --   psql -X -c 'DROP EXTENSION semtok'
 --
--- One transaction, which rewrites each table twice under an exclusive lock. Indexes, checks and
--- defaults that need semtok go. What it cannot change by itself it stops at, and nothing is changed:
+-- One transaction, which rewrites each table twice under an exclusive lock. Indexes, checks,
+-- triggers and defaults that need semtok go. What it cannot change by itself it stops at, and nothing is changed:
 -- views of such columns, partition keys, arrays of ids, domains.
 \set ON_ERROR_STOP on
 BEGIN;
@@ -36,6 +36,9 @@ WHERE NOT relispartition AND NOT indisprimary AND EXISTS (
 	SELECT FROM pg_opclass AS o JOIN pg_depend AS d ON d.objid = o.oid
 	WHERE o.oid = ANY (i.indclass) AND d.classid = 'pg_opclass'::regclass AND d.deptype = 'e'
 	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'semtok')) \gexec
+SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass)
+FROM pg_trigger WHERE tgparentid = 0
+AND tgfoid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'semtok'::regnamespace) \gexec
 SELECT DISTINCT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
 FROM pg_constraint AS k JOIN leaving ON relation = conrelid AND attnum = ANY (conkey)
 WHERE contype = 'c' \gexec

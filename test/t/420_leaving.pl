@@ -182,6 +182,8 @@ sql('CREATE EXTENSION semtok', $use, q{
 	CREATE INDEX ON items USING semtrie (sid) WHERE id < 50;
 	CREATE INDEX ON items ((semid_prefix(sid, 1)));
 	CREATE INDEX untouched ON items (x);
+	CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION semtok.tokenize_trigger('x', 'sid', 'items');
+	CREATE TRIGGER keep BEFORE INSERT OR UPDATE ON parts FOR EACH ROW EXECUTE FUNCTION semtok.tokenize_trigger('id', 'sid', 'items');
 	CREATE TABLE "Odd ""name" ("Sid" semid, book codebook);
 	INSERT INTO "Odd ""name" SELECT NULL, codebook FROM semtok.tokenizer;
 	CREATE TABLE parent (sid semid);
