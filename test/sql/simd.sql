@@ -46,6 +46,21 @@ SELECT count(*) > 0 AS refused, bool_or(path = 'auto' OR path = 'scalar') AS por
 SET semtok.simd = mmx;
 SHOW semtok.simd;
 
+-- A codebook that the session keeps is prepared anew for the path chosen: AVX2's takes other memory.
+SELECT semtok.train('v_large', 'SELECT x FROM v_items', levels => 1, codes => 400, epochs => 1) AS large \gset
+CREATE FUNCTION v_bytes(path text, tokenizer int) RETURNS numeric LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('semtok.simd', path, false);
+	PERFORM semtok.encode(tokenizer, x) FROM v_items LIMIT 1;
+	RETURN (SELECT sum(used_bytes) FROM pg_backend_memory_contexts WHERE name = 'semtok codebook');
+EXCEPTION WHEN invalid_parameter_value THEN
+	RETURN NULL;
+END $$;
+SELECT coalesce(avx2 <> scalar AND again = scalar, true) AS anew
+FROM v_bytes('scalar', :large) scalar, v_bytes('avx2', :large) avx2, v_bytes('scalar', :large) again;
+RESET semtok.simd;
+DROP FUNCTION v_bytes;
+
 DROP TABLE v_items, v_ids, v_paths;
 SELECT count(semtok.drop_tokenizer(name)) > 1 AS dropped
 	FROM (SELECT DISTINCT name FROM semtok.tokenizers WHERE name LIKE 'v\_%') t;
