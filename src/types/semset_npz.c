@@ -6,12 +6,16 @@
 #include "types/semset.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "core/csr.h"
 #include "types/bridge.h"
+
+/* Interrupts are checked after zeroing this many bytes. */
+#define ZERO_STEP ((Size) 1 << 20)
 
 /* offsets int[]: one dimension, no NULLs, none negative; none at all when NULL. */
 static void
@@ -58,6 +62,21 @@ ParseLayout(const char *name)
 	return STK_CSR_RECTOKENS;
 }
 
+/* Room for a file of zeros. Dense tables may be large: the first touch of their pages takes long. */
+static bytea *
+AllocateZeros(Size size)
+{
+	bytea *out = palloc(VARHDRSZ + size);
+
+	SET_VARSIZE(out, VARHDRSZ + size);
+	for (Size at = 0; at < size; at += ZERO_STEP)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memset(VARDATA(out) + at, 0, Min(size - at, ZERO_STEP));
+	}
+	return out;
+}
+
 /*
  * semset_to_npz(ids semset, vocab int, dense_layers int, layout text, offsets int[],
  * dense_bytes bigint)
@@ -98,8 +117,7 @@ semset_to_npz(PG_FUNCTION_ARGS)
 	if (size > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("the file would be larger than %zu bytes", (Size) MaxAllocSize)));
-	out = palloc0(VARHDRSZ + (Size) size);
-	SET_VARSIZE(out, VARHDRSZ + (Size) size);
+	out = AllocateZeros((Size) size);
 	stk_npz_begin(csr.arrays, csr.n_arrays, (uint8 *) VARDATA(out));
 	for (int i = 0; i < csr.n_arrays && status == STK_OK; i++)
 		status = stk_csr_fill(&csr, i, &SemtokMonitor);
