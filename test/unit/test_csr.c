@@ -146,6 +146,26 @@ test_example(void **state)
 	exported_free(&e);
 }
 
+/* Dense tables of two layers over 4 tokens: masks of 4 and 16 bytes, 16 states. */
+static void
+test_dense_bytes(void **state)
+{
+	stk_csr_tokens tokens = {.vocab = 4};
+	uint64_t bytes[] = {[STK_CSR_STATIC] = 4 + 16 + 16 * 4, [STK_CSR_RECTOKENS] = 4 + 16 + 16 * 8};
+	exported e;
+	stk_csr csr;
+	stk_error err;
+
+	(void) state;
+	make_example(&e);
+	for (stk_csr_layout l = STK_CSR_STATIC; l <= STK_CSR_RECTOKENS; l++)
+	{
+		assert_int_equal(stk_csr_plan(&e.set, l, &tokens, 2, bytes[l], &csr, &err), STK_OK);
+		assert_int_equal(stk_csr_plan(&e.set, l, &tokens, 2, bytes[l] - 1, &csr, &err), STK_ERANGE);
+	}
+	exported_free(&e);
+}
+
 static int64_t
 token(const stk_csr_tokens *tokens, const stk_semid *id, int level)
 {
@@ -674,10 +694,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_example),        cmocka_unit_test(test_random),
-		cmocka_unit_test(test_changed),        cmocka_unit_test(test_by_hand),
-		cmocka_unit_test(test_by_hand_static), cmocka_unit_test(test_too_deep),
-		cmocka_unit_test(test_gives_up),
+		cmocka_unit_test(test_example),  cmocka_unit_test(test_dense_bytes),
+		cmocka_unit_test(test_random),   cmocka_unit_test(test_changed),
+		cmocka_unit_test(test_by_hand),  cmocka_unit_test(test_by_hand_static),
+		cmocka_unit_test(test_too_deep), cmocka_unit_test(test_gives_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
