@@ -53,6 +53,47 @@ extern stk_status stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const fl
 								stk_error *err);
 
 /*
+ * The best ids of one row by a beam search, best first.
+ *
+ *   x      [dim]           finite
+ *   beam   prefixes kept at every level but the last, >= 1
+ *   keep   ids wanted, >= 1
+ *   codes  [keep][levels]  out; the first is what stk_rq_encode finds with this beam
+ *   keys   [keep]          out, what they are ranked by: under l2 and cosine the squared distance to
+ *                          the row, up to rounding (it may fall below 0); the inner product leaves
+ *                          out the ids' own length: d_0 - 2 (sum of dot products)
+ *   found  out: fewer than keep when the beam has no more
+ *
+ * Errors as stk_rq_encode, of any prefix that is kept. Time grows with beam * size * dim * levels.
+ */
+extern stk_status stk_rq_encode_best(const stk_rq *rq, const stk_exec *exec, const float *x,
+									 int beam, size_t keep, uint16_t *codes, double *keys,
+									 size_t *found, stk_error *err);
+
+/* What one level of greedy encoding did. */
+typedef struct stk_rq_step
+{
+	uint16_t code;
+	double distance;      /* d + 2 s, at least 0: squared, of the residual to the codeword; inner
+						   * product: s, the negative dot product */
+	double residual_norm; /* length of what the level leaves; infinite beyond binary32 */
+	bool has_second;
+	uint16_t second; /* the next best code, the lowest among equals */
+	double margin;   /* by how much it is worse, in the units of distance: >= 0 */
+} stk_rq_step;
+
+/*
+ * Encode one row greedily and tell how. The same bits on every machine.
+ *
+ *   x      [dim]     finite
+ *   steps  [levels]  out
+ *
+ * Errors as stk_rq_encode.
+ */
+extern stk_status stk_rq_trace(const stk_rq *rq, const stk_exec *exec, const float *x,
+							   stk_rq_step *steps, stk_error *err);
+
+/*
  * Sum the codewords of one id in level order, in binary32.
  *
  *   codes  [levels]  levels <= the codebook's; fewer levels give a coarser reconstruction

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "dot.h"
+#include "fpenv.h"
 #include "rq_impl.h"
 
 size_t
@@ -95,7 +96,7 @@ typedef struct beam_work
 	double *keys[2];          /* [width] */
 	stk_beam_codes *codes[2]; /* [width] */
 	float *residuals[2];      /* [width][dim] */
-	stk_beam_candidate *heap; /* [width] */
+	stk_beam_candidate *heap; /* [width, or as many ids as are wanted] */
 	double *scores;           /* [STK_NEAREST_ROWS][largest size] */
 	double *wide;             /* [STK_NEAREST_ROWS + 1][wide dim] */
 	stk_rq_failure failure;
@@ -120,7 +121,7 @@ work_free(beam_work *work, size_t threads, const stk_allocator *a)
 }
 
 static beam_work *
-work_create(const stk_rq *rq, size_t width, size_t threads, const stk_allocator *a)
+work_create(const stk_rq *rq, size_t width, size_t keep, size_t threads, const stk_allocator *a)
 {
 	size_t dim = (size_t) rq->cb.dim;
 	beam_work *work = stk_alloc_array(a, threads, sizeof(beam_work));
@@ -139,7 +140,7 @@ work_create(const stk_rq *rq, size_t width, size_t threads, const stk_allocator 
 			b->residuals[i] = stk_alloc_array(a, width, dim * sizeof(float));
 			whole = whole && b->keys[i] && b->codes[i] && b->residuals[i];
 		}
-		b->heap = stk_alloc_array(a, width, sizeof(stk_beam_candidate));
+		b->heap = stk_alloc_array(a, keep > width ? keep : width, sizeof(stk_beam_candidate));
 		b->scores = stk_alloc_array(a, STK_NEAREST_ROWS * (size_t) rq->largest, sizeof(double));
 		b->wide = stk_alloc_array(a, (STK_NEAREST_ROWS + 1) * stk_wide_dim(dim), sizeof(double));
 		whole = whole && b->heap && b->scores && b->wide;
@@ -183,50 +184,89 @@ select_best(const stk_rq *rq, beam_work *b, int side, size_t parents, int level,
 	return STK_OK;
 }
 
+/*
+ * Search for the best `keep` ids of a row. *found of them are then in b->heap, the worst on top,
+ * and the prefixes that they extend in b->codes[*side].
+ */
 static stk_status
-encode_row(const stk_rq *rq, beam_work *b, size_t width, const float *x, size_t row,
-		   uint16_t *codes, const stk_monitor *monitor, stk_error *err)
+search_row(const stk_rq *rq, beam_work *b, size_t width, size_t keep, const float *x, size_t row,
+		   int *side, size_t *found, const stk_monitor *monitor, stk_error *err)
 {
 	const stk_reference *reference = rq->packs[0].cpu->reference;
 	size_t dim = (size_t) rq->cb.dim;
-	int levels = rq->cb.levels;
-	int side = 0;
+	int last = rq->cb.levels - 1;
 	size_t parents = 1;
 	stk_status status = stk_rq_prepare(&rq->cb, reference, x, b->residuals[0], row, err);
 
+	*side = 0;
 	if (status != STK_OK)
 		return status;
 	b->keys[0][0] = stk_dot(b->residuals[0], b->residuals[0], dim);
-	for (int l = 0; l < levels; l++)
+	for (int l = 0; l < last; l++)
 	{
-		bool last = l + 1 == levels;
 		size_t kept;
 
-		status = select_best(rq, b, side, parents, l, last ? 1 : width, &kept, monitor);
+		status = select_best(rq, b, *side, parents, l, width, &kept, monitor);
 		if (status != STK_OK)
 			return status;
-		if (last)
-		{
-			memcpy(codes, b->codes[side][b->heap[0].parent], (size_t) l * sizeof(uint16_t));
-			codes[l] = b->heap[0].code;
-			break;
-		}
 		for (size_t i = 0; i < kept; i++)
 		{
 			const stk_beam_candidate *c = &b->heap[i];
 			const float *codeword = rq->cb.codewords[l] + (size_t) c->code * dim;
 
-			b->keys[!side][i] = c->key;
-			memcpy(b->codes[!side][i], b->codes[side][c->parent], (size_t) l * sizeof(uint16_t));
-			b->codes[!side][i][l] = c->code;
-			if (!reference->subtract(b->residuals[side] + c->parent * dim, codeword, dim,
-									 b->residuals[!side] + i * dim))
+			b->keys[!*side][i] = c->key;
+			memcpy(b->codes[!*side][i], b->codes[*side][c->parent], (size_t) l * sizeof(uint16_t));
+			b->codes[!*side][i][l] = c->code;
+			if (!reference->subtract(b->residuals[*side] + c->parent * dim, codeword, dim,
+									 b->residuals[!*side] + i * dim))
 				return stk_rq_out_of_range(err, row, l + 1);
 		}
 		parents = kept;
-		side = !side;
+		*side = !*side;
 	}
-	return STK_OK;
+	return select_best(rq, b, *side, parents, last, keep, found, monitor);
+}
+
+/* Codes of an id that search_row found. */
+static void
+copy_codes(const beam_work *b, int side, int last, const stk_beam_candidate *c, uint16_t *codes)
+{
+	memcpy(codes, b->codes[side][c->parent], (size_t) last * sizeof(uint16_t));
+	codes[last] = c->code;
+}
+
+stk_status
+stk_rq_encode_best(const stk_rq *rq, const stk_exec *exec, const float *x, int beam, size_t keep,
+				   uint16_t *codes, double *keys, size_t *found, stk_error *err)
+{
+	size_t width = stk_rq_beam_width(&rq->cb, beam);
+	int last = rq->cb.levels - 1;
+	stk_status status;
+	beam_work *b;
+	stk_fpenv env;
+	int side;
+
+	*found = 0;
+	if (beam < 1 || keep < 1)
+		return stk_fail(err, STK_EINVAL, "beam width and number of ids must be at least 1");
+	b = work_create(rq, width, keep, 1, &exec->a);
+	if (!b)
+		return STK_ENOMEM;
+	env = stk_fpenv_enter();
+	status = search_row(rq, b, width, keep, x, 0, &side, found, exec->monitor, err);
+	/* The worst of the heap is the last of those that are left. */
+	for (size_t n = status == STK_OK ? *found : 0; n > 0; n--)
+	{
+		stk_beam_candidate worst = b->heap[0];
+
+		copy_codes(b, side, last, &worst, codes + (n - 1) * (size_t) rq->cb.levels);
+		keys[n - 1] = worst.key;
+		b->heap[0] = b->heap[n - 1];
+		sift_down(b->heap, n - 1, (const stk_beam_codes *) b->codes[side], last);
+	}
+	stk_fpenv_leave(env);
+	work_free(b, 1, &exec->a);
+	return status;
 }
 
 /* One call, shared by its tasks of one row each. */
@@ -246,15 +286,20 @@ encode_task(void *arg, size_t index, int thread)
 {
 	job *j = arg;
 	beam_work *b = &j->work[thread];
+	const stk_codebook *cb = &j->rq->cb;
 	size_t row = j->rows ? j->rows[index] : index;
 	stk_error err = {.level = -1};
 	stk_status status;
+	size_t found;
+	int side;
 
 	if (stk_rq_failed_before(&b->failure, row))
 		return;
-	status = encode_row(j->rq, b, j->width, j->x + row * j->rq->cb.dim, row,
-						j->codes + row * j->rq->cb.levels, j->exec->monitor, &err);
-	if (status != STK_OK)
+	status = search_row(j->rq, b, j->width, 1, j->x + row * (size_t) cb->dim, row, &side, &found,
+						j->exec->monitor, &err);
+	if (status == STK_OK)
+		copy_codes(b, side, cb->levels - 1, &b->heap[0], j->codes + row * (size_t) cb->levels);
+	else
 		b->failure = (stk_rq_failure){status, err};
 }
 
@@ -267,7 +312,7 @@ stk_rq_encode_beam_plain(const stk_rq *rq, const stk_exec *exec, const float *x,
 	job j = {rq, exec, x, rows, stk_rq_beam_width(&rq->cb, beam), codes, NULL};
 	stk_rq_failure failure = {STK_OK, {.level = -1}};
 
-	j.work = work_create(rq, j.width, threads, &exec->a);
+	j.work = work_create(rq, j.width, 1, threads, &exec->a);
 	if (!j.work)
 		return STK_ENOMEM;
 	stk_run(exec->pool, encode_task, &j, count);

@@ -281,14 +281,11 @@ SELECT checks(format($$SELECT semtok.encode(name => 'points', embedding => '{9,2
 	semid_tokenizer(semtok.encode('points', '{9,2}')) = %1$s, semtok.decode('points', semtok.encode('points', '{9,2}'))$$, :points_id), 'true true [10,1]', 'semtok.encode(tokenizer | name, real[]): carries its tokenizer');
 SELECT checks(format($$SELECT semtok.encode_row(tokenizer => %s, embedding => '{9,2}', row_id => '(0,1)') = semtok.encode('points', '{9,2}')$$, :points_id), 'true', 'semtok.encode_row');
 SELECT checks(format($$SELECT semtok.encode_row(%s, '{9}', '(7,1)')$$, :points_id), 'ERROR 22023: expected 2 dimensions, not 1', 'semtok.encode_row refuses what encode refuses');
-SELECT EXISTS (SELECT FROM pg_proc WHERE proname = 'encode_candidates') AS has_trace \gset
-\if :has_trace
 SELECT checks(format($$SELECT b.level, b.code = semid_code(semtok.encode('points', '{9,2}'), b.level), b.second_code <> b.code, a = b
 	FROM semtok.encode_trace(%s, '{9,2}') a JOIN semtok.encode_trace('points', '{9,2}') b USING (level) ORDER BY level$$, :points_id),
 	E'0 true true true\n1 true true true', 'semtok.encode_trace(tokenizer, real[])');
 SELECT checks(format($$SELECT semtok.decode(b.sid), b.distortion, a = b FROM semtok.encode_candidates(%s, '{9,2}', 2) a JOIN semtok.encode_candidates('points', '{9,2}', 2) b USING (sid) ORDER BY 2$$, :points_id),
 	E'[10,1] 2 true\n[10,0] 5 true', 'semtok.encode_candidates(tokenizer, real[], n)');
-\endif
 SELECT checks(format($$SELECT semtok.decode(tokenizer => %s, sid => s), semtok.decode(name => 'points', sid => s), semtok.decode(s) FROM semtok.encode('points', '{9,2}') s$$, :points_id),
 	'[10,1] [10,1] [10,1]', 'semtok.decode(tokenizer | name, semid), and by the tokenizer that the id names');
 SELECT checks($$SELECT semtok.decode(codebook => book, sid => '[1,1]'), semtok.decode(book, '[0,1]') FROM books$$, '[10,1] [0,1]', 'semtok.decode(codebook, semid)');

@@ -231,6 +231,17 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.register_tokenizer('b_bad', '{2,65537}')$$),
 ($$SELECT semtok.register_tokenizer('b_bad', '{2,NULL}')$$),
 ($$SELECT semtok.register_tokenizer('b_bad', '{2}', 0)$$),
+-- encode_trace, encode_candidates
+($$SELECT semtok.encode_trace('b_none', '{1,2,3}')$$),
+($$SELECT semtok.encode_trace(2147483647, '{1,2,3}')$$),
+($$SELECT semtok.encode_trace('b_one', '{1,2}')$$),
+($$SELECT semtok.encode_trace('b_one', '{1,2,NaN}')$$),
+($$SELECT semtok.encode_candidates('b_none', '{1,2,3}', 1)$$),
+($$SELECT semtok.encode_candidates(2147483647, '{1,2,3}', 1)$$),
+($$SELECT semtok.encode_candidates('b_one', '{1,2}', 1)$$),
+($$SELECT semtok.encode_candidates('b_one', '{1,2,NULL}', 1)$$),
+($$SELECT semtok.encode_candidates('b_one', '{1,2,3}', 0)$$),
+($$SELECT semtok.encode_candidates('b_one', '{1,2,3}', 4097)$$),
 -- activate, drop_tokenizer
 ($$SELECT semtok.activate('b_none', 1)$$),
 ($$SELECT semtok.activate('b_one', 9)$$),
