@@ -43,14 +43,15 @@ SELECT distortion FROM semtok.encode_candidates('wide', '{1,0}', 1);
 -- Null in, nothing out; errors; a read-only transaction.
 SELECT count(*) FROM semtok.encode_trace('t', null);
 SELECT count(*) FROM semtok.encode_candidates('t', '{1,2}', null);
-SELECT semtok.register_tokenizer('none', '{2}', 720004);
+SELECT semtok.register_tokenizer('none', '{2}', 750000);
 \set VERBOSITY terse
 SELECT semtok.encode_trace('none', '{1}');
-SELECT semtok.encode_candidates(720004, '{1}', 1);
+SELECT semtok.encode_candidates(750000, '{1}', 1);
 SELECT semtok.encode_trace('t-cosine', '{0,0}');
 SELECT semtok.encode_candidates('t-cosine', '{0,0}', 3);
-SELECT semtok.encode_trace('t', '{3e38,-3e38}');
-SELECT semtok.encode_candidates('t', '{3e38,-3e38}', 2);
+SELECT semtok.import_tokenizer('far', codebook_agg(l, 0, '{-3e38}')) > 0 AS imported FROM generate_series(0, 1) AS l;
+SELECT semtok.encode_trace('far', '{3e38}');
+SELECT semtok.encode_candidates('far', '{3e38}', 2);
 SELECT semtok.encode_candidates('t', '{1,2}', -1);
 BEGIN READ ONLY;
 SELECT count(*) FROM semtok.encode_trace('t', '{1,2}'), semtok.encode_candidates('t', '{1,2}', 2);
@@ -60,5 +61,5 @@ SELECT semtok.import_tokenizer('slow', codebook_agg(l, c, array_fill((c + l) % 2
 SET statement_timeout = 50;
 SELECT count(*) FROM semtok.encode_candidates('slow', array_fill(1.5::real, array[200]), 4096);
 RESET statement_timeout;
-SELECT count(semtok.drop_tokenizer(name)) FROM unnest(array['t', 't-ip', 't-cosine', 'tied', 'l2', 'ip', 'cosine', 'wide', 'none', 'slow']) AS name;
 DROP TABLE rows, traced, candidates;
+SELECT count(semtok.drop_tokenizer(name)) FROM unnest(array['t', 't-ip', 't-cosine', 'tied', 'l2', 'ip', 'cosine', 'wide', 'none', 'far', 'slow']) AS name;
