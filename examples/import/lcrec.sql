@@ -24,18 +24,18 @@ BEGIN
 	IF json_typeof(document) IS DISTINCT FROM 'object' THEN
 		RAISE EXCEPTION 'expected an object of items, not %', coalesce(json_typeof(document), 'nothing');
 	END IF;
-	FOR entry IN SELECT key, value FROM json_each(document) LOOP
-		IF json_typeof(entry.value) <> 'array' THEN
-			RAISE EXCEPTION 'item "%": expected a list of tokens, not %', entry.key, entry.value;
-		END IF;
-		tokens := string_agg(token, '' ORDER BY n) FROM json_array_elements_text(entry.value)
-			WITH ORDINALITY AS t (token, n);
-		BEGIN
+	BEGIN
+		FOR entry IN SELECT key, value FROM json_each(document) LOOP
+			IF json_typeof(entry.value) <> 'array' THEN
+				RAISE EXCEPTION 'item "%": expected a list of tokens, not %', entry.key, entry.value;
+			END IF;
+			tokens := string_agg(token, '' ORDER BY n) FROM json_array_elements_text(entry.value)
+				WITH ORDINALITY AS t (token, n);
 			INSERT INTO import_id (item, codes)
 				VALUES (entry.key, semid_codes(semid_from_tokens(coalesce(tokens, '')))::text[]);
-		EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-			RAISE EXCEPTION 'item "%": %', entry.key, SQLERRM;
-		END;
-	END LOOP;
+		END LOOP;
+	EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+		RAISE EXCEPTION 'item "%": %', entry.key, SQLERRM;
+	END;
 END $$;
 \ir load.sql

@@ -21,7 +21,6 @@ SELECT set_config('import.sizes', :'sizes', true) AS sizes_given \gset
 CREATE TEMP TABLE import_line (n bigint GENERATED ALWAYS AS IDENTITY, line text) ON COMMIT DROP;
 \copy import_line (line) FROM pstdin WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')
 CREATE TEMP TABLE import_id (n bigint GENERATED ALWAYS AS IDENTITY, item text, codes text[]) ON COMMIT DROP;
-CREATE TEMP TABLE import_sizes (sizes int[]) ON COMMIT DROP;
 DO $$
 DECLARE
 	document json := string_agg(line, E'\n' ORDER BY n)::json FROM import_line;
@@ -30,36 +29,41 @@ DECLARE
 	item record;
 	codes text[];
 	pid text;
+	flat boolean := false;
 BEGIN
 	IF json_typeof(document) IS DISTINCT FROM 'object' THEN
 		RAISE EXCEPTION 'expected an object of ids, not %', coalesce(json_typeof(document), 'nothing');
 	END IF;
-	FOR entry IN SELECT key, value FROM json_each(document) LOOP
-		BEGIN
+	BEGIN
+		FOR entry IN SELECT key, value FROM json_each(document) LOOP
 			IF entry.key ~ '^[0-9]+$' THEN
+				flat := true;
 				codes := semid_codes(semid_unflat(entry.key::numeric, sizes))::text[];
-				INSERT INTO import_sizes SELECT sizes WHERE NOT EXISTS (SELECT FROM import_sizes);
 			ELSE
 				codes := semid_codes(semid_from_tokens(
 					regexp_replace(entry.key, '^<\|sid_begin\|>(.*)<\|sid_end\|>$', '\1')))::text[];
 			END IF;
-		EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-			RAISE EXCEPTION 'id "%": %', entry.key, SQLERRM;
-		END;
-		FOR item IN SELECT json_typeof(value) AS type, value FROM json_array_elements(
-			CASE json_typeof(entry.value) WHEN 'array' THEN entry.value
-			ELSE json_build_array(entry.value) END) AS v (value)
-		LOOP
-			pid := CASE item.type WHEN 'object' THEN coalesce(item.value ->> 'pid', item.value ->> 'iid')
-				WHEN 'string' THEN item.value #>> '{}' WHEN 'number' THEN item.value #>> '{}' END;
-			IF pid IS NULL THEN
-				RAISE EXCEPTION 'id "%": expected a number, a string, or an object with pid or iid, not %',
-					entry.key, item.value;
-			END IF;
-			INSERT INTO import_id (item, codes) VALUES (pid, codes);
+			FOR item IN SELECT json_typeof(value) AS type, value FROM json_array_elements(
+				CASE json_typeof(entry.value) WHEN 'array' THEN entry.value
+				ELSE json_build_array(entry.value) END) AS v (value)
+			LOOP
+				pid := CASE item.type
+					WHEN 'object' THEN coalesce(item.value ->> 'pid', item.value ->> 'iid')
+					WHEN 'string' THEN item.value #>> '{}' WHEN 'number' THEN item.value #>> '{}' END;
+				IF pid IS NULL THEN
+					RAISE EXCEPTION 'id "%": expected a number, a string, or an object with pid or iid, not %',
+						entry.key, item.value;
+				END IF;
+				INSERT INTO import_id (item, codes) VALUES (pid, codes);
+			END LOOP;
 		END LOOP;
-	END LOOP;
+	EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+		RAISE EXCEPTION 'id "%": %', entry.key, SQLERRM;
+	END;
+	-- Numbers were read by these sizes, so the tokenizer has them.
+	IF flat THEN
+		PERFORM set_config('import.sizes', sizes::text, true);
+	END IF;
 END $$;
--- Numbers were read by these sizes, so the tokenizer has them.
-SELECT coalesce((SELECT import_sizes.sizes::text FROM import_sizes), :'sizes') AS sizes \gset
+SELECT current_setting('import.sizes') AS sizes \gset
 \ir load.sql

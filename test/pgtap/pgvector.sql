@@ -1,7 +1,7 @@
 -- Embeddings in pgvector's types, where pgvector is installed: every place that takes an embedding.
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') AS installed \gset
 \if :installed
-SELECT plan(47);
+SELECT plan(52);
 CREATE EXTENSION vector;
 -- small whole numbers and halves, which half precision holds exactly
 CREATE TABLE items (id int, x real[], v vector(3), h halfvec(3), w vector, by_x semid, by_v semid, by_h semid, by_w semid);
@@ -80,6 +80,22 @@ SELECT results_eq(format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', '
 	format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT x FROM items'), 'evaluate reads vectors');
 SELECT results_eq(format('SELECT e.*::text FROM semtok.evaluate(%s, %L) AS e', :by_h, 'SELECT h FROM items'),
 	format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT x FROM items'), 'evaluate reads halfvecs');
+
+-- The trigger: an insert, a new embedding, none
+CREATE TABLE kept (id int, v vector(3), h halfvec(3), by_v semid, by_h semid);
+CREATE TRIGGER keep_v BEFORE INSERT OR UPDATE ON kept FOR EACH ROW EXECUTE FUNCTION semtok.tokenize_trigger('v', 'by_v', 'items');
+CREATE TRIGGER keep_h BEFORE INSERT OR UPDATE ON kept FOR EACH ROW EXECUTE FUNCTION semtok.tokenize_trigger('h', 'by_h', 'items');
+INSERT INTO kept (id, v, h) SELECT id, v, h FROM items;
+SELECT is(count(*), 200::bigint, 'the trigger keeps ids of vectors') FROM kept JOIN items USING (id) WHERE kept.by_v = items.by_x;
+SELECT is(count(*), 200::bigint, 'and of halfvecs') FROM kept JOIN items USING (id) WHERE kept.by_h = items.by_x;
+UPDATE kept SET (v, h) = (SELECT items.v, items.h FROM items WHERE items.id = kept.id % 200 + 1);
+SELECT is(count(*), 201::bigint, 'new embeddings have new ids') FROM kept JOIN items ON items.id = kept.id % 200 + 1
+	WHERE kept.by_v = items.by_x AND kept.by_h = items.by_x;
+UPDATE kept SET v = NULL, h = NULL;
+SELECT is(count(by_v) + count(by_h), 0::bigint, 'no embedding, no id') FROM kept;
+CREATE TABLE kept_any (w vector, sid semid);
+CREATE TRIGGER keep BEFORE INSERT ON kept_any FOR EACH ROW EXECUTE FUNCTION semtok.tokenize_trigger('w', 'sid', 'items');
+SELECT throws_ok($$INSERT INTO kept_any VALUES ('[1,2]')$$, '22023', 'expected 3 dimensions, not 2', 'the trigger refuses another dimension');
 
 -- The index, by a vector in a prepared statement
 CREATE INDEX items_by_x ON items USING semtrie (by_x);
