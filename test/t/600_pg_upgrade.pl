@@ -61,7 +61,7 @@ sub psql
 	my ($out, $err) = ('', '');
 	my $ok = IPC::Run::run([ "$installation->{bin}/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1', '-h', $home, '-p', $port,
 			@superuser, '-d', $database, '-f', '-' ], '<', \$sql, '>', \$out, '2>', \$err);
-	diag($err), BAIL_OUT('psql failed') if !$ok;
+	diag($err, substr(slurp_file("$home/$installation->{major}/log"), -2000)), BAIL_OUT('psql failed') if !$ok;
 	chomp $out;
 	return $out;
 }
@@ -155,7 +155,7 @@ my $state = q{
 	SELECT i.indexrelid::regclass, pg_get_indexdef(i.indexrelid), i.indisvalid, n.*
 		FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam,
 			LATERAL semtok.index_info(i.indexrelid) n
-		WHERE a.amname = 'semtrie' AND c.relkind = 'i' ORDER BY 1::text;
+		WHERE a.amname = 'semtrie' AND c.relkind = 'i' ORDER BY c.relname;
 	SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off;
 	SELECT n, s.* FROM asked, LATERAL (SELECT encode(float8send(sid <~> q), 'hex'), sid, ctid FROM item
 		ORDER BY sid <~> q LIMIT 300) s WHERE n < 10;
