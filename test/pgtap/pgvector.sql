@@ -1,7 +1,7 @@
 -- Embeddings in pgvector's types, where pgvector is installed: every place that takes an embedding.
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') AS installed \gset
 \if :installed
-SELECT plan(52);
+SELECT plan(68);
 CREATE EXTENSION vector;
 -- small whole numbers and halves, which half precision holds exactly
 CREATE TABLE items (id int, x real[], v vector(3), h halfvec(3), w vector, by_x semid, by_v semid, by_h semid, by_w semid);
@@ -58,6 +58,10 @@ SELECT valued(format($$semtok.encode(%s, %%s)$$, :by_x));
 SELECT valued($$semtok.encode((SELECT codebook FROM codebook), %s, beam => 4)$$);
 SELECT valued($$semtok.neighbors('items', %s)$$);
 SELECT valued(format($$semtok.neighbors(%s, %%s)$$, :by_x));
+SELECT valued($$(SELECT array_agg(t) FROM semtok.encode_trace('items', %s) t)$$);
+SELECT valued(format($$(SELECT array_agg(t) FROM semtok.encode_trace(%s, %%s) t)$$, :by_x));
+SELECT valued($$(SELECT array_agg(t) FROM semtok.encode_candidates('items', %s, 3) t)$$);
+SELECT valued(format($$(SELECT array_agg(t) FROM semtok.encode_candidates(%s, %%s, 3) t)$$, :by_x));
 SELECT throws_ok($$SELECT semtok.encode('items', h) FROM items$$, '42883', NULL, 'a halfvec without a cast is no argument');
 SELECT is(count(*), 0::bigint, 'what is decoded compares with a vector')
 	FROM items WHERE semtok.decode('items', semtok.encode('items', v))::vector <-> v > 8;
