@@ -159,7 +159,7 @@ my $state = q{
 	SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off;
 	SELECT n, s.* FROM asked, LATERAL (SELECT encode(float8send(sid <~> q), 'hex'), sid, ctid FROM item
 		ORDER BY sid <~> q LIMIT 300) s WHERE n < 10;
-	SELECT n, s.* FROM asked, LATERAL (SELECT sid, tableoid::regclass FROM shop ORDER BY sid <~> q, tableoid LIMIT 50) s WHERE n < 10;
+	SELECT n, s.* FROM asked, LATERAL (SELECT sid, tableoid::regclass FROM shop ORDER BY sid <~> q, sid, tableoid LIMIT 50) s WHERE n < 10;
 	SELECT n, beam.* FROM asked, LATERAL semtok.beam_search('item_sid', q) beam WHERE n < 9 ORDER BY n, beam.rank;
 	SELECT next.* FROM semtok.next_codes('item_sid', NULL) next;
 	SELECT id FROM item WHERE semid_prefix(sid, 2) ^@ '[3]' ORDER BY id;
