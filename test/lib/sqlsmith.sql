@@ -44,7 +44,7 @@ SELECT oid FROM pg_type WHERE oid = ANY ('{boolean,int2,int4,int8,float4,float8,
 UPDATE pg_proc SET prokind = 'w'
  WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind IN ('a', 'f')
    AND proname NOT IN ('format', 'quote_ident', 'array_agg', 'unnest', 'version')
-   AND (proname ~ '^(pg_|lo_|lo|txid|bin|has_|row_sec|query_to|table_to|schema_to|database_to|cursor_to|set_config|nextval|setval|currval|lastval|generate_series|repeat|lpad|rpad|array_fill|array_|json|to_json|regexp|gin_|brin_)'
+   AND (proname ~ '^(pg_|lo_|lo|txid|bin|has_|row_sec|query_to|table_to|schema_to|database_to|cursor_to|set_config|nextval|setval|currval|lastval|generate_series|repeat|lpad|rpad|array_fill|array_|json|to_json|regexp|gin_|brin_|amvalidate)'
 	OR EXISTS (SELECT FROM pg_aggregate WHERE pg_proc.oid IN (aggtransfn, aggfinalfn, aggmtransfn, aggminvtransfn, aggmfinalfn, aggcombinefn))
 	OR NOT prorettype IN (SELECT oid FROM used)
 	OR EXISTS (SELECT FROM unnest(proargtypes) t WHERE t NOT IN (SELECT oid FROM used)));
