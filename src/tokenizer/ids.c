@@ -5,9 +5,9 @@
  * multiples of a million, so nodes with different ones never give the same id, and one whose base
  * changes never gives an id twice: the sequence just goes on.
  *
- * An id that comes from elsewhere takes the sequence past its number, whatever range it lies in: the
- * base of this node may come to be that range's. So an id is not given again even when its
- * tokenizer was dropped. Changes of a sequence are not undone by a rollback.
+ * An id of this node's range that comes from elsewhere takes the sequence past it, so that it is not
+ * given again even when its tokenizer was dropped. Those of other ranges leave it alone: one at a
+ * range's end would use up ours. Changes of a sequence are not undone by a rollback.
  */
 #include "postgres.h"
 
@@ -64,7 +64,9 @@ DrawId(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
 				 errmsg("ids of tokenizers are used up"),
-				 errdetail("Sequence semtok.tokenizer_id_seq has reached %d.", TOKENIZER_IDS)));
+				 errdetail("Sequence semtok.tokenizer_id_seq has reached %d.", TOKENIZER_IDS),
+				 errhint("Set semtok.tokenizer_id_base to a range that is free, or the sequence back "
+						 "by setval(): ids in use are passed over.")));
 	number = nextval_internal(sequence, false);
 	UnlockSequence();
 	return semtok_tokenizer_id_base + (int32) number;
@@ -95,8 +97,10 @@ void
 TokenizerReserveId(int32 id)
 {
 	Oid sequence = SemtokRelationOid("tokenizer_id_seq");
-	int64 number = (id - 1) % TOKENIZER_IDS + 1;
+	int64 number = (int64) id - semtok_tokenizer_id_base;
 
+	if (number < 1 || number > TOKENIZER_IDS)
+		return;
 	LockSequence();
 	if (SequenceLast(sequence) < number)
 		DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence), Int64GetDatum(number));

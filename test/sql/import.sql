@@ -31,11 +31,12 @@ SELECT refusal($$SELECT semtok.import_tokenizer('copy', codebook_agg(0, 0, '{1}'
 	refusal($$SELECT semtok.register_tokenizer('copy', '{4,4}', 760001)$$);
 SELECT count(*) FROM semtok.tokenizers WHERE name IN ('another', 'copy');
 
--- Ids that were imported are not given again: not after them, not when they are gone, not under another base.
-SELECT semtok.import_tokenizer('copy', book, 2000000000 + 761000) FROM book;
-SELECT id = 761001 AS next FROM semtok.train('next', 'SELECT x FROM vectors', levels => 1, codes => 2) AS id;
+-- Ids of this node's range that were imported are not given again: not after them, not when they are gone.
+-- Those of another range do not move the sequence, not even a range's last.
+SELECT semtok.import_tokenizer('copy', book, 2001000000) FROM book;
+SELECT id = 760003 AS next FROM semtok.train('next', 'SELECT x FROM vectors', levels => 1, codes => 2) AS id;
 SET semtok.tokenizer_id_base = 2000000000;
-SELECT id = 2000761002 AS next FROM semtok.train('next', 'SELECT x FROM vectors', levels => 1, codes => 2) AS id;
+SELECT id = 2000760004 AS next FROM semtok.train('next', 'SELECT x FROM vectors', levels => 1, codes => 2) AS id;
 SELECT semtok.import_tokenizer('gone', book, 2000761005) FROM book;
 SELECT semtok.drop_tokenizer('gone');
 SELECT id = 2000761006 AS next FROM semtok.register_tokenizer('next', '{2}') AS id;
