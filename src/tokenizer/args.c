@@ -3,9 +3,8 @@
  */
 #include "postgres.h"
 
-#include "core/codebook.h"
 #include "tokenizer/args.h"
-#include "utils/array.h"
+#include "types/sizes.h"
 #include "utils/builtins.h"
 
 void
@@ -43,22 +42,5 @@ int
 ArgSizes(FunctionCallInfo fcinfo, int argno, const char *what, uint32 *sizes)
 {
 	ArgRequire(fcinfo, argno, what);
-
-	ArrayType *array = PG_GETARG_ARRAYTYPE_P(argno);
-	int levels = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-
-	if (ARR_NDIM(array) > 1 || ARR_HASNULL(array) || levels < 1 || levels > STK_MAX_LEVELS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expected %s of 1 to %d levels, without nulls", what, STK_MAX_LEVELS)));
-	for (int l = 0; l < levels; l++)
-	{
-		int size = ((const int32 *) ARR_DATA_PTR(array))[l];
-
-		if (size < 1 || size > STK_MAX_CODES)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("expected %s of 1 to %d, not %d", what, STK_MAX_CODES, size)));
-		sizes[l] = (uint32) size;
-	}
-	return levels;
+	return SizesArg(PG_GETARG_ARRAYTYPE_P(argno), what, sizes);
 }

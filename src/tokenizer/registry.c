@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "tokenizer/args.h"
 #include "tokenizer/registry.h"
 #include "types/bridge.h"
 #include "utils/acl.h"
@@ -327,7 +328,7 @@ Datum
 semtok_activate(PG_FUNCTION_ARGS)
 {
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int32 version = PG_GETARG_INT32(1);
+	int32 version = ArgInt(fcinfo, 1, "version", 1, PG_INT32_MAX);
 	Oid types[] = {TEXTOID, INT4OID};
 	Datum values[] = {CStringGetTextDatum(name), Int32GetDatum(version)};
 	OwnerSection section;

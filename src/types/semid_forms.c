@@ -21,7 +21,7 @@ Datum
 semid_flat(PG_FUNCTION_ARGS)
 {
 	uint32 sizes[STK_MAX_LEVELS];
-	int n = SizesArg(PG_GETARG_ARRAYTYPE_P(1), sizes);
+	int n = SizesArg(PG_GETARG_ARRAYTYPE_P(1), "sizes", sizes);
 	char digits[STK_FLAT_MAX_DIGITS + 1];
 	stk_error err = {0};
 	stk_semid id;
@@ -68,7 +68,7 @@ semid_unflat(PG_FUNCTION_ARGS)
 {
 	char *digits = WholeDigits(PG_GETARG_NUMERIC(0));
 	uint32 sizes[STK_MAX_LEVELS];
-	int levels = SizesArg(PG_GETARG_ARRAYTYPE_P(1), sizes);
+	int levels = SizesArg(PG_GETARG_ARRAYTYPE_P(1), "sizes", sizes);
 	uint32 tokenizer = SemidTokenizerArg(PG_GETARG_INT32(2));
 	stk_error err = {0};
 	stk_semid id;

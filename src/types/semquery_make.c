@@ -51,7 +51,7 @@ LogitsSizes(ArrayType *logits, ArrayType *given, uint32 *sizes)
 									"or a two-dimensional array with a row a level.")));
 		return SizesOfMatrix(logits, sizes);
 	}
-	levels = SizesArg(given, sizes);
+	levels = SizesArg(given, "sizes", sizes);
 	for (int l = 0; l < levels; l++)
 		total += sizes[l];
 	if (total != n)

@@ -1,5 +1,5 @@
 /*
- * The sizes int[] argument of functions: how many codes each level has.
+ * Arguments of type int[]: how many codes each level has.
  */
 #ifndef SEMTOK_SIZES_H
 #define SEMTOK_SIZES_H
@@ -12,8 +12,9 @@
 
 /*
  * Read an array of one dimension without NULLs, 1 to STK_MAX_LEVELS sizes of 1 to 65536 each,
- * into sizes[STK_MAX_LEVELS]; anything else is an error. Returns their number.
+ * into sizes[STK_MAX_LEVELS]; anything else is an error, in which `what` names the argument.
+ * Returns their number.
  */
-extern int SizesArg(ArrayType *array, uint32 *sizes);
+extern int SizesArg(ArrayType *array, const char *what, uint32 *sizes);
 
 #endif
