@@ -13,6 +13,7 @@
 \endif
 BEGIN;
 SET LOCAL client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS semtok;
 -- Lines as they are: the delimiter and the quote are characters that no text file has.
 CREATE TEMP TABLE import_line (n bigint GENERATED ALWAYS AS IDENTITY, line text) ON COMMIT DROP;
 \copy import_line (line) FROM pstdin WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')

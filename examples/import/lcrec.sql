@@ -2,6 +2,9 @@
 -- The letters tell the level.
 --
 --   psql -v table=items -v key=item_id -f examples/import/lcrec.sql DATABASE < index.json
+--
+-- -v sizes='{256,256,256,256}' where the file does not use each level's last code, or where some items
+-- have a level more; -v id=1 for new items, whose ids are to be of the tokenizer 1 that is there.
 \set ON_ERROR_STOP on
 \set SHOW_CONTEXT never
 \set QUIET on
@@ -11,6 +14,7 @@
 \endif
 BEGIN;
 SET LOCAL client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS semtok;
 CREATE TEMP TABLE import_line (n bigint GENERATED ALWAYS AS IDENTITY, line text) ON COMMIT DROP;
 \copy import_line (line) FROM pstdin WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')
 CREATE TEMP TABLE import_id (n bigint GENERATED ALWAYS AS IDENTITY, item text, codes text[]) ON COMMIT DROP;

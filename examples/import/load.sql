@@ -1,6 +1,6 @@
 -- Shared by the other scripts here: what they read (temporary table import_id: item, codes) becomes a
 -- column of a table, with a registered tokenizer and an index. Runs within their transaction, so that
--- a bad file loads nothing.
+-- a bad file loads nothing. id=… adds ids of a tokenizer that is there, instead of a new version.
 \if :{?table}
 \else
 \set table items
@@ -17,8 +17,14 @@
 \else
 \set sizes ''
 \endif
+\if :{?id}
+\else
+\set id NULL
+\endif
+SELECT coalesce(nullif(:'sizes', ''), (SELECT sizes::text FROM semtok.tokenizers WHERE id = :id), '') AS sizes \gset
 
--- What every format must hold: each item once, codes that are codes, the same number of them.
+-- What every format must hold: each item once, codes that are codes, the same number of them; more than
+-- there are sizes where a level was appended to tell items apart.
 SELECT set_config('import.sizes', :'sizes', true) AS sizes_given \gset
 DO $$
 DECLARE
@@ -40,17 +46,19 @@ BEGIN
 	IF FOUND THEN
 		RAISE EXCEPTION 'item "%": expected a code from 0 to 65535, not "%"', bad.item, bad.code;
 	END IF;
-	SELECT cardinality(codes) INTO levels FROM import_id ORDER BY n LIMIT 1;
+	SELECT coalesce(cardinality(sizes), cardinality(codes)) INTO levels FROM import_id ORDER BY n LIMIT 1;
 	IF levels NOT BETWEEN 1 AND 32 THEN
 		RAISE EXCEPTION 'expected 1 to 32 codes an item, not %', levels;
 	END IF;
 	SELECT item, cardinality(codes) AS got INTO bad FROM import_id
-		WHERE cardinality(codes) <> levels ORDER BY n LIMIT 1;
-	IF FOUND THEN
-		RAISE EXCEPTION 'item "%": expected % codes as the first item has, not %', bad.item, levels, bad.got;
-	END IF;
-	IF sizes IS NOT NULL AND cardinality(sizes) <> levels THEN
-		RAISE EXCEPTION 'expected % sizes, one for each level, not %', levels, cardinality(sizes);
+		WHERE cardinality(codes) NOT BETWEEN levels AND CASE WHEN sizes IS NULL THEN levels ELSE 32 END
+		ORDER BY n LIMIT 1;
+	IF FOUND AND sizes IS NULL THEN
+		RAISE EXCEPTION 'item "%": expected % codes as the first item has, not %', bad.item, levels, bad.got
+			USING HINT = 'Where some items have a level more, to tell them apart, give the sizes of the others: -v sizes=''{256,256,…}''.';
+	ELSIF FOUND THEN
+		RAISE EXCEPTION 'item "%": expected at least % codes, one for each of the sizes, and at most 32, not %',
+			bad.item, levels, bad.got;
 	END IF;
 	SELECT item, code, level INTO bad FROM import_id, unnest(codes) WITH ORDINALITY AS c (code, level)
 		WHERE code::int >= sizes[level] ORDER BY n LIMIT 1;
@@ -69,7 +77,7 @@ SELECT CASE WHEN :'sizes' <> '' THEN :'sizes' ELSE (
 	to_regclass(:'table') IS NULL AS new_table,
 	CASE WHEN bool_and(item ~ '^[0-9]{1,18}$') THEN 'bigint' ELSE 'text' END AS key_type,
 	count(*) AS items FROM import_id \gset
-SELECT semtok.register_tokenizer(:'tokenizer', :'sizes'::int[]) AS id \gset
+SELECT semtok.register_tokenizer(:'tokenizer', :'sizes'::int[], :id) AS id \gset
 
 \if :new_table
 CREATE TABLE :table (:"key" :key_type PRIMARY KEY, :"column" semid);

@@ -17,6 +17,7 @@
 \endif
 BEGIN;
 SET LOCAL client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS semtok;
 SELECT set_config('import.sizes', :'sizes', true) AS sizes_given \gset
 CREATE TEMP TABLE import_line (n bigint GENERATED ALWAYS AS IDENTITY, line text) ON COMMIT DROP;
 \copy import_line (line) FROM pstdin WITH (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')

@@ -137,6 +137,28 @@ imports('LC-Rec', 'lcrec', slurp_file("$samples/index.json"), {},
 is(sql('SELECT sid FROM items WHERE item_id IN (0, 5) ORDER BY item_id'), "[12,7,255,0]\@1\n[200,1,2,0]\@1", 'LC-Rec: the codes');
 indexed('LC-Rec', 'items', 'sid');
 
+# … new items by the tokenizer that is there, one told apart by another level; and what is refused then
+sql('INSERT INTO items (item_id) VALUES (6), (7)');
+imports('LC-Rec, new items', 'lcrec', '{"6": ["<a_1>", "<b_2>", "<c_3>", "<d_0>"], "7": ["<a_12>", "<b_7>", "<c_255>", "<d_0>", "<e_1>"]}',
+	{ id => 1 }, "2 items, 2 ids of tokenizer 1 (lcrec, sizes {201,32,256,2})\n"
+	  . "0 items share an id with others, at most 1 the same; 0 rows have none\n");
+is(sql('SELECT sid FROM items WHERE item_id IN (0, 6, 7) ORDER BY item_id'),
+	"[12,7,255,0]\@1\n[1,2,3,0]\@1\n[12,7,255,0,1]\@1", 'LC-Rec, new items: beside the others');
+is(sql('SELECT count(*) FROM semtok.tokenizers'), 1, 'LC-Rec, new items: no new tokenizer');
+for my $bad ([ 'a code beyond its sizes', '<d_2>', {}, qr/expected a code below 2, not 2, at level 3/ ],
+	[ 'another name', '<d_1>', { tokenizer => 'other' }, qr/tokenizer with id 1 exists already/ ])
+{
+	my ($what, $last, $set, $pattern) = @$bad;
+	my ($done, undef, $said) = import_text('lcrec', qq({"6": ["<a_1>", "<b_2>", "<c_3>", "$last"]}), id => 1, %$set);
+	ok(!$done && $said =~ $pattern, "LC-Rec, new items, $what: refused") or diag($said);
+}
+
+# A database without the extension
+$database = 'bare';
+$node->safe_psql('postgres', 'CREATE DATABASE bare TEMPLATE template0');
+imports('LC-Rec, bare database', 'lcrec', '{"0": ["<a_1>"]}', {}, "1 items, 1 ids of tokenizer 1 (lcrec, sizes {2})\n"
+	  . "0 items share an id with others, at most 1 the same; 0 rows have none\n");
+
 # sid2pid by numbers and by tokens
 fresh();
 imports('sid2pid', 'sid2pid', slurp_file("$samples/sid2pid.json"), {},
@@ -171,7 +193,7 @@ refuses('text, fractions', 'ids', "1 1.5 2\n", qr/not "1.5"/);
 refuses('text, no codes', 'ids', "1\n2\n", qr/expected 1 to 32 codes an item, not 0/);
 refuses('text, too deep', 'ids', "1 $many\n", qr/expected 1 to 32 codes an item, not 33/);
 refuses('text, beyond its sizes', 'ids', "1 1 2\n2 1 4\n", qr/item "2": expected a code below 4, not 4, at level 1/, sizes => '{4,4}');
-refuses('text, sizes of another depth', 'ids', "1 1 2\n", qr/expected 2 sizes, one for each level, not 3/, sizes => '{4,4,4}');
+refuses('text, sizes of another depth', 'ids', "1 1 2\n", qr/item "1": expected at least 3 codes, one for each of the sizes, and at most 32, not 2/, sizes => '{4,4,4}');
 refuses('text, no encoding', 'ids', "1 1 2\n\xff 1 3\n", qr/invalid byte sequence/);
 refuses('text, a column of another type', 'ids', "1 1 2\n", qr/column "other" is of type integer but expression is of type semid/, table => 'mine', column => 'other');
 refuses('text, an item that the table has not', 'ids', "1 1 2\n2 1 3\n", qr/1 items have no row in the table, such as "2"/, table => 'mine');
