@@ -4,7 +4,8 @@
  * XactReadOnly is what SET TRANSACTION READ ONLY sets; a subtransaction gives it back its value at
  * its end, however that comes, and nothing inside can take it back. It lets pass what a standby has
  * no use for refusing, so at the end we look whether the subtransaction has got a transaction id,
- * without which no row is written or locked, and for locks on tables that reading does not take.
+ * without which no row is written or locked, and for locks that reading does not take: on tables,
+ * and advisory ones, of which those of the session stay with it, as after any statement that fails.
  */
 #include "postgres.h"
 
@@ -16,47 +17,52 @@
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 
-/* The locks that this backend has on one user table, but for what reading takes. */
-typedef struct TableLock
+/* What this backend has locked one object with, but for what reading takes. */
+typedef struct HeldLock
 {
-	Oid relation;
+	LOCKTAG tag; /* of a user table, or an advisory lock */
 	LOCKMASK modes;
-} TableLock;
+} HeldLock;
 
-typedef struct TableLocks
+typedef struct HeldLocks
 {
-	TableLock *locks;
+	HeldLock *locks;
 	int n;
-} TableLocks;
+} HeldLocks;
 
 /* Large objects are read under locks that their system table gets for writing too. */
-static TableLocks
-TableLocksTake(void)
+static bool
+HeldLockCounts(const LOCKTAG *tag)
+{
+	return tag->locktag_type == LOCKTAG_ADVISORY ||
+		   (tag->locktag_type == LOCKTAG_RELATION && tag->locktag_field2 >= FirstNormalObjectId);
+}
+
+static HeldLocks
+HeldLocksTake(void)
 {
 	LockData *all = GetLockStatusData();
-	TableLocks taken = {.locks = palloc(mul_size(Max(all->nelements, 1), sizeof(TableLock)))};
+	HeldLocks taken = {.locks = palloc(mul_size(Max(all->nelements, 1), sizeof(HeldLock)))};
 
 	for (int i = 0; i < all->nelements; i++)
 	{
 		const LockInstanceData *lock = &all->locks[i];
 		LOCKMASK modes = lock->holdMask & ~LOCKBIT_ON(AccessShareLock);
-		Oid relation = lock->locktag.locktag_field2;
 
-		if (lock->pid == MyProcPid && modes != 0 &&
-			lock->locktag.locktag_type == LOCKTAG_RELATION && relation >= FirstNormalObjectId)
-			taken.locks[taken.n++] = (TableLock){relation, modes};
+		if (lock->pid == MyProcPid && modes != 0 && HeldLockCounts(&lock->locktag))
+			taken.locks[taken.n++] = (HeldLock){lock->locktag, modes};
 	}
 	return taken;
 }
 
 static bool
-TableLocksHave(const TableLocks *held, const TableLock *lock)
+HeldLocksHave(const HeldLocks *held, const HeldLock *lock)
 {
 	LOCKMASK modes = lock->modes;
 
 	/* A lock can be listed in two parts, one of which is on the fast path. */
 	for (int i = 0; i < held->n; i++)
-		if (held->locks[i].relation == lock->relation)
+		if (memcmp(&held->locks[i].tag, &lock->tag, sizeof(LOCKTAG)) == 0)
 			modes &= ~held->locks[i].modes;
 	return modes == 0;
 }
@@ -69,17 +75,20 @@ ReadOnlyRefuse(const char *what, const char *detail)
 }
 
 static void
-ReadOnlyCheck(const char *what, const TableLocks *before)
+ReadOnlyCheck(const char *what, const HeldLocks *before)
 {
-	TableLocks after = TableLocksTake();
+	HeldLocks after = HeldLocksTake();
 
 	for (int i = 0; i < after.n; i++)
 	{
+		const HeldLock *lock = &after.locks[i];
 		char *name;
 
-		if (TableLocksHave(before, &after.locks[i]))
+		if (HeldLocksHave(before, lock))
 			continue;
-		name = get_rel_name(after.locks[i].relation);
+		if (lock->tag.locktag_type == LOCKTAG_ADVISORY)
+			ReadOnlyRefuse(what, "It took an advisory lock.");
+		name = get_rel_name(lock->tag.locktag_field2);
 		ReadOnlyRefuse(what, psprintf("It locked table \"%s\".", name ? name : "(dropped)"));
 	}
 	if (TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
@@ -91,7 +100,7 @@ ReadOnlyRun(const char *what, void (*body)(void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	TableLocks before = TableLocksTake();
+	HeldLocks before = HeldLocksTake();
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);

@@ -22,8 +22,8 @@ SizesArg(ArrayType *array, const char *what, uint32 *sizes)
 	{
 		if (values[l] < 1 || values[l] > STK_MAX_CODE + 1)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("expected %s between 1 and %d, not %d", what,
-								   STK_MAX_CODE + 1, values[l])));
+							errmsg("expected %s between 1 and %d, not %d", what, STK_MAX_CODE + 1,
+								   values[l])));
 		sizes[l] = (uint32) values[l];
 	}
 	return levels;

@@ -572,7 +572,7 @@ END $$;
 \pset tuples_only on
 \pset recordsep '\n'
 -- what the sequence of ids has got to depends on other tests
-SELECT c.call, a.sqlstate || ' ' || regexp_replace(regexp_replace(a.message, 'of tokenizer \d+, not (?!2147483647)\d+', 'of tokenizer N, not M'), 'with id (?!2147483647)[1-9]\d*', 'with id N') || CASE WHEN a.hint <> '' THEN E'\n   hint: ' || a.hint ELSE '' END
+SELECT c.call, a.sqlstate || ' ' || regexp_replace(regexp_replace(regexp_replace(a.message, 'of tokenizer \d+, not', 'of tokenizer N, not'), 'of tokenizer N, not (?!2147483647)\d+', 'of tokenizer N, not M'), 'with id (?!2147483647)[1-9]\d*', 'with id N') || CASE WHEN a.hint <> '' THEN E'\n   hint: ' || a.hint ELSE '' END
   FROM b_calls c JOIN b_answers a USING (i) ORDER BY i;
 \pset format aligned
 \pset tuples_only off

@@ -75,7 +75,8 @@ INSERT INTO hostile (source) VALUES
 ('SELECT trains()'), ('SELECT x FROM good WHERE semtok.train(''inner'', ''SELECT x FROM good'') > 0'),
 -- locks
 ('SELECT x FROM good FOR UPDATE'), ('SELECT x FROM good FOR KEY SHARE'), ('SELECT x FROM (SELECT x FROM good FOR SHARE) AS s'), ('SELECT x FROM scratch FOR UPDATE'), ('SELECT x FROM (SELECT x FROM scratch FOR UPDATE) AS s'),
-('SELECT locks_rows()'), ('SELECT locks_temp_rows()'), ('SELECT locks(''ROW SHARE'')'), ('SELECT locks(''SHARE'')'), ('SELECT locks(''ACCESS EXCLUSIVE'')');
+('SELECT locks_rows()'), ('SELECT locks_temp_rows()'), ('SELECT locks(''ROW SHARE'')'), ('SELECT locks(''SHARE'')'), ('SELECT locks(''ACCESS EXCLUSIVE'')'),
+('SELECT x FROM good WHERE pg_advisory_xact_lock(7) IS NOT NULL'), ('SELECT x FROM good WHERE pg_try_advisory_xact_lock_shared(7)');
 
 CREATE TABLE sayings AS SELECT i, verb, said(verb, source) AS saying FROM hostile, unnest(array['train', 'partial_fit', 'evaluate', 'eval_source']) AS verb;
 \pset format unaligned
@@ -87,7 +88,7 @@ SELECT source, verb, saying FROM hostile JOIN sayings USING (i) WHERE saying = '
 -- Nothing was made, written or left locked.
 SELECT (SELECT array_agg(name) FROM semtok.tokenizers) AS tokenizers, (SELECT count(*) FROM semtok.training_log WHERE tokenizer <> :base) AS log,
 	(SELECT count(*) FROM written) AS written, (SELECT count(*) FROM good) AS good, (SELECT count(*) FROM scratch) AS scratch, to_regclass('made') AS made, (SELECT is_called FROM counted) AS counted,
-	(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode <> 'AccessShareLock') AS locks;
+	(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND (locktype = 'advisory' OR locktype = 'relation' AND mode <> 'AccessShareLock')) AS locks;
 -- A write that the function hides from its caller was refused all the same.
 SELECT verb, said(verb, 'SELECT inserts_and_hides() FROM good') AS saying, (SELECT count(*) FROM written) AS written FROM unnest(array['train', 'partial_fit', 'evaluate', 'eval_source']) AS verb;
 
@@ -98,6 +99,7 @@ CREATE FUNCTION configures() RETURNS text LANGUAGE sql AS $$ SELECT set_config('
 SELECT lo_from_bytea(0, '\x010203') AS lob \gset
 BEGIN;
 LOCK TABLE good IN SHARE MODE;
+SELECT pg_advisory_xact_lock(8);
 INSERT INTO written VALUES (1);
 SELECT regexp_replace(source, '\d{5,}', 'N') AS source, verb, said(verb, source) AS saying FROM unnest(array['SELECT reads()', 'SELECT x FROM good WHERE configures() IS NOT NULL', 'VALUES (array[1, 2, 3]), (null), (array[4, 5, 6]) -- and no more', 'TABLE scratch;',
 	'WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 9) SELECT array[n, 2, 3] FROM r', 'SELECT ''[0:2]={1,2,3}''::real[]', 'SELECT x FROM good WHERE pg_current_xact_id() IS NOT NULL', format('SELECT array[get_byte(lo_get(%s), 0), 2, 3]', :lob)]) AS source,
