@@ -15,7 +15,8 @@ After register(conn), on that connection:
 * codebook, semset and semquery are Codebook, Semset and Semquery in binary results
   (conn.cursor(binary=True)) and as parameters: their binary form, as bytes. In text results they are
   str, the text form, which is good as a parameter too.
-* array.array("f") is real[], sent in binary, which is what embeddings and logits want to be. A list
+* array.array("f") and numpy arrays of float32 are real[], sent in binary, which is what embeddings and
+  logits want to be: a two-dimensional one is {{…},{…}}. In a binary COPY the type is "float4[]". A list
   of floats is float8[] to psycopg, which PostgreSQL does not turn into real[] by itself: write
   %s::real[] there.
 """
@@ -123,12 +124,12 @@ class _StoredLoader(Loader):
 
 
 class _RealArrayDumper(Dumper):
-    """array.array("f") as real[]."""
+    """32-bit floats, as array.array or numpy have them, as real[]."""
 
     oid = REAL_ARRAY
 
     def dump(self, obj):
-        return ("{" + ",".join(map(repr, _reals(obj))) + "}").encode()
+        return _array_text(_reals(obj).tolist()).encode()
 
 
 class _RealArrayBinaryDumper(Dumper):
@@ -138,18 +139,42 @@ class _RealArrayBinaryDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj):
-        n = len(_reals(obj))
+        view = _reals(obj)
+        n = view.nbytes // 4
         if n == 0:
             return struct.pack(">iiI", 0, 0, REAL)
+        bounds = [x for length in view.shape for x in (length, 1)]
         words = [4] * (2 * n)
-        words[1::2] = struct.unpack(f"={n}I", obj.tobytes())
-        return struct.pack(f">iiIii{2 * n}I", 1, 0, REAL, n, 1, *words)
+        words[1::2] = struct.unpack(f"={n}I", view.tobytes())
+        return struct.pack(f">iiI{len(bounds)}i{2 * n}I", view.ndim, 0, REAL, *bounds, *words)
+
+
+class _AlsoLists:
+    """Where the type is given, as by copy.set_types, one dumper takes all: lists as psycopg does."""
+
+    def dump(self, obj):
+        return super().dump(obj) if isinstance(obj, (list, tuple)) else self.reals.dump(self, obj)
 
 
 def _reals(obj):
-    if obj.typecode != "f":
-        raise DataError(f'expected array.array("f"), not array.array("{obj.typecode}")')
-    return obj
+    view = memoryview(obj)
+    if view.format != "f" or view.ndim == 0:
+        raise DataError(f'expected an array of 32-bit floats ("f", numpy.float32), not of "{view.format}"')
+    return view
+
+
+def _array_text(value):
+    return "{" + ",".join(map(_array_text, value)) + "}" if isinstance(value, list) else repr(value)
+
+
+def _register_reals(adapters):
+    for dumper in (_RealArrayDumper, _RealArrayBinaryDumper):
+        lists = adapters.get_dumper_by_oid(REAL_ARRAY, dumper.format)
+        adapters.register_dumper(array, dumper)
+        adapters.register_dumper("numpy.ndarray", dumper)
+        if not issubclass(lists, _AlsoLists):
+            lists = type("Also" + lists.__name__, (_AlsoLists, lists), {"reals": dumper})
+        adapters.register_dumper(None, lists)
 
 
 _TYPES = {"semid": Semid, "codebook": Codebook, "semset": Semset, "semquery": Semquery}
@@ -178,8 +203,7 @@ def _register_type(conn, name, info):
         adapters.register_dumper(Semid, type("SemidDumper", (_SemidDumper,), oid))
         adapters.register_loader(info.oid, _SemidLoader)
         adapters.register_loader(info.oid, _SemidBinaryLoader)
-        adapters.register_dumper(array, _RealArrayDumper)
-        adapters.register_dumper(array, _RealArrayBinaryDumper)
+        _register_reals(adapters)
     else:
         cls = _TYPES[name]
         loader = type(name + "Loader", (_StoredLoader,), {"cls": cls})

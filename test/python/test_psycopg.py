@@ -57,8 +57,34 @@ for place in ("%s", "%t", "%b"):
     equal(array("f", one(f"SELECT {place}", numbers, binary=True)), numbers, f'array("f"), {place}')
     equal(one(f"SELECT {place}", array("f")), [], f'empty array("f"), {place}')
     equal(str(one(f"SELECT {place}", array("f", [float("nan")]))), "[nan]", f"NaN, {place}")
-    raises(psycopg.DataError, 'expected array.array("f")', lambda: one(f"SELECT {place}", array("d", [1])), f'array("d"), {place}')
+    raises(psycopg.DataError, 'expected an array of 32-bit floats', lambda: one(f"SELECT {place}", array("d", [1])), f'array("d"), {place}')
 equal(one("SELECT pg_typeof(%s)::text", numbers), "real[]", "its type is real[]")
+# The same from numpy, and from lists where the type is given; registered twice.
+register(conn)
+try:
+    import numpy
+except ImportError:
+    numpy = None
+conn.execute("CREATE TABLE reals (embedding real[])")
+for form in ("binary", "text"):
+    ways = [numbers, list(numbers), [numbers.tolist(), numbers.tolist()], [], None]
+    if numpy:
+        ways += [numpy.array(numbers), numpy.array([numbers] * 2), numpy.array(list(numbers) * 2, "f")[::2], numpy.zeros((0, 3), "f")]
+    with conn.cursor() as cursor:
+        with cursor.copy(f"COPY reals FROM STDIN (FORMAT {form})") as copy:
+            copy.set_types(["float4[]"])
+            for value in ways:
+                copy.write_row([value])
+    copied = [v for v, in conn.execute("DELETE FROM reals RETURNING embedding").fetchall()]
+    equal(copied[:5], [one("SELECT %s::real[]", v) for v in ways[:5]], f"arrays, lists and null in COPY, {form}")
+    if numpy:
+        equal(copied[5:], [copied[0], copied[2], [copied[0][i] for i in (0, 2, 4, 6) * 2], []], f"numpy in COPY, {form}")
+if numpy:
+    for place in ("%s", "%t", "%b"):
+        matrix = numpy.arange(6, dtype="f").reshape(2, 3)
+        equal(one(f"SELECT {place}", matrix), matrix.tolist(), f"numpy's matrix, {place}")
+        for other in (numpy.zeros(2), numpy.zeros(2, "i4"), numpy.zeros((), "f")):
+            raises(psycopg.DataError, "expected an array of 32-bit floats", lambda: one(f"SELECT {place}", other), f"numpy's {other.dtype} {other.shape}, {place}")
 
 # The other types
 codebook = one("SELECT codebook_agg(l, c, array[l, c]::real[]) FROM generate_series(0, 1) l, generate_series(0, 3) c", binary=True)
