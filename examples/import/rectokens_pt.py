@@ -36,11 +36,13 @@ def load(path, trust):
     except pickle.UnpicklingError:
         if not trust:
             fail(f"{path}: is a pickled object, not weights alone; reading it runs code: give --trust if you trust it")
+    except Exception as e:  # whatever a broken file comes to, here and below
+        fail(f"{path}: cannot be read: {e!r}")
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except ImportError as e:
         fail(f"{path}: needs rectokens to be read: {e}")
-    except Exception as e:  # whatever unpickling a broken file comes to
+    except Exception as e:
         fail(f"{path}: cannot be read: {e!r}")
 
 

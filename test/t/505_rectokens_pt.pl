@@ -49,6 +49,10 @@ append_to_file("$folder/broken.pt", substr slurp_file("$folder/rqkmeans.pt"), 0,
 ($ok, $out, $err) = convert('broken', '--trust');
 ok(!$ok && $err =~ /broken.pt: cannot be read/, 'and a truncated one') or diag($err);
 unlike($err, qr/Traceback/, 'as a sentence');
+append_to_file("$folder/empty.pt", '');
+($ok, $out, $err) = convert('empty');
+ok(!$ok && $err =~ /empty.pt: cannot be read/, 'and an empty one, unasked') or diag($err);
+unlike($err, qr/Traceback/, 'as a sentence');
 
 my $node = PostgreSQL::Test::Cluster->new('rectokens');
 $node->init;
