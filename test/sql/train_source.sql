@@ -126,7 +126,7 @@ SELECT semtok.train('x', 'SELECT array[1 / 0]', options => '{"eval_source": "SEL
 SELECT semtok.train('x', 'SELECT array[1 / 0]', options => '{"eval_source": "DELETE FROM good"}');
 
 SELECT lo_unlink(:lob);
-SELECT semtok.drop_tokenizer('base');
+SELECT semtok.drop_tokenizer(n) FROM unnest('{base,x}'::text[]) AS n;
 DROP TABLE good, written, scratch, hostile, sayings;
 DROP SEQUENCE counted;
 DROP FUNCTION inserts, inserts_sql, inserts_and_hides, escapes, inserts_temp, creates, truncates, locks_rows, locks_temp_rows, locks, trains, fails_at, rows_until, said, reads, configures;
