@@ -1,6 +1,6 @@
 """semtok's types for SQLAlchemy 1.4 and 2, with any of its PostgreSQL drivers. One file: copy it.
 
-    from sqlalchemy import Column, Index, Integer, func, select
+    from sqlalchemy import Column, Index, Integer, cast, func, select
     from sqlalchemy_semtok import Real, Semid
 
     class Item(Base):

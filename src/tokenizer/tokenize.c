@@ -447,7 +447,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
 						errmsg("semtok.tokenize() cannot run inside a transaction block"),
 						errhint("It commits after every batch: CALL it outside of BEGIN ... COMMIT "
-								"and of functions.")));
+								"and of functions, in a driver with autocommit on.")));
 	ArgRequire(fcinfo, ARG_RELATION, "relation");
 	ArgRequire(fcinfo, ARG_EMBEDDING, "embedding");
 	ArgRequire(fcinfo, ARG_INTO_COLUMN, "into_column");
