@@ -48,6 +48,9 @@ SHLIB_LINK = -lm
 ifneq ($(filter-out unit mutate fuzz sqlsmith demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(wildcard $(PGXS)),)
+$(error no PGXS by $(PG_CONFIG): install the headers (Debian: postgresql-server-dev-15) or set PG_CONFIG)
+endif
 include $(PGXS)
 endif
 

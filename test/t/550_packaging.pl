@@ -89,6 +89,10 @@ is_deeply(
 		map { "$sharedir/extension/" . s{.*/}{}r } glob("$top/semtok--*.sql") ],
 	'it installs the library, the control file and the scripts');
 
+# Without PostgreSQL's build files make says what to install.
+my (undef, $complaint) = run_command([ 'make', '-C', $top, 'PG_CONFIG=/nowhere/pg_config', 'install' ]);
+like($complaint, qr/no PGXS by .nowhere.pg_config: install .*postgresql-server-dev/, 'no PGXS: what to install');
+
 # What the build reads is not ignored.
 my @ignored = grep { /\S/ && !/^#/ } split /\n/, slurp_file("$top/.dockerignore");
 my ($parts) = slurp_file("$top/Makefile") =~ /^SQL_PARTS = (.*?[^\\])\n/ms;
