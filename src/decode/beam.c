@@ -81,7 +81,7 @@ begin_beam(FunctionCallInfo fcinfo, BeamSink *sink)
 {
 	double temperature;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	*sink = (BeamSink){.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
 	ArgRequire(fcinfo, 2, "k");
 	sink->k = PG_GETARG_INT32(2);

@@ -121,7 +121,7 @@ semtok_next_codes(PG_FUNCTION_ARGS)
 	stk_prefix prefix;
 	Items *items;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	prefix = prefix_arg(fcinfo, 1);
@@ -157,7 +157,7 @@ semtok_next_codes_set(PG_FUNCTION_ARGS)
 	stk_prefix prefix;
 	SetTrie set;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	prefix = prefix_arg(fcinfo, 1);

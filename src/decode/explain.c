@@ -214,7 +214,7 @@ semtok_explain(PG_FUNCTION_ARGS)
 	Explain explain;
 	stk_semid id;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	SemidUnpack(PG_GETARG_SEMID_PP(0), &id);

@@ -106,7 +106,7 @@ Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 	Measurement *measurement;
 	stk_evaluation e;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	measurement = MeasureBegin(entry, info->beam);
 	SourceScan(&source, EvaluateTakeRow, measurement);
 	MeasureFinish(measurement, &e);
@@ -159,7 +159,7 @@ semtok_collisions(PG_FUNCTION_ARGS)
 						errmsg("expected column \"%s\" of type semid, not %s", column,
 							   format_type_be(get_atttype(relation, attnum)))));
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	initStringInfo(&sql);
 	appendStringInfo(&sql,
 					 "SELECT g.sid, g.items FROM (SELECT r.%1$s::%2$s.semid AS sid,"

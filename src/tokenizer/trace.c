@@ -29,7 +29,7 @@ EncodeTrace(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 	const float *x;
 	int dim;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	x = EmbeddingArg(PG_GETARG_DATUM(1), cb->dim, &dim);
 	status = stk_rq_trace(CodebookQuantizer(entry, 1), &exec, x, steps, &err);
 	if (status != STK_OK)
@@ -89,7 +89,7 @@ EncodeCandidates(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 	if (n < 1 || n > ENCODE_MAX_BEAM)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected n of 1 to %d, not %d", ENCODE_MAX_BEAM, n)));
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	x = EmbeddingArg(PG_GETARG_DATUM(1), cb->dim, &dim);
 	codes = palloc(sizeof(uint16_t) * n * cb->levels);
 	keys = palloc(sizeof(double) * n);
