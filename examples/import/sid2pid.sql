@@ -1,7 +1,7 @@
 -- Import sid2pid JSON: an object of semantic ID to the items that have it. The id is a mixed-radix
--- number, "378529993943", for sizes=… (default {8192,8192,8192}, OneRec's), or tokens,
--- "<s_a_12><s_b_7><s_c_255>", with or without <|sid_begin|> and <|sid_end|>. The items are one value, a
--- list of values, or a list of objects with "pid" or "iid".
+-- number, "378529993943", for sizes=… (default {8192,8192,8192}, OneRec's), its codes, "12,7,255", as
+-- semset_to_json writes them, or tokens, "<s_a_12><s_b_7><s_c_255>", with or without <|sid_begin|> and
+-- <|sid_end|>. The items are one value, a list of values, or a list of objects with "pid" or "iid".
 --
 --   psql -v table=items -v key=item_id -f examples/import/sid2pid.sql DATABASE < sid2pid.json
 \set ON_ERROR_STOP on
@@ -40,6 +40,8 @@ BEGIN
 			IF entry.key ~ '^[0-9]+$' THEN
 				flat := true;
 				codes := semid_codes(semid_unflat(entry.key::numeric, sizes))::text[];
+			ELSIF entry.key ~ '^[0-9]+(,[0-9]+)+$' THEN
+				codes := string_to_array(entry.key, ',');
 			ELSE
 				codes := semid_codes(semid_from_tokens(
 					regexp_replace(entry.key, '^<\|sid_begin\|>(.*)<\|sid_end\|>$', '\1')))::text[];

@@ -167,6 +167,11 @@ imports('sid2pid', 'sid2pid', slurp_file("$samples/sid2pid.json"), {},
 is(sql('SELECT item_id, sid FROM items ORDER BY item_id'),
 	"5|[8191,8191,8191]\@1\n11|[12,7,256]\@1\n12|[12,7,256]\@1\n541971|[0,0,0]\@1\n7098944|[12,7,255]\@1", 'sid2pid: the codes');
 fresh();
+imports('sid2pid, codes', 'sid2pid', $node->safe_psql($database, q{SELECT semset_to_json('{[12,7,255],[3,4,5]}', 'sid2pid')}), {},
+	"2 items, 2 ids of tokenizer 1 (sid2pid, sizes {13,8,256})\n"
+	  . "0 items share an id with others, at most 1 the same; 0 rows have none\n");
+is(sql('SELECT item_id, sid FROM items ORDER BY item_id'), "0|[3,4,5]\@1\n1|[12,7,255]\@1", 'sid2pid, codes: as they were');
+fresh();
 imports('sid2pid, other sizes', 'sid2pid', '{"7": [1], "15": 2}', { sizes => '{2,4,2}' },
 	"2 items, 2 ids of tokenizer 1 (sid2pid, sizes {2,4,2})\n"
 	  . "0 items share an id with others, at most 1 the same; 0 rows have none\n");
@@ -215,6 +220,7 @@ refuses('sid2pid, an item twice', 'sid2pid', '{"0": [1], "1": [2, 1]}', qr/item 
 refuses('sid2pid, beyond the sizes', 'sid2pid', '{"549755813888": [1]}', qr/id "549755813888": /);
 refuses('sid2pid, negative', 'sid2pid', '{"-1": [1]}', qr/id "-1": /);
 refuses('sid2pid, no id', 'sid2pid', '{"x": [1]}', qr/id "x": /);
+refuses('sid2pid, too large a code', 'sid2pid', '{"1,65536": [1]}', qr/item "1": expected a code from 0 to 65535, not "65536"/);
 refuses('sid2pid, no pid', 'sid2pid', '{"0": [{"count": 1}]}', qr/id "0": expected a number, a string, or an object with pid or iid, not \{"count": 1\}/);
 refuses('sid2pid, null', 'sid2pid', '{"0": [null]}', qr/id "0": expected .* not null/);
 refuses('sid2pid, ragged', 'sid2pid', '{"<s_a_1><s_b_2>": [1], "<s_a_1>": [2]}', qr/item "2": expected 2 codes/);
