@@ -223,7 +223,8 @@ semtok_explain(PG_FUNCTION_ARGS)
 	explain.query = SemqueryView(PG_GETARG_DATUM(1), CurrentMemoryContext);
 	if (explain.query->kind == STK_QUERY_NEIGHBORS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a neighbors query has no log-probabilities to explain")));
+						errmsg("a neighbors query has no log-probabilities to explain"),
+						errhint("semtok.encode_trace() shows how an embedding gets its codes.")));
 	if (explain.query->kind == STK_QUERY_MASKED && within == NULL)
 		SemqueryRefuseMasked();
 	explain.other_tokenizer =
