@@ -191,6 +191,7 @@ refuses('text, empty', 'ids', '', qr/there are no ids in the input/);
 refuses('text, blank', 'ids', "\n  \n", qr/there are no ids in the input/);
 refuses('text, an item twice', 'ids', "1 1 2\n2 3 4\n1 1 2\n", qr/item "1" is there 2 times, in entries 1, 3/);
 refuses('text, ragged', 'ids', "1 1 2\n2 3\n", qr/item "2": expected 2 codes as the first item has, not 1/);
+refuses('text, a level more', 'ids', "1 1 2\n2 3 4 5\n", qr/item "2": expected 2 codes as the first item has, not 3\nHINT: .*-v sizes='\{256,256,…\}'/);
 refuses('text, negative', 'ids', "1 1 2\n2 3 -4\n", qr/item "2": expected a code from 0 to 65535, not "-4"/);
 refuses('text, too large', 'ids', "1 1 65536\n", qr/item "1": expected a code from 0 to 65535, not "65536"/);
 refuses('text, words', 'ids', "item_id sid\n1 2\n", qr/item "item_id": expected a code from 0 to 65535, not "sid"/);
