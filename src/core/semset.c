@@ -4,6 +4,9 @@
 
 #define HEADER_BYTES 12
 
+/* Interrupts are looked at after this many ids. */
+#define STEP 65536
+
 static size_t
 pad4(uint64_t n)
 {
@@ -271,8 +274,8 @@ stk_semset_allocate(const stk_semset_shape *shape, size_t prefix, const stk_allo
 
 /* The first of build's two passes over the ids. */
 static stk_status
-measure(const uint8_t *const *ids, const size_t *lens, size_t n, stk_semset_shape *s,
-		stk_error *err)
+measure(const uint8_t *const *ids, const size_t *lens, size_t n, const stk_monitor *monitor,
+		stk_semset_shape *s, stk_error *err)
 {
 	memset(s, 0, sizeof(*s));
 	for (size_t i = 0; i < n; i++)
@@ -280,6 +283,8 @@ measure(const uint8_t *const *ids, const size_t *lens, size_t n, stk_semset_shap
 		int levels = stk_semid_bytes_levels(lens[i]);
 		int shared = -1;
 
+		if (i % STEP == 0 && stk_should_stop(monitor))
+			return STK_ECANCELED;
 		if (lens[i] < STK_SEMID_HEADER + 2 || lens[i] > STK_SEMID_MAX_BYTES || lens[i] % 2 != 0 ||
 			stk_semid_bytes_tokenizer(ids[i]) > INT32_MAX)
 			return stk_fail(err, STK_EINVAL, "semid is not valid");
@@ -310,8 +315,9 @@ measure(const uint8_t *const *ids, const size_t *lens, size_t n, stk_semset_shap
 /*
  * Second pass. Depth-first insertion fills each level from left to right.
  */
-static void
-fill(const stk_semset *set, const uint8_t *const *ids, const size_t *lens, size_t n)
+static stk_status
+fill(const stk_semset *set, const uint8_t *const *ids, const size_t *lens, size_t n,
+	 const stk_monitor *monitor)
 {
 	uint32_t *tokenizer = (uint32_t *) set->tokenizer;
 	uint32_t *root_first = (uint32_t *) set->root_first;
@@ -323,6 +329,8 @@ fill(const stk_semset *set, const uint8_t *const *ids, const size_t *lens, size_
 		int levels = stk_semid_bytes_levels(lens[i]);
 		int shared = -1;
 
+		if (i % STEP == 0 && stk_should_stop(monitor))
+			return STK_ECANCELED;
 		if (i > 0)
 		{
 			if (stk_semid_bytes_cmp(ids[i - 1], lens[i - 1], ids[i], lens[i]) == 0)
@@ -351,20 +359,25 @@ fill(const stk_semset *set, const uint8_t *const *ids, const size_t *lens, size_
 	root_first[roots] = used[1];
 	for (int d = 1; d < set->depth; d++)
 		((uint32_t *) set->first[d])[used[d]] = used[d + 1];
+	return STK_OK;
 }
 
 stk_status
 stk_semset_build(const uint8_t *const *ids, const size_t *lens, size_t n, size_t prefix,
-				 const stk_allocator *a, uint8_t **out, size_t *out_len, stk_error *err)
+				 const stk_allocator *a, const stk_monitor *monitor, uint8_t **out, size_t *out_len,
+				 stk_error *err)
 {
 	stk_semset_shape s;
 	stk_semset set;
-	stk_status status = measure(ids, lens, n, &s, err);
+	stk_status status = measure(ids, lens, n, monitor, &s, err);
 
 	if (status == STK_OK)
 		status = stk_semset_allocate(&s, prefix, a, out, out_len, &set, err);
-	if (status == STK_OK)
-		fill(&set, ids, lens, n);
+	if (status != STK_OK)
+		return status;
+	status = fill(&set, ids, lens, n, monitor);
+	if (status != STK_OK)
+		stk_free(a, *out);
 	return status;
 }
 

@@ -84,11 +84,12 @@ extern stk_status stk_semset_allocate(const stk_semset_shape *shape, size_t pref
  *            the stored form begins there; prefix must be a multiple of 4
  *
  * *out is allocated through a; *out_len counts prefix. STK_EINVAL when not ascending,
- * STK_ERANGE past 2^32-1 nodes.
+ * STK_ERANGE past 2^32-1 nodes, STK_ECANCELED when the monitor stops it.
  */
 extern stk_status stk_semset_build(const uint8_t *const *ids, const size_t *lens, size_t n,
-								   size_t prefix, const stk_allocator *a, uint8_t **out,
-								   size_t *out_len, stk_error *err);
+								   size_t prefix, const stk_allocator *a,
+								   const stk_monitor *monitor, uint8_t **out, size_t *out_len,
+								   stk_error *err);
 
 /* Is the id (stored form) in the set? */
 extern bool stk_semset_contains(const stk_semset *set, const uint8_t *id, size_t len);

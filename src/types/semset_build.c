@@ -97,7 +97,7 @@ SemsetBuilderFinish(const SemsetBuilder *builder)
 		lens[i] = ids[i][0];
 		ids[i]++;
 	}
-	status = stk_semset_build(ids, lens, n, VARHDRSZ, &a, &bytes, &len, &err);
+	status = stk_semset_build(ids, lens, n, VARHDRSZ, &a, &SemtokMonitor, &bytes, &len, &err);
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not make semset");
 	pfree(ids);

@@ -34,8 +34,8 @@ make_set(exported *e, stk_semid *ids, size_t n)
 
 	e->file = NULL;
 	catalog_init(&e->c, ids, n, false);
-	assert_int_equal(stk_semset_build(e->c.pointers, e->c.lens, e->c.n, 0, &stk_malloc, &e->bytes,
-									  &e->len, &err),
+	assert_int_equal(stk_semset_build(e->c.pointers, e->c.lens, e->c.n, 0, &stk_malloc, NULL,
+									  &e->bytes, &e->len, &err),
 					 STK_OK);
 	assert_int_equal(stk_semset_view(e->bytes, e->len, &e->set, &err), STK_OK);
 }

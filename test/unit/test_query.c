@@ -32,8 +32,8 @@ small_set(size_t *len)
 
 	memcpy(copy, ids, sizeof(ids));
 	catalog_init(&c, copy, 4, false);
-	assert_int_equal(stk_semset_build(c.pointers, c.lens, c.n, 0, &stk_malloc, &set, len, &err),
-					 STK_OK);
+	assert_int_equal(
+		stk_semset_build(c.pointers, c.lens, c.n, 0, &stk_malloc, NULL, &set, len, &err), STK_OK);
 	catalog_free(&c);
 	return set;
 }
@@ -489,9 +489,9 @@ random_query(prng *r, const catalog *c, size_t *len)
 		return datum;
 	}
 	if (prng_below(r, 2))
-		assert_int_equal(
-			stk_semset_build(c->pointers, c->lens, c->n, 0, &stk_malloc, &set, &set_len, &err),
-			STK_OK);
+		assert_int_equal(stk_semset_build(c->pointers, c->lens, c->n, 0, &stk_malloc, NULL, &set,
+										  &set_len, &err),
+						 STK_OK);
 	assert_int_equal(stk_query_from_logits(z, 3, sizes, 0, (stk_norm) prng_below(r, 3), set,
 										   set_len, &stk_malloc, &datum, len, &err),
 					 STK_OK);

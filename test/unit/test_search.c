@@ -53,9 +53,9 @@ random_set(prng *r, const catalog *c, uint32_t codes, size_t *len)
 		n++;
 	}
 	catalog_init(&mixed, ids, n, false);
-	assert_int_equal(
-		stk_semset_build(mixed.pointers, mixed.lens, mixed.n, 0, &stk_malloc, &set, len, &err),
-		STK_OK);
+	assert_int_equal(stk_semset_build(mixed.pointers, mixed.lens, mixed.n, 0, &stk_malloc, NULL,
+									  &set, len, &err),
+					 STK_OK);
 	catalog_free(&mixed);
 	return set;
 }
@@ -456,8 +456,9 @@ test_masked_sums_to_one(void **state)
 	(void) state;
 	catalog_random(&c, &r, 300, 1, 3, 3, 8, false);
 	random_logits_query(&f, &r, &c, 8, 3, STK_NORM_MASKED, false);
-	assert_int_equal(stk_semset_build(c.pointers, c.lens, c.n, 0, &stk_malloc, &bytes, &len, &err),
-					 STK_OK);
+	assert_int_equal(
+		stk_semset_build(c.pointers, c.lens, c.n, 0, &stk_malloc, NULL, &bytes, &len, &err),
+		STK_OK);
 	assert_int_equal(stk_semset_view(bytes, len, &set, &err), STK_OK);
 	assert_int_equal(stk_search_start(&s, &f.q, &c.trie, c.roots, 1, 0, &stk_malloc, &err),
 					 STK_EINVAL);

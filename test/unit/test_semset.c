@@ -18,8 +18,9 @@ build(const catalog *c, uint8_t **bytes, size_t *len, stk_semset *set)
 {
 	stk_error err = {0};
 
-	assert_int_equal(stk_semset_build(c->pointers, c->lens, c->n, 0, &stk_malloc, bytes, len, &err),
-					 STK_OK);
+	assert_int_equal(
+		stk_semset_build(c->pointers, c->lens, c->n, 0, &stk_malloc, NULL, bytes, len, &err),
+		STK_OK);
 	if (stk_semset_check(*bytes, *len, &err) != STK_OK)
 		fail_msg("%s", err.message);
 	assert_int_equal(stk_semset_view(*bytes, *len, set, &err), STK_OK);
@@ -63,8 +64,9 @@ test_golden_bytes(void **state)
 	free(bytes);
 
 	/* Room for a length word in front. */
-	assert_int_equal(stk_semset_build(c.pointers, c.lens, c.n, 4, &stk_malloc, &bytes, &len, &err),
-					 STK_OK);
+	assert_int_equal(
+		stk_semset_build(c.pointers, c.lens, c.n, 4, &stk_malloc, NULL, &bytes, &len, &err),
+		STK_OK);
 	assert_hex(bytes, 8, "00000000 01030000");
 	assert_int_equal(stk_semset_check(bytes + 4, len - 4, &err), STK_OK);
 	free(bytes);
@@ -265,8 +267,9 @@ test_duplicates_and_order(void **state)
 		pointers[i] = c.pointers[i / 2];
 		lens[i] = c.lens[i / 2];
 	}
-	assert_int_equal(stk_semset_build(pointers, lens, 6, 0, &stk_malloc, &twice, &twice_len, &err),
-					 STK_OK);
+	assert_int_equal(
+		stk_semset_build(pointers, lens, 6, 0, &stk_malloc, NULL, &twice, &twice_len, &err),
+		STK_OK);
 	assert_int_equal(twice_len, once_len);
 	assert_memory_equal(twice, once, once_len);
 	free(twice);
@@ -279,21 +282,24 @@ test_duplicates_and_order(void **state)
 		pointers[1] = c.pointers[i];
 		lens[1] = c.lens[i];
 		assert_int_equal(
-			stk_semset_build(pointers, lens, 2, 0, &stk_malloc, &twice, &twice_len, &err),
+			stk_semset_build(pointers, lens, 2, 0, &stk_malloc, NULL, &twice, &twice_len, &err),
 			STK_EINVAL);
 		assert_string_equal(err.message, "semids are not in ascending order");
 	}
 
 	/* So are bytes that are no semid. */
 	lens[0] = 5;
-	assert_int_equal(stk_semset_build(pointers, lens, 1, 0, &stk_malloc, &twice, &twice_len, &err),
-					 STK_EINVAL);
+	assert_int_equal(
+		stk_semset_build(pointers, lens, 1, 0, &stk_malloc, NULL, &twice, &twice_len, &err),
+		STK_EINVAL);
 	lens[0] = 7;
-	assert_int_equal(stk_semset_build(pointers, lens, 1, 0, &stk_malloc, &twice, &twice_len, &err),
-					 STK_EINVAL);
+	assert_int_equal(
+		stk_semset_build(pointers, lens, 1, 0, &stk_malloc, NULL, &twice, &twice_len, &err),
+		STK_EINVAL);
 	lens[0] = STK_SEMID_MAX_BYTES + 2;
-	assert_int_equal(stk_semset_build(pointers, lens, 1, 0, &stk_malloc, &twice, &twice_len, &err),
-					 STK_EINVAL);
+	assert_int_equal(
+		stk_semset_build(pointers, lens, 1, 0, &stk_malloc, NULL, &twice, &twice_len, &err),
+		STK_EINVAL);
 	free(once);
 	catalog_free(&c);
 }
@@ -421,7 +427,7 @@ test_no_memory(void **state)
 
 	(void) state;
 	make_catalog(&c, ids, 1);
-	assert_int_equal(stk_semset_build(c.pointers, c.lens, c.n, 0, &a, &bytes, &len, &err),
+	assert_int_equal(stk_semset_build(c.pointers, c.lens, c.n, 0, &a, NULL, &bytes, &len, &err),
 					 STK_ENOMEM);
 	build(&c, &bytes, &len, &set);
 	stk_semset_trie_init(&trie, &set, &a);
@@ -432,14 +438,51 @@ test_no_memory(void **state)
 	catalog_free(&c);
 }
 
+/* Counts down; stops at 0. */
+static bool
+stop_at_zero(void *ctx)
+{
+	return (*(int *) ctx)-- == 0;
+}
+
+static void
+test_build_stops(void **state)
+{
+	static const stk_semid ids[] = {{1, 2, {1, 1}}};
+	catalog c;
+
+	(void) state;
+	make_catalog(&c, ids, 1);
+	/* looked at once in each of the two passes; a third look does not come */
+	for (int looks = 0; looks < 3; looks++)
+	{
+		failing_allocator fa;
+		stk_allocator a = failing_init(&fa, 1000);
+		int left = looks;
+		stk_monitor monitor = {stop_at_zero, &left};
+		uint8_t *bytes = NULL;
+		size_t len;
+		stk_error err;
+
+		assert_int_equal(
+			stk_semset_build(c.pointers, c.lens, c.n, 0, &a, &monitor, &bytes, &len, &err),
+			looks < 2 ? STK_ECANCELED : STK_OK);
+		assert_int_equal(fa.live, looks < 2 ? 0 : 1);
+		if (looks == 2)
+			free(bytes);
+	}
+	catalog_free(&c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden_bytes),          cmocka_unit_test(test_empty),
-		cmocka_unit_test(test_rectokens_golden_trie), cmocka_unit_test(test_random),
-		cmocka_unit_test(test_duplicates_and_order),  cmocka_unit_test(test_contradictions),
-		cmocka_unit_test(test_damaged_bytes),         cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_build_stops),    cmocka_unit_test(test_golden_bytes),
+		cmocka_unit_test(test_empty),          cmocka_unit_test(test_rectokens_golden_trie),
+		cmocka_unit_test(test_random),         cmocka_unit_test(test_duplicates_and_order),
+		cmocka_unit_test(test_contradictions), cmocka_unit_test(test_damaged_bytes),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

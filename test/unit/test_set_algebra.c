@@ -29,8 +29,8 @@ build(built *s, stk_semid *ids, size_t n)
 	stk_error err = {0};
 
 	catalog_init(&s->c, ids, n, false);
-	assert_int_equal(stk_semset_build(s->c.pointers, s->c.lens, s->c.n, 0, &stk_malloc, &s->bytes,
-									  &s->len, &err),
+	assert_int_equal(stk_semset_build(s->c.pointers, s->c.lens, s->c.n, 0, &stk_malloc, NULL,
+									  &s->bytes, &s->len, &err),
 					 STK_OK);
 	assert_int_equal(stk_semset_view(s->bytes, s->len, &s->set, &err), STK_OK);
 }
