@@ -20,8 +20,8 @@ OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c s
 	src/tokenizer/*.c src/decode/*.c)))
 
 # The extension's SQL, one file per subject, in the order they depend on each other.
-SQL_PARTS = $(addprefix sql/,schema.sql semid.sql codebook.sql semset.sql semquery.sql \
-	semtrie.sql tokenizer.sql import.sql trace.sql trigger.sql decode.sql)
+SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql semset.sql \
+	semquery.sql semtrie.sql tokenizer.sql import.sql trace.sql trigger.sql decode.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 # From each released version to the next: semtok--OLD--NEW.sql
 DATA = $(sort $(wildcard sql/upgrades/*.sql))

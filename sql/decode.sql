@@ -3,14 +3,16 @@
 CREATE FUNCTION semtok.neighbors(tokenizer int, embedding real[])
 RETURNS @extschema@.semquery
 AS 'MODULE_PATHNAME', 'semtok_neighbors_id'
-LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000
+SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.neighbors(int, real[]) IS
 'query by example: squared distance between the embedding and the item''s reconstruction by this tokenizer';
 
 CREATE FUNCTION semtok.neighbors(name text, embedding real[])
 RETURNS @extschema@.semquery
 AS 'MODULE_PATHNAME', 'semtok_neighbors_name'
-LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000
+SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.neighbors(text, real[]) IS
 'query by example with the active version of the named tokenizer';
 

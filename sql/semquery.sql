@@ -43,7 +43,8 @@ COMMENT ON FUNCTION semtok.logits(real[], integer[], integer, text, @extschema@.
 	'decoding query of a model''s logits, level by level; norm full, none or masked; within limits it to a set';
 
 CREATE FUNCTION semtok.neighbors(codebook @extschema@.codebook, embedding real[]) RETURNS @extschema@.semquery
-	AS 'MODULE_PATHNAME', 'semtok_neighbors_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_neighbors_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000
+	SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.neighbors(@extschema@.codebook, real[]) IS
 	'query by example: cost is the squared distance between the embedding and an item''s reconstruction (for metric ip, minus their product)';
 

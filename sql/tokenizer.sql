@@ -149,25 +149,29 @@ COMMENT ON FUNCTION semtok.drop_tokenizer(text, int) IS
 
 CREATE FUNCTION semtok.encode(codebook @extschema@.codebook, embedding real[],
 	beam int DEFAULT NULL) RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_codebook' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_encode_codebook' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000
+	SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.encode(@extschema@.codebook, real[], int) IS
 	'semantic ID of an embedding, naming no tokenizer; beam > 1 searches wider, null is 1';
 
 CREATE FUNCTION semtok.encode(tokenizer int, embedding real[], beam int DEFAULT NULL)
 	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_id' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_encode_id' LANGUAGE C STABLE PARALLEL SAFE COST 1000
+	SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.encode(int, real[], int) IS
 	'semantic ID of an embedding by the tokenizer with this id; beam null is the tokenizer''s own';
 
 CREATE FUNCTION semtok.encode(name text, embedding real[], beam int DEFAULT NULL)
 	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_name' LANGUAGE C STABLE PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_encode_name' LANGUAGE C STABLE PARALLEL SAFE COST 1000
+	SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.encode(text, real[], int) IS
 	'semantic ID of an embedding by the active version of a tokenizer; beam null is the tokenizer''s own';
 
 CREATE FUNCTION semtok.encode_row(tokenizer int, embedding real[], row_id tid)
 	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_row' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000;
+	AS 'MODULE_PATHNAME', 'semtok_encode_row' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000
+	SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.encode_row(int, real[], tid) IS
 	'semantic ID of a table row''s embedding; an error names the row by its ctid (tokenize calls it)';
 

@@ -62,6 +62,15 @@
 	tuplesort_getdatum(state, true, datum, isnull, NULL)
 #endif
 
+/* 16 replaced the checks of rights on each kind of object by one. */
+#if PG_VERSION_NUM >= 160000
+#define SemtokMayExecute(function)                                                                 \
+	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define SemtokMayExecute(function)                                                                 \
+	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 /* 16 tells who may SET ROLE from who is a member. */
 #if PG_VERSION_NUM >= 160000
 #define SemtokCanBecome(user, role) member_can_set_role(user, role)

@@ -12,6 +12,7 @@
 #include "tokenizer/source.h"
 #include "types/bridge.h"
 #include "types/codebook.h"
+#include "types/vector_cast.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
@@ -69,10 +70,11 @@ SourceCheckQueries(const char *argument, List *queries)
 	}
 }
 
-void
+Oid
 SourceCheck(const Source *source)
 {
 	SPIPlanPtr plan;
+	Oid type;
 
 	SPI_connect();
 	plan = SPI_prepare(source->query, 0, NULL);
@@ -97,12 +99,14 @@ SourceCheck(const Source *source)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected one column of embeddings from %s, not %d",
 							   source->argument, statement->resultDesc->natts)));
+	type = TupleDescAttr(statement->resultDesc, 0)->atttypid;
 	SPI_finish();
+	return type;
 }
 
-/* The query with its column cast; what a comment at its end leaves open, the new line closes. */
+/* The query for real[]; what a comment at its end leaves open, the new line closes. */
 static char *
-SourceCast(const char *query)
+SourceCast(const char *query, Oid type)
 {
 	size_t len = strlen(query);
 	StringInfoData sql;
@@ -110,7 +114,9 @@ SourceCast(const char *query)
 	while (len > 0 && (query[len - 1] == ';' || strchr(" \t\r\n\f", query[len - 1])))
 		len--;
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT q.embedding::pg_catalog.float4[] FROM (\n");
+	appendStringInfo(&sql, "SELECT %s FROM (\n",
+					 VectorCastReads(type) ? "semtok.embedding_of(q.embedding)"
+										   : "q.embedding::pg_catalog.float4[]");
 	appendBinaryStringInfo(&sql, query, (int) len);
 	appendStringInfoString(&sql, "\n) AS q(embedding)");
 	return sql.data;
@@ -129,7 +135,8 @@ SourceIsZero(const float *x, int dim)
 typedef struct SourceRun
 {
 	const Source *source;
-	int dim; /* 0 = not known yet */
+	Oid type; /* of the query's column */
+	int dim;  /* 0 = not known yet */
 	SourcePlace place;
 	int64 nulls;
 	SourceRow row;
@@ -168,8 +175,8 @@ SourceRead(void *arg)
 
 	SPI_connect();
 
-	Portal portal = SPI_cursor_open_with_args(NULL, SourceCast(run->source->query), 0, NULL, NULL,
-											  NULL, false, CURSOR_OPT_NO_SCROLL);
+	Portal portal = SPI_cursor_open_with_args(NULL, SourceCast(run->source->query, run->type), 0,
+											  NULL, NULL, NULL, false, CURSOR_OPT_NO_SCROLL);
 
 	for (;;)
 	{
@@ -206,7 +213,7 @@ SourceScan(const Source *source, SourceRow row, void *ctx)
 					 .ctx = ctx,
 					 .caller = CurrentMemoryContext};
 
-	SourceCheck(source);
+	run.type = SourceCheck(source);
 	run.scratch = AllocSetContextCreate(run.caller, "semtok source", ALLOCSET_DEFAULT_SIZES);
 	ReadOnlyRun(source->argument, SourceRead, &run);
 	MemoryContextDelete(run.scratch);

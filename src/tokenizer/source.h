@@ -24,9 +24,9 @@ typedef void (*SourceRow)(void *ctx, const float *x, int dim, int64 number);
 
 /*
  * Refuse what is not one SELECT (or VALUES, TABLE) of one column, before any of it is run. The
- * column may be of any type with a cast to real[].
+ * column, whose type is returned, may be of any type with a cast to real[].
  */
-extern void SourceCheck(const Source *source);
+extern Oid SourceCheck(const Source *source);
 
 /*
  * Run the query, as the current user and with the current search_path, and hand every embedding of

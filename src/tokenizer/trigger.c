@@ -25,6 +25,7 @@
 #include "tokenizer/registry.h"
 #include "types/bridge.h"
 #include "types/funcarg.h"
+#include "types/vector_cast.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -109,6 +110,7 @@ TriggerFindCast(TriggerSite *site, Form_pg_attribute column)
 {
 	CaseTestExpr *value;
 	Node *cast;
+	Node *faster;
 
 	if (column->atttypid == FLOAT4ARRAYOID)
 		return;
@@ -123,7 +125,8 @@ TriggerFindCast(TriggerSite *site, Form_pg_attribute column)
 						errmsg("expected column \"%s\" of a type with a cast to real[], not %s",
 							   NameStr(column->attname),
 							   format_type_with_typemod(column->atttypid, column->atttypmod))));
-	site->cast = ExecInitExpr(expression_planner((Expr *) cast), NULL);
+	faster = VectorCastReplace(cast);
+	site->cast = ExecInitExpr(expression_planner((Expr *) (faster ? faster : cast)), NULL);
 	site->cast_context = CreateStandaloneExprContext();
 }
 

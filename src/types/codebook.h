@@ -71,6 +71,8 @@ extern Datum CodebookMakeDatum(stk_metric metric, int levels, const uint32 *size
  * "expected 128 dimensions, not 64".
  */
 extern const float *EmbeddingArg(Datum array, int expected_dim, int *dim);
+/* A one-dimensional float4[], its values not yet set. */
+extern ArrayType *EmbeddingArrayMake(int dim);
 /* A one-dimensional float4[] of these values. */
 extern ArrayType *EmbeddingArray(const float *values, int dim);
 

@@ -40,16 +40,25 @@ EmbeddingArg(Datum array, int expected_dim, int *dim)
 }
 
 ArrayType *
-EmbeddingArray(const float *values, int dim)
+EmbeddingArrayMake(int dim)
 {
 	Size bytes = ARR_OVERHEAD_NONULLS(1) + sizeof(float) * (Size) dim;
-	ArrayType *a = palloc0(bytes);
+	ArrayType *a = palloc(bytes);
 
 	SET_VARSIZE(a, bytes);
 	a->ndim = 1;
+	a->dataoffset = 0;
 	a->elemtype = FLOAT4OID;
 	ARR_DIMS(a)[0] = dim;
 	ARR_LBOUND(a)[0] = 1;
+	return a;
+}
+
+ArrayType *
+EmbeddingArray(const float *values, int dim)
+{
+	ArrayType *a = EmbeddingArrayMake(dim);
+
 	memcpy(ARR_DATA_PTR(a), values, sizeof(float) * (Size) dim);
 	return a;
 }

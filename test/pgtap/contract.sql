@@ -281,6 +281,7 @@ SELECT checks(format($$SELECT semtok.encode(name => 'points', embedding => '{9,2
 	semid_tokenizer(semtok.encode('points', '{9,2}')) = %1$s, semtok.decode('points', semtok.encode('points', '{9,2}'))$$, :points_id), 'true true [10,1]', 'semtok.encode(tokenizer | name, real[]): carries its tokenizer');
 SELECT checks(format($$SELECT semtok.encode_row(tokenizer => %s, embedding => '{9,2}', row_id => '(0,1)') = semtok.encode('points', '{9,2}')$$, :points_id), 'true', 'semtok.encode_row');
 SELECT checks(format($$SELECT semtok.encode_row(%s, '{9}', '(7,1)')$$, :points_id), 'ERROR 22023: expected 2 dimensions, not 1', 'semtok.encode_row refuses what encode refuses');
+SELECT checks($$SELECT semtok.embedding_of(vector => '{1,2}'::real[])$$, 'ERROR 42804: expected pgvector''s vector or halfvec, not real[]', 'semtok.embedding_of reads pgvector''s types only');
 SELECT checks(format($$SELECT b.level, b.code = semid_code(semtok.encode('points', '{9,2}'), b.level), b.second_code <> b.code, a = b
 	FROM semtok.encode_trace(%s, '{9,2}') a JOIN semtok.encode_trace('points', '{9,2}') b USING (level) ORDER BY level$$, :points_id),
 	E'0 true true true\n1 true true true', 'semtok.encode_trace(tokenizer, real[])');

@@ -1,7 +1,7 @@
 -- Embeddings in pgvector's types, where pgvector is installed: every place that takes an embedding.
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') AS installed \gset
 \if :installed
-SELECT plan(68);
+SELECT plan(181);
 CREATE EXTENSION vector;
 -- small whole numbers and halves, which half precision holds exactly
 CREATE TABLE items (id int, x real[], v vector(3), h halfvec(3), w vector, by_x semid, by_v semid, by_h semid, by_w semid);
@@ -125,6 +125,108 @@ SELECT throws_ok($$SELECT semtok.train('items', $q$VALUES ('[1,2,3]'::vector), (
 SELECT throws_ok($$SELECT semtok.encode('items', '[1,2]'::vector)$$, '22023', 'expected 3 dimensions, not 2', 'a vector of another dimension is refused');
 SELECT throws_ok($$SELECT semtok.partial_fit('items', $q$VALUES ('[1,2]'::vector)$q$)$$, '22023', NULL, 'partial_fit as well');
 SELECT throws_ok($$SELECT semtok.train('items', $q$VALUES ('{1:1,3:2}/3'::sparsevec)$q$)$$, NULL, NULL, 'a sparse vector is not read');
+
+-- Reading without pgvector's cast: the same bits, for every finite half and floats of all sizes
+CREATE DOMAIN short AS halfvec;
+CREATE FUNCTION same_bits(a real[], b real[]) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT array_send(a) = array_send(b)';
+CREATE TABLE halves AS SELECT part, array_agg(x ORDER BY n)::real[] AS x, array_agg(x ORDER BY n)::real[]::halfvec AS h
+	FROM generate_series(0, 63487) AS n, LATERAL (SELECT n % 31744 / 1024 AS e, n % 1024 AS f) AS s,
+		LATERAL (SELECT (CASE WHEN n < 31744 THEN 1 ELSE -1 END * CASE e WHEN 0 THEN f * 2::float8 ^ -24 ELSE (1024 + f) * 2::float8 ^ (e - 25) END)::real AS x) AS t,
+		LATERAL (SELECT n / 15872 AS part) AS u GROUP BY part;
+SELECT results_eq('SELECT sum(cardinality(semtok.embedding_of(h))), bool_and(same_bits(semtok.embedding_of(h), h::real[])), bool_and(semtok.embedding_of(h) = x),
+	bool_and(semtok.embedding_of(h::short) = x) FROM halves', 'VALUES (63488::bigint, true, true, true)', 'every finite half');
+SELECT setseed(0.5) \g /dev/null
+CREATE TABLE wide (dim int, x real[], v vector, plain vector, small vector, main vector);
+ALTER TABLE wide ALTER plain SET STORAGE extended, ALTER small SET STORAGE extended, ALTER main SET STORAGE main;
+INSERT INTO wide SELECT dim, x, x::vector, x::vector, array_fill(1e-40::real, array[dim])::vector, x::vector
+	FROM unnest('{1,2,3,29,30,31,32,384,499,500,1999,2000,15999,16000}'::int[]) AS dim, generate_series(1, 3), LATERAL (
+		SELECT array_agg((CASE i % 7 WHEN 0 THEN '-0' WHEN 1 THEN '1e-45' WHEN 2 THEN '-3.4028235e38' WHEN 3 THEN ((random() - 0.5) * 1e-38)::text
+			ELSE (random() - 0.5)::text END)::real) AS x FROM generate_series(dim, 1, -1) AS i) AS s;
+INSERT INTO wide (dim) VALUES (0);
+SELECT is(count(*), 42::bigint, 'vectors of 1 to 16000 dimensions, toasted and not, subnormal values and negative zeros') FROM wide
+	WHERE same_bits(semtok.embedding_of(v), x) AND same_bits(semtok.embedding_of(v), v::real[]) AND same_bits(semtok.embedding_of(plain), x)
+		AND same_bits(semtok.embedding_of(main), x) AND same_bits(semtok.embedding_of(small), small::real[]);
+SELECT results_eq('SELECT min(pg_column_size(v)) < 100, max(pg_column_size(v)) > 64000, bool_or(pg_column_size(small) < dim) FROM wide WHERE dim > 0',
+	'VALUES (true, true, true)', 'short, out of line and compressed ones among them');
+SELECT results_eq('SELECT semtok.embedding_of(v), semtok.embedding_of(NULL::halfvec), semtok.embedding_of(NULL) FROM wide WHERE dim = 0',
+	'VALUES (NULL::real[], NULL::real[], NULL::real[])', 'null is null');
+SELECT results_eq('SELECT semtok.embedding_of(v::meaning), array_lower(semtok.embedding_of(v), 1) FROM items WHERE id = 1', $$VALUES ('{1,7,1.5}'::real[], 1)$$, 'a domain over vector');
+SELECT throws_ok(format('SELECT semtok.embedding_of(%s) FROM items', value), '42804', 'expected pgvector''s vector or halfvec, not ' || type, type)
+	FROM (VALUES ('x', 'real[]'), ('''[1]''', 'unknown'), ('v::text', 'text'), ('vector_send(v)', 'bytea'), ('items', 'items'), ('row(v)', 'record'), ('v::sparsevec', 'sparsevec'),
+		('binary_quantize(v)', 'bit'), ('array[v]', 'vector[]'), ('by_x', 'semid'), ('id', 'integer')) AS t (value, type);
+
+-- The planner puts it in the place of the cast, and nowhere else
+CREATE FUNCTION planned(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE line text; plan text := '';
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
+		plan := plan || line || E'\n';
+	END LOOP;
+	RETURN plan;
+END $$;
+SELECT matches(planned(format(query, value)), 'embedding_of\(', format(query, value))
+	FROM (VALUES ('v'), ('w'), ('h::real[]'), ('v::meaning'), ('h::vector'), ('v::vector(3)::real[]')) AS t (value), unnest(array[
+		$$SELECT semtok.encode('items', %s) FROM items$$, format('SELECT semtok.encode(%s, %%s, 4) FROM items', :by_x), 'SELECT semtok.encode(codebook, %s) FROM items, codebook',
+		format('SELECT semtok.encode_row(%s, %%s, items.ctid) FROM items', :by_x), $$SELECT semtok.neighbors('items', embedding => %s) FROM items$$,
+		format('SELECT semtok.neighbors(%s, %%s) FROM items', :by_x), 'SELECT semtok.neighbors(codebook, %s) FROM items, codebook',
+		$$SELECT e.* FROM items, semtok.encode_trace('items', %s) AS e$$, format('SELECT e.* FROM items, semtok.encode_trace(%s, %%s) AS e', :by_x),
+		$$SELECT e.* FROM items, semtok.encode_candidates('items', %s, 2) AS e$$, format('SELECT semtok.encode_candidates(%s, %%s, 2) FROM items', :by_x)]) AS query;
+SELECT doesnt_match(planned(format($$SELECT semtok.encode('items', %s) FROM items$$, value)), 'embedding_of\(', value || ' is read as it is')
+	FROM unnest('{x,x::float8[]::real[],"vector_to_float4(v, id, false)","vector_to_float4(v, NULL, false)","vector_to_float4(v, 1, random() < 2)",v::text::real[],"array_cat(v::real[], x)"}'::text[]) AS value;
+SELECT is(count(semtok.encode('items', vector_to_float4(v, nullif(id, 1), false))), 199::bigint, 'a null beside the vector counts as before') FROM items;
+SET plan_cache_mode = force_generic_plan;
+PREPARE of_parameter(vector) AS SELECT semtok.encode('items', $1);
+SELECT matches(planned('EXECUTE of_parameter(''[1,2,3]'')'), 'embedding_of\(\$1\)', 'a parameter');
+CREATE FUNCTION by_parameter(vector) RETURNS semid LANGUAGE plpgsql AS $$ BEGIN RETURN semtok.encode('items', $1); END $$;
+SELECT is(count(*), 200::bigint, 'as in a function') FROM items WHERE by_parameter(v) = by_x AND id > 0;
+RESET plan_cache_mode;
+CREATE TABLE made (v vector(3), sid semid GENERATED ALWAYS AS (semtok.encode('{"dim":3,"sizes":[1],"metric":"l2","data":"AACAPwAAgD8AAIA/"}'::public.codebook, v)) STORED);
+INSERT INTO made SELECT v FROM items;
+CREATE INDEX made_sid ON made (semtok.encode('{"dim":3,"sizes":[1],"metric":"l2","data":"AACAPwAAgD8AAIA/"}'::public.codebook, v));
+SELECT matches(planned(format('SELECT FROM made WHERE semtok.encode(%L::public.codebook, v) = %L', '{"dim":3,"sizes":[1],"metric":"l2","data":"AACAPwAAgD8AAIA/"}', '[0]')),
+	'made_sid', 'an index on such an expression serves');
+SELECT is(count(sid), 200::bigint, 'and a generated column') FROM made WHERE sid = '[0]';
+
+-- Verbs that read tables use it as well
+SET track_functions = 'all';
+CREATE FUNCTION reads() RETURNS bigint LANGUAGE sql AS 'SELECT coalesce(pg_stat_get_xact_function_calls(''semtok.embedding_of("any")''::regprocedure), 0)';
+CREATE FUNCTION reads_with(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE before bigint := reads();
+BEGIN
+	EXECUTE statement;
+	RETURN reads() - before;
+END $$;
+SELECT is(reads_with(format(statement, value)), 200::bigint, format(statement, value))
+	FROM unnest('{v,w,h,v::meaning}'::text[]) AS value, unnest(array[$$SELECT semtok.evaluate('items', 'SELECT %s FROM items WHERE id > 0')$$,
+		$$SELECT semtok.train('other', 'SELECT %s FROM items WHERE id > 0', levels => 1, codes => 4)$$, $$SELECT semtok.partial_fit('items', 'SELECT %s FROM items WHERE id > 0;')$$]) AS statement;
+SELECT is(reads_with('INSERT INTO kept (id, v, h) SELECT id, v, h FROM items'), 400::bigint, 'two triggers');
+SELECT is(reads_with($$SELECT semtok.evaluate('items', 'SELECT x FROM items')$$), 0::bigint, 'not for real[]');
+SELECT semtok.drop_tokenizer('other');
+UPDATE items SET by_h = NULL;
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT coalesce(pg_stat_get_function_calls('semtok.embedding_of("any")'::regprocedure), 0) AS before \gset
+CALL semtok.tokenize('items', 'h', 'by_h', 'items');
+SELECT pg_stat_force_next_flush() \g /dev/null
+SELECT is(pg_stat_get_function_calls('semtok.embedding_of("any")'::regprocedure) - :before, 200::bigint, 'tokenize');
+RESET track_functions;
+
+-- Who may not execute one of both functions meets what was there before
+CREATE ROLE vector_reader;
+GRANT SELECT ON items, semtok.tokenizer TO vector_reader;
+REVOKE EXECUTE ON FUNCTION semtok.embedding_of FROM PUBLIC;
+SET ROLE vector_reader;
+SELECT doesnt_match(planned($$SELECT semtok.encode('items', v) FROM items$$), 'embedding_of\(', 'without the right the cast stays');
+SELECT is(count(semtok.encode('items', v)), 200::bigint, 'and works') FROM items;
+SELECT lives_ok($$SELECT semtok.evaluate('items', 'SELECT v FROM items')$$, 'evaluate, too');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION semtok.embedding_of TO PUBLIC;
+REVOKE EXECUTE ON FUNCTION vector_to_float4 FROM PUBLIC;
+SET ROLE vector_reader;
+SELECT throws_ok($$SELECT semtok.encode('items', v) FROM items$$, '42501', 'permission denied for function vector_to_float4', 'no way around a right on the cast');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION vector_to_float4 TO PUBLIC;
+DROP OWNED BY vector_reader;
+DROP ROLE vector_reader;
 SELECT * FROM finish();
 \else
 SELECT plan(1);

@@ -29,6 +29,7 @@ INSERT INTO u_calls (verb, call) VALUES
 ('encode_candidates', $$SELECT semtok.encode_candidates('u_one', '{1,2,3}', '5')$$),
 ('encode_candidates', $$SELECT semtok.encode_candidates(tokenizer => '700004', embedding => '{1}', n => '5')$$),
 ('encode_row', $$SELECT semtok.encode_row(tokenizer => (SELECT id FROM semtok.tokenizers WHERE name = 'u_two' AND version = 1), embedding => '{1,2,3}', row_id => '(0,1)')$$),
+('embedding_of', $$SELECT semtok.embedding_of(NULL)$$),
 ('encode', $$SELECT semtok.encode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two' AND version = 1), '{1,2,3}')$$),
 ('decode', $$SELECT semtok.decode('u_one', '[0,1]')$$),
 ('decode', $$SELECT semtok.decode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two' AND version = 1), '[0,1]')$$),
