@@ -80,6 +80,7 @@ my %pool = (
 	jsonb => [ "'{}'", "'[]'", "'1'", "'null'", "'\"x\"'", "'{\"refine\": 1}'", "'{\"beam\": 2}'", "'{\"beam\": -1e300}'", "'{\"decay\": \"x\"}'", "'{\"balance\": 1.5, \"empty\": \"split\"}'", "'{\"unheard\": {}}'", "'{\"eval_source\": \"SELECT 1\", \"eval_every\": 1}'" ],
 	regclass => [ map { "'$_'" } qw(h_items h_items_sid h_plain h_parts h_part pg_class pg_type_oid_index semtok.tokenizers semtok.tokenizer semtok.tokenizer_id_seq 0 4294967295) ],
 	regprocedure => [qw('now()' '0')],
+	'"any"' => [ "''::text", '1', 'NULL::bytea', "'\\x0300000000000000'::bytea", "'{1,2,3}'::real[]", "'[1,2]'::semid", "ROW(1, 'x')", "'{}'::semset", "'x'" ],
 );
 # Values that functions of the extension make, where it has them.
 foreach ([ 'bytea', 'semset_to_npz', q{semset_to_npz('{[1,2,1],[3,1,2],[3,1,3]}', 4, 2, 'rectokens')} ])
@@ -95,6 +96,7 @@ sub value
 {
 	my $type = shift;
 	die "no values of type $type: add some to this test" unless $pool{$type};
+	return pick(@{ $pool{$type} }) if $type eq '"any"';
 	return rand() < 0.06 ? "NULL::$type" : '(' . pick(@{ $pool{$type} }) . ')' . ($type eq 'cstring' ? '::cstring' : "::$type");
 }
 
