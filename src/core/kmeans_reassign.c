@@ -8,9 +8,9 @@
  * estimated from how far centroids moved: codes and scores are those of stk_kmeans_assign.
  *
  * Bounds that follow how far centroids moved do not win here. Hamerly's leave more distances to
- * compute than this does; Elkan's leave fewer, but lowering rows x centroids bounds moves about as
- * much memory as the filters take time to score them all (bench/core/bounds.c counts and times
- * both).
+ * compute than this does. Elkan's leave fewer, but one by one, where the kernels take tiles of rows
+ * and codewords, and need rows x centroids numbers of memory, where all else needs a few a row
+ * (bench/core/bounds.c counts them).
  */
 #include <math.h>
 #include <string.h>
