@@ -179,17 +179,9 @@ RESET :parallel;
 -- Nulls.
 SELECT semtok.encode('l2', null) IS NULL, semtok.encode(null::text, '{1}') IS NULL, semtok.decode('l2', null) IS NULL;
 
-CREATE FUNCTION pg_temp.refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' ', sqlstate, sqlerrm, '| ' || nullif(hint, ''));
-END
-$$;
+\getenv test PG_ABS_SRCDIR
+\set refusal :test '/lib/refusal.sql'
+\i :refusal
 \pset format unaligned
 SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest(array[
 	$$SELECT semtok.encode('nosuch', '{1}')$$,

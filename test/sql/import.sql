@@ -2,17 +2,9 @@
 -- ids kept, what they were trained on continued.
 SET client_min_messages = error;
 
-CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN concat_ws(' ', sqlstate, sqlerrm, '| ' || nullif(detail, ''));
-END
-$$;
+\getenv test PG_ABS_SRCDIR
+\set refusal :test '/lib/refusal.sql'
+\i :refusal
 CREATE TABLE vectors AS SELECT i, array[i * 37 % 101, i * 61 % 97, i * 13 % 29]::real[] AS x FROM generate_series(1, 300) AS i;
 CREATE TABLE book AS SELECT codebook_agg(l, c, array[c * 30, c * 20, l]) AS book FROM generate_series(0, 1) AS l, generate_series(0, 3) AS c;
 
@@ -26,9 +18,9 @@ SELECT semtok.encode('copy', '{31,22,1}') = semtok.encode(book, '{31,22,1}', 3) 
 -- Copied twice: no more than once, whatever else is said. Another codebook or name: refused.
 SELECT semtok.import_tokenizer('copy', book, 760001, options => '{"beam": 9}') FROM book;
 SELECT count(*), max(options ->> 'beam') AS beam FROM semtok.tokenizers WHERE name = 'copy';
-SELECT refusal($$SELECT semtok.import_tokenizer('copy', codebook_agg(0, 0, '{1}'), 760001)$$),
-	refusal($$SELECT semtok.import_tokenizer('another', book, 760001) FROM book$$),
-	refusal($$SELECT semtok.register_tokenizer('copy', '{4,4}', 760001)$$);
+SELECT pg_temp.refusal($$SELECT semtok.import_tokenizer('copy', codebook_agg(0, 0, '{1}'), 760001)$$),
+	pg_temp.refusal($$SELECT semtok.import_tokenizer('another', book, 760001) FROM book$$),
+	pg_temp.refusal($$SELECT semtok.register_tokenizer('copy', '{4,4}', 760001)$$);
 SELECT count(*) FROM semtok.tokenizers WHERE name IN ('another', 'copy');
 
 -- Ids of this node's range that were imported are not given again: not after them, not when they are gone.
@@ -51,30 +43,30 @@ SELECT id = 761012 AS next FROM semtok.register_tokenizer('next', '{2}') AS id;
 BEGIN;
 SELECT last_value AS last FROM semtok.tokenizer_id_seq \gset
 SELECT setval('semtok.tokenizer_id_seq', 1000000) > 0 AS at_the_end;
-SELECT refusal($$SELECT semtok.register_tokenizer('next', '{2}')$$);
+SELECT pg_temp.refusal($$SELECT semtok.register_tokenizer('next', '{2}')$$);
 SELECT semtok.register_tokenizer('next', '{2}', 761020);
 SELECT setval('semtok.tokenizer_id_seq', :last) > 0 AS back;
 ROLLBACK;
 -- only superusers move the base
 CREATE ROLE regress_semtok_import;
 SET ROLE regress_semtok_import;
-SELECT refusal('SET semtok.tokenizer_id_base = 1000000');
+SELECT pg_temp.refusal('SET semtok.tokenizer_id_base = 1000000');
 
 -- Rights are as for train; a copy is its importer's.
-SELECT refusal($$SELECT semtok.import_tokenizer('copy', codebook_agg(0, 0, '{1}'))$$), refusal($$SELECT semtok.register_tokenizer('copy', '{1}')$$),
-	refusal($$SELECT semtok.import_safetensors('copy', semtok.export_safetensors('copy'))$$);
+SELECT pg_temp.refusal($$SELECT semtok.import_tokenizer('copy', codebook_agg(0, 0, '{1}'))$$), pg_temp.refusal($$SELECT semtok.register_tokenizer('copy', '{1}')$$),
+	pg_temp.refusal($$SELECT semtok.import_safetensors('copy', semtok.export_safetensors('copy'))$$);
 SELECT semtok.import_safetensors('theirs', semtok.export_safetensors('copy')) > 0 AS imported;
 SELECT owner, active, options FROM semtok.tokenizers WHERE name = 'theirs';
 SELECT semtok.drop_tokenizer('theirs');
 RESET ROLE;
 REVOKE EXECUTE ON FUNCTION semtok.import_tokenizer(text, codebook, int, float8[], jsonb), semtok.import_safetensors(text, bytea, jsonb, int), semtok.register_tokenizer(text, int[], int) FROM PUBLIC;
 SET ROLE regress_semtok_import;
-SELECT refusal($$SELECT semtok.import_tokenizer('theirs', codebook_agg(0, 0, '{1}'))$$), refusal($$SELECT semtok.import_safetensors('theirs', '')$$), refusal($$SELECT semtok.register_tokenizer('theirs', '{1}')$$);
+SELECT pg_temp.refusal($$SELECT semtok.import_tokenizer('theirs', codebook_agg(0, 0, '{1}'))$$), pg_temp.refusal($$SELECT semtok.import_safetensors('theirs', '')$$), pg_temp.refusal($$SELECT semtok.register_tokenizer('theirs', '{1}')$$);
 RESET ROLE;
 GRANT EXECUTE ON FUNCTION semtok.import_tokenizer(text, codebook, int, float8[], jsonb), semtok.import_safetensors(text, bytea, jsonb, int), semtok.register_tokenizer(text, int[], int) TO PUBLIC;
 DROP ROLE regress_semtok_import;
 BEGIN READ ONLY;
-SELECT refusal($$SELECT semtok.import_tokenizer('copy', book) FROM book$$), refusal($$SELECT semtok.import_safetensors('copy', '')$$), refusal($$SELECT semtok.register_tokenizer('copy', '{1}')$$);
+SELECT pg_temp.refusal($$SELECT semtok.import_tokenizer('copy', book) FROM book$$), pg_temp.refusal($$SELECT semtok.import_safetensors('copy', '')$$), pg_temp.refusal($$SELECT semtok.register_tokenizer('copy', '{1}')$$);
 SELECT length(semtok.export_safetensors('copy')) > 0 AS exported;
 COMMIT;
 
@@ -84,7 +76,7 @@ SELECT semtok.import_tokenizer(n, codebook_agg(0, c, array[c * 10]), counts => k
 	FROM (VALUES ('counted', '{3,1}'::float8[]), ('zero', '{0,0}'), ('uncounted', null)) AS t(n, k), generate_series(0, 1) AS c GROUP BY n, k ORDER BY n;
 SELECT semtok.partial_fit(n, 'VALUES (array[4]), (array[4]), (array[8])') > 0 AS fitted FROM unnest(array['counted', 'zero']) AS n;
 SELECT name, version, method, trained_rows, counts, codebook_vector(codebook, 0, 0) AS first, codebook_vector(codebook, 0, 1) AS second FROM semtok.tokenizer WHERE name IN ('counted', 'zero') AND version = 2 ORDER BY name;
-SELECT refusal($$SELECT semtok.partial_fit('uncounted', 'SELECT 1/0')$$);
+SELECT pg_temp.refusal($$SELECT semtok.partial_fit('uncounted', 'SELECT 1/0')$$);
 -- so a copy of a tokenizer is continued as the tokenizer is
 SELECT semtok.train('origin', 'SELECT x FROM vectors WHERE i <= 200', levels => 2, codes => 8) AS origin \gset
 SELECT semtok.import_safetensors('copy of origin', semtok.export_safetensors(:origin)) AS copy \gset
@@ -94,7 +86,7 @@ SELECT count(*), count(DISTINCT (hash, counts)) FROM semtok.tokenizer WHERE name
 -- and a refined one is refused, as the original is; it keeps its width
 SELECT semtok.train('refined', 'SELECT x FROM vectors', levels => 2, codes => 8, options => '{"refine": 1}') > 0 AS trained;
 SELECT semtok.import_safetensors('copy of refined', semtok.export_safetensors('refined')) > 0 AS imported;
-SELECT refusal($$SELECT semtok.partial_fit('copy of refined', 'SELECT 1/0')$$);
+SELECT pg_temp.refusal($$SELECT semtok.partial_fit('copy of refined', 'SELECT 1/0')$$);
 SELECT count(*) AS different FROM vectors WHERE semid_codes(semtok.encode('refined', x)) <> semid_codes(semtok.encode('copy of refined', x));
 
 -- Files of others: names of tensors, numbers from 1, a dimension in front, other types.
@@ -111,7 +103,7 @@ SELECT metric, sizes, options, counts, codebook_vector(codebook, 0, 1) AS first,
 SELECT semtok.import_safetensors('foreign', safetensors('{"e":{"dtype":"F32","shape":[2,1,1],"data_offsets":[0,8]},"n":{"dtype":"U8","shape":[2],"data_offsets":[8,10]}}', '0000803f000000400a14'), '{"codebooks": "e", "counts": "n"}', 762002);
 SELECT metric, sizes, counts FROM semtok.tokenizer WHERE id = 762002;
 \pset format unaligned
-SELECT config || E'\n  ' || refusal(format('SELECT semtok.import_safetensors(''foreign'', file, %L) FROM foreign_file', config)) AS refusal FROM unnest(array[
+SELECT config || E'\n  ' || pg_temp.refusal(format('SELECT semtok.import_safetensors(''foreign'', file, %L) FROM foreign_file', config)) AS refusal FROM unnest(array[
 	'{"codebooks": "q.layers.{l}.embed"}',
 	'{"codebooks": "q.layers.{l}.embed", "first": 2, "counts": "q.size.{l}"}',
 	'{"codebooks": "q.layers.{l}.embed", "first": 1, "counts": "q.layers.{l}.embed"}',
@@ -133,9 +125,9 @@ SELECT config || E'\n  ' || refusal(format('SELECT semtok.import_safetensors(''f
 	'{}', '1', 'null'
 ]) WITH ORDINALITY AS t(config, n) ORDER BY n;
 \pset format aligned
-SELECT refusal($$SELECT semtok.import_safetensors('foreign', safetensors('{"__metadata__":{"semtok.options":"x"},"codebooks.0":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}', '0000803f'))$$),
-	refusal($$SELECT semtok.import_safetensors('foreign', safetensors('{"__metadata__":{"semtok.options":"{\"unheard\":1}"},"codebooks.0":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}', '0000803f'))$$);
+SELECT pg_temp.refusal($$SELECT semtok.import_safetensors('foreign', safetensors('{"__metadata__":{"semtok.options":"x"},"codebooks.0":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}', '0000803f'))$$),
+	pg_temp.refusal($$SELECT semtok.import_safetensors('foreign', safetensors('{"__metadata__":{"semtok.options":"{\"unheard\":1}"},"codebooks.0":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}}', '0000803f'))$$);
 
 SELECT count(semtok.drop_tokenizer(name)) FROM (SELECT DISTINCT name FROM semtok.tokenizers WHERE name IN ('copy', 'next', 'past', 'counted', 'zero', 'uncounted', 'origin', 'copy of origin', 'refined', 'copy of refined', 'foreign')) AS n;
 DROP TABLE vectors, book, foreign_file;
-DROP FUNCTION refusal, safetensors;
+DROP FUNCTION safetensors;

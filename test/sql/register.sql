@@ -1,18 +1,9 @@
 -- semtok.register_tokenizer: tokenizers without a codebook, for ids that come from elsewhere.
 SET client_min_messages = error;
 
-CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' ', sqlstate, sqlerrm, '| ' || nullif(detail, ''), '| ' || nullif(hint, ''));
-END
-$$;
+\getenv test PG_ABS_SRCDIR
+\set refusal :test '/lib/refusal.sql'
+\i :refusal
 
 -- The first version of a name becomes active; an id of one's own is kept.
 SELECT semtok.register_tokenizer('letter', '{256,256,256,256}', 700001) AS id;
@@ -24,7 +15,7 @@ SELECT counts IS NULL AS counts, codebook IS NULL AS codebook FROM semtok.tokeni
 SELECT semtok.register_tokenizer('letter', '{256,256,256,256}', 700001) AS id;
 SELECT count(*) FROM semtok.tokenizers WHERE name = 'letter';
 \pset format unaligned
-SELECT statement || E'\n  ' || refusal(statement) AS refusal FROM unnest(array[
+SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest(array[
 	$$SELECT semtok.register_tokenizer('letter', '{256,256,256}', 700001)$$,
 	$$SELECT semtok.register_tokenizer('letter', '{256,256,256,255}', 700001)$$,
 	$$SELECT semtok.register_tokenizer('other', '{256,256,256,256}', 700001)$$,
@@ -59,20 +50,20 @@ CALL semtok.tokenize('catalogue', 'x', 'sid', 'letter');
 
 -- Ids that it made are in use like any other's; queries may name it.
 SELECT semtok.activate('letter', 2);
-SELECT refusal($$SELECT semtok.drop_tokenizer('letter', 1)$$);
+SELECT pg_temp.refusal($$SELECT semtok.drop_tokenizer('letter', 1)$$);
 SELECT sid <~> semtok.logits('{{0,1},{0,0},{0,0},{0,0}}', '{2,2,2,2}', 700001) = 'Infinity' AS beyond,
 	'[1,0,1,0]@700001' <~> semtok.logits('{{0,1},{0,0},{0,0},{0,0}}', '{2,2,2,2}', 700001) < 'Infinity' AS within FROM catalogue;
 DROP TABLE catalogue;
 SELECT semtok.drop_tokenizer('letter', 1);
 -- A version with a codebook may follow one without; then the name can encode.
 SELECT semtok.train('letter', 'SELECT array[i, i % 3] FROM generate_series(1, 9) AS i', levels => 1, codes => 2) > 0 AS trained;
-SELECT refusal($$SELECT semtok.encode('letter', '{1,2}')$$);
+SELECT pg_temp.refusal($$SELECT semtok.encode('letter', '{1,2}')$$);
 SELECT semtok.activate('letter', 3);
 SELECT semid_levels(semtok.encode('letter', '{1,2}'));
 SELECT semtok.drop_tokenizer('letter');
 
 -- Half a codebook cannot be in the catalog.
-CREATE FUNCTION half(statement text) RETURNS text LANGUAGE sql AS $$ SELECT left(refusal(statement), 5) $$;
+CREATE FUNCTION half(statement text) RETURNS text LANGUAGE sql AS $$ SELECT left(pg_temp.refusal(statement), 5) $$;
 SELECT semtok.register_tokenizer('half', '{2}') > 0 AS registered,
 	semtok.train('whole', 'SELECT array[i] FROM generate_series(1, 9) AS i', levels => 1, codes => 2) > 0 AS trained;
 SELECT set, half('UPDATE semtok.tokenizer SET ' || set || $$ WHERE name = 'half'$$) AS registered,
@@ -81,4 +72,4 @@ SELECT set, half('UPDATE semtok.tokenizer SET ' || set || $$ WHERE name = 'half'
 		'counts = ''{1,2}''', 'codebook = ''{"dim":1,"sizes":[1],"metric":"l2","data":"AACAPw=="}''']) AS set;
 SELECT half($$UPDATE semtok.tokenizer SET method = 'registered' WHERE name = 'whole'$$);
 SELECT semtok.drop_tokenizer(name) FROM unnest(array['half', 'whole']) AS name;
-DROP FUNCTION half, refusal;
+DROP FUNCTION half;

@@ -1,18 +1,9 @@
 -- semtok.train, its log, versions, activate and drop_tokenizer.
 
 -- Runs a statement that must fail and tells how.
-CREATE FUNCTION pg_temp.refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' ', sqlstate, sqlerrm, '| ' || nullif(detail, ''), '| ' || nullif(hint, ''));
-END
-$$;
+\getenv test PG_ABS_SRCDIR
+\set refusal :test '/lib/refusal.sql'
+\i :refusal
 
 CREATE TABLE points (id int, embedding real[]);
 INSERT INTO points
