@@ -16,6 +16,9 @@
 #define SemidBytes(v) ((const uint8 *) VARDATA_ANY(v))
 #define SemidLength(v) ((size_t) VARSIZE_ANY_EXHDR(v))
 
+/* The order of two semids: below 0, 0 or above 0. semid_ops.c */
+extern int SemidCompare(Datum a, Datum b);
+
 /* A new datum, palloc'd. */
 extern Datum SemidMakeDatum(const stk_semid *id);
 /* The same from a stored form. */

@@ -11,7 +11,7 @@
 
 #include "types/semid.h"
 
-static int
+int
 SemidCompare(Datum a, Datum b)
 {
 	struct varlena *va = DatumGetSemidPP(a);

@@ -29,15 +29,7 @@ typedef struct KeyCount
 static int
 SemidSortCompare(Datum a, Datum b, SortSupport ssup)
 {
-	struct varlena *va = DatumGetSemidPP(a);
-	struct varlena *vb = DatumGetSemidPP(b);
-	int c = stk_semid_bytes_cmp(SemidBytes(va), SemidLength(va), SemidBytes(vb), SemidLength(vb));
-
-	if ((Pointer) va != DatumGetPointer(a))
-		pfree(va);
-	if ((Pointer) vb != DatumGetPointer(b))
-		pfree(vb);
-	return c;
+	return SemidCompare(a, b);
 }
 
 static Datum

@@ -10,21 +10,12 @@
 #include <cmocka.h>
 
 #include "core/tokens.h"
+#include "parsers.h"
 
 static stk_status
 parse(const char *text, stk_semid *id)
 {
-	/* A copy without a terminating NUL, so that reading past the end shows. */
-	size_t len = strlen(text);
-	char *copy = malloc(len ? len : 1);
-	stk_error err = {.message = ""};
-	stk_status status;
-
-	memcpy(copy, text, len);
-	status = stk_tokens_parse(copy, len, id, &err);
-	assert_int_equal(status == STK_OK, err.message[0] == '\0');
-	free(copy);
-	return status;
+	return parse_with(stk_tokens_parse, text, id);
 }
 
 static void
