@@ -17,7 +17,11 @@ MODULE_big = semtok
 
 CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
 OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c src/am/*.c \
-	src/tokenizer/*.c src/decode/*.c)))
+	src/client/*.c src/tokenizer/*.c src/decode/*.c)) src/worker/protocol.c)
+
+# The worker, a program without PostgreSQL in it, on the same objects of core.
+SEMTOKD = src/worker/semtokd
+SEMTOKD_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/worker/*.c src/engine/*.c)))
 
 # The extension's SQL, one file per subject, in the order they depend on each other.
 SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql semset.sql \
@@ -25,7 +29,7 @@ SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql sem
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 # From each released version to the next: semtok--OLD--NEW.sql
 DATA = $(sort $(wildcard sql/upgrades/*.sql))
-EXTRA_CLEAN = test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
+EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -67,18 +71,34 @@ $(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION semtok" to load this file. \quit'; cat $^; } > $@
 
 # Every object depends on every header: the tree is small and a stale object is never worth it.
-$(OBJS): $(wildcard src/*.h src/*/*.h)
+$(OBJS) $(SEMTOKD_OBJS): $(wildcard src/*.h src/*/*.h)
+
+# PGXS's own way to a program would link the extension's objects.
+$(SEMTOKD): $(SEMTOKD_OBJS) $(CORE_OBJS)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -pthread
+
+ifdef PGXS
+all: $(SEMTOKD)
+install: install-semtokd
+uninstall: uninstall-semtokd
+endif
+.PHONY: install-semtokd uninstall-semtokd
+install-semtokd: $(SEMTOKD)
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/semtok'
+	$(INSTALL_PROGRAM) $(SEMTOKD) '$(DESTDIR)$(pkglibdir)/semtok/semtokd'
+uninstall-semtokd:
+	rm -f '$(DESTDIR)$(pkglibdir)/semtok/semtokd'
 
 # Core's unit tests: each test/unit/test_*.c is one program over core, engine and cmocka. Another
 # compiler, sanitizers or an emulator: CC=… UNIT_SANITIZE=… UNIT_RUN=… with a UNIT_BIN of its own;
 # UNIT_TESTS=… for some of them. SEMTOK_UNIT_ROWS makes the longest shorter.
 UNIT_BIN = test/unit/bin
-UNIT_SOURCES = $(sort $(wildcard src/core/*.c src/engine/*.c))
+UNIT_SOURCES = $(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/protocol.c
 UNIT_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(UNIT_SOURCES))
 UNIT_TESTS = $(patsubst test/unit/%.c,$(UNIT_BIN)/%,$(sort $(wildcard test/unit/test_*.c)))
 UNIT_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(SEMTOK_CFLAGS) -Isrc -Itest/unit
 
-$(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h)
+$(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h src/worker/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
 
@@ -101,9 +121,9 @@ FUZZ_SECONDS = 10
 
 FUZZ_CC = clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined $(SEMTOK_CFLAGS) -Isrc -Itest/unit
-FUZZ_OBJS = $(patsubst src/%.c,test/fuzz/bin/%.o,$(sort $(wildcard src/core/*.c)))
+FUZZ_OBJS = $(patsubst src/%.c,test/fuzz/bin/%.o,$(sort $(wildcard src/core/*.c)) src/worker/protocol.c)
 
-test/fuzz/bin/%.o: src/%.c $(wildcard src/core/*.h)
+test/fuzz/bin/%.o: src/%.c $(wildcard src/core/*.h src/worker/*.h)
 	@mkdir -p $(@D)
 	$(FUZZ_CC) -fsanitize=fuzzer-no-link -c -o $@ $<
 

@@ -6,11 +6,20 @@
 #include "types/bridge.h"
 #include "types/codebook.h"
 #include "utils/guc.h"
+#include "worker/protocol.h"
 
 int semtok_beam_width = 0;
 int semtok_codebook_cache = 256 * 1024;
 int semtok_simd = STK_SIMD_AUTO;
 int semtok_tokenizer_id_base = 0;
+int semtok_device = STK_DEVICE_AUTO;
+int semtok_offload = OFFLOAD_AUTO;
+int semtok_worker_memory = 1024 * 1024;
+int semtok_worker_threads = 0;
+int semtok_worker_timeout = 5000;
+int semtok_max_worker_bytes = -1;
+int semtok_batch_max = 64;
+int semtok_batch_wait_us = 0;
 
 /* The last base whose ids are all numbers of type int. */
 #define MAX_ID_BASE (INT_MAX / TOKENIZER_IDS * TOKENIZER_IDS - TOKENIZER_IDS)
@@ -19,6 +28,18 @@ static const struct config_enum_entry simd_names[] = {
 	{"auto", STK_SIMD_AUTO, false},     {"avx512", STK_SIMD_AVX512, false},
 	{"avx2", STK_SIMD_AVX2, false},     {"neon", STK_SIMD_NEON, false},
 	{"scalar", STK_SIMD_SCALAR, false}, {NULL, 0, false}};
+
+static const struct config_enum_entry device_names[] = {{"auto", STK_DEVICE_AUTO, false},
+														{"cpu", STK_DEVICE_CPU, false},
+														{"cuda", STK_DEVICE_CUDA, false},
+														{NULL, 0, false}};
+
+static const struct config_enum_entry offload_names[] = {
+	{"auto", OFFLOAD_AUTO, false}, {"on", OFFLOAD_ON, false},
+	{"off", OFFLOAD_OFF, false},   {"true", OFFLOAD_ON, true},
+	{"false", OFFLOAD_OFF, true},  {"yes", OFFLOAD_ON, true},
+	{"no", OFFLOAD_OFF, true},     {"1", OFFLOAD_ON, true},
+	{"0", OFFLOAD_OFF, true},      {NULL, 0, false}};
 
 /* Refuse a vector unit that this processor, or this build, has not got. */
 static bool
@@ -50,6 +71,49 @@ AssignCodebookCache(int value, void *extra)
 	CodebookCacheTrim(value);
 }
 
+static void
+SemtokDefineWorkerSettings(void)
+{
+	DefineCustomEnumVariable("semtok.device", "Device that heavy work is computed on.",
+							 "auto takes the faster one and falls back to the processor; cuda is "
+							 "an error where there is "
+							 "none. The answer is the same.",
+							 &semtok_device, STK_DEVICE_AUTO, device_names, PGC_USERSET, 0, NULL,
+							 NULL, NULL);
+	DefineCustomEnumVariable(
+		"semtok.offload", "Whether heavy work leaves the session for a worker process.",
+		"auto decides by the size of the work; off computes in the session, on one core. The "
+		"answer "
+		"is the same.",
+		&semtok_offload, OFFLOAD_AUTO, offload_names, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"semtok.worker_memory", "Memory that a worker process may take.",
+		"Cached codebooks, data under way and computations together. Work that needs more is "
+		"computed in the session.",
+		&semtok_worker_memory, 1024 * 1024, 16 * 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable("semtok.worker_threads",
+							"Threads that a worker process computes on; 0 is one for each core.",
+							NULL, &semtok_worker_threads, 0, 0, STK_MAX_THREADS, PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"semtok.worker_timeout", "Time without a sign of life after which a worker counts as lost.",
+		"What it was asked for is then asked of another one, and after that computed in the "
+		"session.",
+		&semtok_worker_timeout, 5000, 10, INT_MAX / 2, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"semtok.max_worker_bytes", "Data that a session may hand to a worker at a time; -1 is any.",
+		"More is an error. Give roles limits of their own by ALTER ROLE ... SET.",
+		&semtok_max_worker_bytes, -1, -1, INT_MAX, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("semtok.batch_max",
+							"Requests of several sessions that a worker gathers into one launch.",
+							NULL, &semtok_batch_max, 64, 1, 65536, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("semtok.batch_wait_us",
+							"Microseconds that a worker waits for more requests of a kind.",
+							"With 0 it takes those that came while it was busy.",
+							&semtok_batch_wait_us, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
 void
 SemtokDefineSettings(void)
 {
@@ -74,5 +138,6 @@ SemtokDefineSettings(void)
 		"A multiple of 1000000, another one on every node between which tokenizers are copied: ids "
 		"from base + 1 to base + 1000000 are then this node's alone.",
 		&semtok_tokenizer_id_base, 0, 0, MAX_ID_BASE, PGC_SUSET, 0, CheckIdBase, NULL, NULL);
+	SemtokDefineWorkerSettings();
 	MarkGUCPrefixReserved("semtok");
 }

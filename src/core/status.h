@@ -16,7 +16,8 @@ typedef enum stk_status
 	STK_ERANGE,    /* a result left binary32's range, or a size limit was passed */
 	STK_ECANCELED, /* the caller's check callback asked to stop */
 	STK_ECORRUPT,  /* stored bytes contradict themselves */
-	STK_ERETRY     /* the trie changed under the cursor: search again from the root */
+	STK_ERETRY,    /* the trie changed under the cursor: search again from the root */
+	STK_EIO        /* the caller's file could not be read or written */
 } stk_status;
 
 /* What went wrong, for the caller to put into its own words. */

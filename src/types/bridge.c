@@ -132,6 +132,10 @@ SemtokReportStatus(stk_status status, const stk_error *err, const char *what)
 			sqlstate = ERRCODE_T_R_SERIALIZATION_FAILURE;
 			why = "the index changed during the search";
 			break;
+		case STK_EIO:
+			sqlstate = ERRCODE_IO_ERROR;
+			why = "data could not be read or written";
+			break;
 		case STK_OK:
 			break;
 	}

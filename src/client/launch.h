@@ -1,0 +1,30 @@
+/*
+ * Starting semtokd: fork and exec, of a backend or of the supervisor.
+ *
+ * It is found beside this library, in semtok/, and is given nothing of ours but descriptor 0, the log
+ * as 1 and 2, and a scrubbed environment. It ends when descriptor 0 reaches its end, and is killed
+ * when the process that started it ends.
+ */
+#ifndef SEMTOK_LAUNCH_H
+#define SEMTOK_LAUNCH_H
+
+#include "postgres.h"
+
+/* Socket of the shared worker, relative to the data directory. Base backups leave it out. */
+#define SEMTOK_SOCKET "pg_stat_tmp/semtok.sock"
+
+/*
+ * Start one. listen_path NULL: a private worker, whose only client is descriptor 0. Otherwise one
+ * that listens there, too, and that descriptor 0 controls. The settings of guc.h go along as
+ * arguments. Returns the process id and in *sock our end of descriptor 0, non-blocking and close-on-
+ * exec; an error where that is not possible, and then nothing is left behind.
+ */
+extern pid_t WorkerLaunch(const char *listen_path, int *sock);
+
+/* Has it ended? Then *status is what waitpid says, and it is no longer a zombie. */
+extern bool WorkerReap(pid_t pid, int *status);
+
+/* "was terminated by signal 9: Killed", "exited with exit code 1"; palloc'd. */
+extern char *WorkerStatusText(int status);
+
+#endif
