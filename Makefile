@@ -21,7 +21,11 @@ OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c s
 
 # The worker, a program without PostgreSQL in it, on the same objects of core.
 SEMTOKD = src/worker/semtokd
-SEMTOKD_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/worker/*.c src/engine/*.c)))
+SEMTOKD_SOURCES = $(filter-out src/worker/faults.c,$(sort $(wildcard src/worker/*.c src/engine/*.c)))
+SEMTOKD_OBJS = $(SEMTOKD_SOURCES:.c=.o)
+# The same with faults on purpose (src/worker/faults.h), for the tests. Nothing installs it.
+SEMTOKD_FAULTS = test/faults/semtokd
+SEMTOKD_FAULTS_OBJS = $(patsubst src/%.c,test/faults/%.o,$(SEMTOKD_SOURCES) src/worker/faults.c)
 
 # The extension's SQL, one file per subject, in the order they depend on each other.
 SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql semset.sql \
@@ -29,7 +33,7 @@ SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql sem
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 # From each released version to the next: semtok--OLD--NEW.sql
 DATA = $(sort $(wildcard sql/upgrades/*.sql))
-EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
+EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/faults test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -75,6 +79,12 @@ $(OBJS) $(SEMTOKD_OBJS): $(wildcard src/*.h src/*/*.h)
 
 # PGXS's own way to a program would link the extension's objects.
 $(SEMTOKD): $(SEMTOKD_OBJS) $(CORE_OBJS)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -pthread
+
+test/faults/%.o: src/%.c $(wildcard src/*.h src/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -DSEMTOK_FAULTS -c -o $@ $<
+$(SEMTOKD_FAULTS): $(SEMTOKD_FAULTS_OBJS) $(CORE_OBJS)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -pthread
 
 ifdef PGXS
