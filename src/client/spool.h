@@ -22,8 +22,8 @@ extern void SpoolAppend(Spool *spool, const void *data, Size bytes);
 extern void SpoolWrite(Spool *spool, uint64 at, const void *data, Size bytes);
 /* All of it is there, or it is an error. Looks for interrupts. */
 extern void SpoolRead(Spool *spool, uint64 at, void *data, Size bytes);
-/* Make the file this long at least, so that someone else finds room to write. Returns its old length,
- * rounded up to 8. */
+/* Make room at the end for someone else to write so many bytes. Returns where it begins, a multiple
+ * of 8. */
 extern uint64 SpoolReserve(Spool *spool, uint64 bytes);
 /* The kernel's descriptor, good until any other file is used; all that was written is in the file. */
 extern int SpoolDescriptor(Spool *spool);

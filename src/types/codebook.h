@@ -31,6 +31,8 @@ extern CodebookEntry *CodebookArg(FunctionCallInfo fcinfo, int argno);
 
 extern const stk_codebook *CodebookView(const CodebookEntry *entry);
 extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_LENGTH] */
+/* The stored form that the hash is of; *bytes is its length. */
+extern const uint8 *CodebookStored(const CodebookEntry *entry, Size *bytes);
 /*
  * Prepared to encode with a beam of this width and the vector unit of semtok.simd. Tables that only
  * wider beams than 1 need are made at the first such call, everything anew after the setting has

@@ -249,6 +249,13 @@ CodebookHash(const CodebookEntry *entry)
 	return entry->hash;
 }
 
+const uint8 *
+CodebookStored(const CodebookEntry *entry, Size *bytes)
+{
+	*bytes = VARSIZE(entry->datum) - VARHDRSZ;
+	return (const uint8 *) VARDATA(entry->datum);
+}
+
 const stk_rq *
 CodebookQuantizer(CodebookEntry *entry, int beam)
 {
