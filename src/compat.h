@@ -9,6 +9,7 @@
 #include "storage/bufmgr.h"
 #include "utils/palloc.h"
 #include "utils/rel.h"
+#include "utils/wait_event.h"
 
 /* 16 moved what takes varlena values apart out of postgres.h. */
 #if PG_VERSION_NUM >= 160000
@@ -121,6 +122,13 @@ typedef char SemtokBase64Byte;
 #define SemtokOwnsRelation(relid) object_ownercheck(RelationRelationId, relid, GetUserId())
 #else
 #define SemtokOwnsRelation(relid) pg_class_ownercheck(relid, GetUserId())
+#endif
+
+/* 17 lets an extension name what it waits for. */
+#if PG_VERSION_NUM >= 170000
+#define SemtokWaitEventNew(name) WaitEventExtensionNew(name)
+#else
+#define SemtokWaitEventNew(name) ((void) (name), PG_WAIT_EXTENSION)
 #endif
 
 #endif

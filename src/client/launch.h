@@ -17,9 +17,17 @@
  * Start one. listen_path NULL: a private worker, whose only client is descriptor 0. Otherwise one
  * that listens there, too, and that descriptor 0 controls. The settings of guc.h go along as
  * arguments. Returns the process id and in *sock our end of descriptor 0, non-blocking and close-on-
- * exec; an error where that is not possible, and then nothing is left behind.
+ * exec; an error where that is not possible (58P01: there is no program), and then nothing is left
+ * behind. The descriptor counts as an external one: whoever closes it calls ReleaseExternalFD.
+ *
+ * Reap it before this process ends, after it has had time to end by itself: where the postmaster is
+ * the first process of a container, it inherits orphans, and takes one that died of a signal for a
+ * crash of the server's.
  */
 extern pid_t WorkerLaunch(const char *listen_path, int *sock);
+
+/* Threads that a worker computes on: semtok.worker_threads, or one for each core. */
+extern int WorkerThreads(void);
 
 /* Has it ended? Then *status is what waitpid says, and it is no longer a zombie. */
 extern bool WorkerReap(pid_t pid, int *status);
