@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -122,9 +124,11 @@ typedef struct rule
 	int counter; /* a file, one byte for each pass */
 } rule;
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the next four */
 static rule rules[FAULTS_MAX];
 static int nrules;
-static int met = -1; /* descriptor of the file of those that were met */
+static int met = -1;     /* descriptor of the file of those that were met */
+static struct stat seen; /* the file; all zero = there was none */
 static atomic_bool no_memory;
 static atomic_bool no_disk;
 
@@ -219,12 +223,25 @@ fault_parse(int line, char *text)
 	rules[nrules++] = r;
 }
 
-void
-stk_fault_read(void)
+/* Read the file, if it is another than it was. Under the lock. */
+static void
+fault_read(void)
 {
-	FILE *file = fopen(FAULTS_FILE, "r");
+	struct stat now = {0};
+	bool there = stat(FAULTS_FILE, &now) == 0;
 	char text[256];
+	FILE *file;
 
+	if (now.st_ino == seen.st_ino && now.st_mtim.tv_sec == seen.st_mtim.tv_sec &&
+		now.st_mtim.tv_nsec == seen.st_mtim.tv_nsec)
+		return;
+	seen = now;
+	while (nrules > 0)
+		close(rules[--nrules].counter);
+	if (met >= 0)
+		close(met);
+	met = -1;
+	file = there ? fopen(FAULTS_FILE, "r") : NULL;
 	if (!file)
 		return;
 	met = fault_open("met");
@@ -235,22 +252,37 @@ stk_fault_read(void)
 
 /* Does this pass meet the rule's fault? Appending tells which pass over all processes it is. */
 static bool
-fault_due(const rule *r, stk_step step, int kind, bool control)
+fault_due(const rule *r)
 {
 	char note[80];
 	uint64_t pass;
 	int n;
 
-	if (r->step != step || r->control != control || (r->kind != 0 && r->kind != kind))
-		return false;
 	if (write(r->counter, ".", 1) != 1)
 		return false;
 	pass = (uint64_t) lseek(r->counter, 0, SEEK_CUR);
 	if (pass < r->first || (r->last > 0 && pass > r->last) || (pass - r->first) % r->every != 0)
 		return false;
-	n = snprintf(note, sizeof(note), "%d %s %s\n", r->line, step_names[step],
+	n = snprintf(note, sizeof(note), "%d %s %s\n", r->line, step_names[r->step],
 				 fault_names[r->fault]);
 	return write(met, note, (size_t) n) == n;
+}
+
+/* What this pass meets: due [FAULTS_MAX]. Returns how many. */
+static int
+fault_pass(stk_step step, int kind, bool control, bool values, rule *due)
+{
+	int n = 0;
+
+	pthread_mutex_lock(&lock);
+	fault_read();
+	for (int i = 0; i < nrules; i++)
+		if (rules[i].step == step && rules[i].control == control &&
+			(rules[i].kind == 0 || rules[i].kind == kind) &&
+			(rules[i].fault == FAULT_VALUES) == values && fault_due(&rules[i]))
+			due[n++] = rules[i];
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 static void
@@ -309,17 +341,20 @@ fault_happen(const rule *r)
 void
 stk_fault(stk_step step, int kind, bool control)
 {
-	for (int i = 0; i < nrules; i++)
-		if (rules[i].fault != FAULT_VALUES && fault_due(&rules[i], step, kind, control))
-			fault_happen(&rules[i]);
+	rule due[FAULTS_MAX];
+	int n = fault_pass(step, kind, control, false, due);
+
+	for (int i = 0; i < n; i++)
+		fault_happen(&due[i]);
 }
 
 void
 stk_fault_result(int kind, void *data, size_t bytes)
 {
-	for (int i = 0; i < nrules; i++)
-		if (rules[i].fault == FAULT_VALUES && fault_due(&rules[i], STK_STEP_COMPUTED, kind, false))
-			memset(data, 0xff, bytes); /* a code that no codebook has, or not a number */
+	rule due[FAULTS_MAX];
+
+	if (fault_pass(STK_STEP_COMPUTED, kind, false, true, due) > 0)
+		memset(data, 0xff, bytes); /* a code that no codebook has, or not a number */
 }
 
 bool
@@ -470,13 +505,16 @@ fault_message(fault f, int fd, uint8_t *message, size_t *bytes, stk_header *h)
 void
 stk_fault_answer(int fd, uint8_t *message, size_t *bytes, bool control)
 {
+	rule due[FAULTS_MAX];
 	stk_header h;
+	int n;
 
 	if (stk_read_header(message, &h, NULL) != STK_OK)
 		return;
 	atomic_store(&no_memory, false);
 	atomic_store(&no_disk, false);
-	for (int i = 0; i<nrules && * bytes> 0; i++)
-		if (fault_due(&rules[i], STK_STEP_ANSWER, h.kind, control) && !fault_happen(&rules[i]))
-			fault_message(rules[i].fault, fd, message, bytes, &h);
+	n = fault_pass(STK_STEP_ANSWER, h.kind, control, false, due);
+	for (int i = 0; i<n && * bytes> 0; i++)
+		if (!fault_happen(&due[i]))
+			fault_message(due[i].fault, fd, message, bytes, &h);
 }

@@ -4,8 +4,8 @@
  * Only a build with SEMTOK_FAULTS has them, which is made beside the real one and never installed.
  * In any other the macros below are nothing, and faults.c is not linked.
  *
- * Such a build reads the file "semtok_faults" in its working directory (the server's data directory)
- * as it starts; without one it does nothing wrong. A fault a line:
+ * Such a build obeys the file "semtok_faults" in its working directory (the server's data directory),
+ * at any time; without one it does nothing wrong. A fault a line:
  *
  *     STEP[:KIND] FAULT [first=N] [last=N] [every=N] [ms=N] [control]
  *
@@ -38,15 +38,12 @@ typedef enum stk_step
 
 #ifdef SEMTOK_FAULTS
 
-extern void stk_fault_read(void);
 extern void stk_fault(stk_step step, int kind, bool control);
 extern void stk_fault_answer(int fd, uint8_t *message, size_t *bytes, bool control);
 extern void stk_fault_result(int kind, void *data, size_t bytes);
 extern bool stk_fault_memory(void);
 extern bool stk_fault_disk(void);
 
-/* First of all, before any thread is started. */
-#define STK_FAULT_READ() stk_fault_read()
 /* kind: of the message that came in; 0 where there is none. */
 #define STK_FAULT(step, kind, control) stk_fault(step, kind, control)
 /*
@@ -63,7 +60,6 @@ extern bool stk_fault_disk(void);
 
 #else
 
-#define STK_FAULT_READ() ((void) 0)
 #define STK_FAULT(step, kind, control) ((void) 0)
 #define STK_FAULT_ANSWER(fd, message, bytes, control) ((void) 0)
 #define STK_FAULT_RESULT(kind, data, bytes) ((void) 0)
