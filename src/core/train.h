@@ -11,6 +11,11 @@
 #include "kmeans.h"
 #include "train_rows.h"
 
+/* What a plan may ask for at most, beside codebook.h's limits. */
+#define STK_TRAIN_MAX_EPOCHS 100000
+#define STK_TRAIN_MAX_ROUNDS 10000
+#define STK_TRAIN_MAX_BEAM 4096
+
 /* Rows [n][dim] in a file or in memory. */
 typedef struct stk_rows
 {
@@ -86,8 +91,12 @@ typedef struct stk_train_result
  */
 extern stk_status stk_train_check(const stk_train_plan *plan, stk_error *err);
 
-/* Bytes that a training of n rows takes at its peak, as near as can be said; SIZE_MAX at overflow. */
-extern size_t stk_train_bytes(const stk_train_plan *plan, size_t n, int threads);
+/*
+ * Bytes that a training of n rows, and heldout_n held out, takes of exec->a at its peak: an upper
+ * bound, as near as can be said. SIZE_MAX at overflow. The plan is one that stk_train_check lets
+ * pass.
+ */
+extern size_t stk_train_bytes(const stk_train_plan *plan, size_t n, size_t heldout_n, int threads);
 
 /*
  * Train. rows->n >= 1; heldout may be NULL; report may be NULL.

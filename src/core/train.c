@@ -1,0 +1,405 @@
+#include "train.h"
+
+#include <string.h>
+
+#include "ema.h"
+#include "refine.h"
+#include "rq.h"
+#include "rqkmeans.h"
+#include "train_impl.h"
+
+/* A training under way. */
+typedef struct training
+{
+	const stk_train_plan *plan;
+	stk_exec exec; /* the caller's, with this monitor */
+	stk_monitor monitor;
+	const stk_monitor *caller;
+	const stk_rows *heldout; /* NULL: none, or nothing is due before the end */
+	void (*report)(void *ctx, const stk_train_report *r);
+	void *report_ctx;
+	stk_train_which which; /* the rows that errors are about */
+
+	/* Why a measuring in between failed, which ends the learning around it. */
+	stk_status failed;
+	stk_error err;
+} training;
+
+/* Can a double of the plan be computed with? Written so that NaN says no. */
+static bool
+is_balance(double balance)
+{
+	return balance == 0 || (balance >= 1 && balance <= STK_MAX_CODES);
+}
+
+static stk_status
+check_rqkmeans(const stk_train_plan *plan, stk_error *err)
+{
+	if (plan->resume && plan->batch_size == 0)
+		return stk_fail(err, STK_EINVAL, "resuming needs mini-batches");
+	if (plan->batch_size > 0 && (plan->balance > 0 || plan->empty != STK_EMPTY_KEEP))
+		return stk_fail(err, STK_EINVAL,
+						"mini-batches take neither a balance nor a policy for empty codewords");
+	return STK_OK;
+}
+
+static stk_status
+check_ema(const stk_train_plan *plan, stk_error *err)
+{
+	if (plan->resume)
+		return stk_fail(err, STK_EINVAL, "moving averages cannot be resumed");
+	if (!(plan->decay >= 0 && plan->decay < 1))
+		return stk_fail(err, STK_EINVAL, "decay must be at least 0 and less than 1");
+	return STK_OK;
+}
+
+static bool
+is_within(int value, int least, int most)
+{
+	return value >= least && value <= most;
+}
+
+stk_status
+stk_train_check(const stk_train_plan *plan, stk_error *err)
+{
+	/* As numbers: an enum from elsewhere may hold any. */
+	if (!is_within((int) plan->method, STK_TRAIN_RQKMEANS, STK_TRAIN_EMA))
+		return stk_fail(err, STK_EINVAL, "unknown training method %d", (int) plan->method);
+	if (!is_within((int) plan->metric, STK_L2, STK_COSINE))
+		return stk_fail(err, STK_EINVAL, "unknown metric %d", (int) plan->metric);
+	if (!is_within((int) plan->init, STK_INIT_KMEANSPP, STK_INIT_KMEANSII))
+		return stk_fail(err, STK_EINVAL, "unknown way to begin %d", (int) plan->init);
+	if (!is_within((int) plan->empty, STK_EMPTY_KEEP, STK_EMPTY_FARTHEST))
+		return stk_fail(err, STK_EINVAL, "unknown policy for empty codewords %d",
+						(int) plan->empty);
+	if (stk_codebook_bytes(plan->levels, plan->sizes, plan->dim) == 0)
+		return stk_fail(err, STK_ERANGE, "shape of the codebook is beyond the limits");
+	if (!is_within(plan->epochs, 1, STK_TRAIN_MAX_EPOCHS))
+		return stk_fail(err, STK_EINVAL, "expected 1 to %d epochs, not %d", STK_TRAIN_MAX_EPOCHS,
+						plan->epochs);
+	if (!is_within(plan->refine, 0, STK_TRAIN_MAX_ROUNDS))
+		return stk_fail(err, STK_EINVAL, "expected 0 to %d rounds of refinement, not %d",
+						STK_TRAIN_MAX_ROUNDS, plan->refine);
+	if (!is_within(plan->beam, 1, STK_TRAIN_MAX_BEAM))
+		return stk_fail(err, STK_EINVAL, "expected beam of 1 to %d, not %d", STK_TRAIN_MAX_BEAM,
+						plan->beam);
+	if (plan->eval_every < 0)
+		return stk_fail(err, STK_EINVAL, "expected eval_every of at least 0, not %d",
+						plan->eval_every);
+	if (!is_balance(plan->balance))
+		return stk_fail(err, STK_EINVAL, "expected a balance of 1 to %d, or 0 for none",
+						STK_MAX_CODES);
+	if (plan->refine > 0 && plan->metric == STK_IP)
+		return stk_fail(err, STK_EINVAL, "cannot refine a codebook of the inner product");
+	return plan->method == STK_TRAIN_EMA ? check_ema(plan, err) : check_rqkmeans(plan, err);
+}
+
+/* The monitor of everything within: the caller's, until a measuring has failed. */
+static bool
+should_stop(void *ctx)
+{
+	const training *t = ctx;
+
+	return t->failed != STK_OK || stk_should_stop(t->caller);
+}
+
+size_t
+stk_train_piece(size_t dim, size_t n, int threads)
+{
+	size_t rows = STK_TRAIN_PIECE_BYTES / (dim * sizeof(float));
+	size_t least = (size_t) threads * STK_TRAIN_PIECE_ROWS;
+
+	rows = rows > least ? rows : least;
+	return rows < n ? rows : n;
+}
+
+/* Read rows first .. first + n - 1; x [n][dim] out. */
+static stk_status
+read_piece(const training *t, const stk_rows *rows, size_t first, size_t n, float *x,
+		   stk_error *err)
+{
+	if (stk_should_stop(t->exec.monitor))
+		return STK_ECANCELED;
+	return rows->read(rows->ctx, first, n, x, err);
+}
+
+/* Read all rows; x [rows->n][dim] out. */
+static stk_status
+read_all(const training *t, const stk_rows *rows, float *x, stk_error *err)
+{
+	size_t dim = (size_t) t->plan->dim;
+	size_t piece = stk_train_piece(dim, rows->n, stk_threads(t->exec.pool));
+	stk_status status = STK_OK;
+
+	for (size_t first = 0; first < rows->n && status == STK_OK; first += piece)
+	{
+		size_t n = rows->n - first < piece ? rows->n - first : piece;
+
+		status = read_piece(t, rows, first, n, x + first * dim, err);
+	}
+	return status;
+}
+
+/* Encode and evaluate rows piece by piece; x [piece][dim] and codes [piece][levels] are scratch. */
+static stk_status
+evaluate_pieces(const training *t, const stk_rq *rq, const stk_rows *rows, size_t piece, float *x,
+				uint16_t *codes, stk_evaluator *ev, stk_error *err)
+{
+	stk_status status = STK_OK;
+
+	for (size_t first = 0; first < rows->n && status == STK_OK; first += piece)
+	{
+		size_t n = rows->n - first < piece ? rows->n - first : piece;
+
+		status = read_piece(t, rows, first, n, x, err);
+		if (status != STK_OK)
+			break;
+		status = stk_rq_encode(rq, &t->exec, x, n, t->plan->beam, codes, NULL, err);
+		if (status == STK_OK)
+			status = stk_evaluator_add(ev, x, codes, n, err);
+		if (status == STK_EINVAL || status == STK_ERANGE)
+			err->row += first;
+	}
+	return status;
+}
+
+/* What a codebook makes of rows. */
+static stk_status
+measure(const training *t, const stk_rq *rq, const stk_rows *rows, stk_evaluation *result,
+		stk_error *err)
+{
+	const stk_codebook *cb = stk_rq_codebook(rq);
+	const stk_allocator *a = &t->exec.a;
+	size_t dim = (size_t) cb->dim;
+	size_t piece = stk_train_piece(dim, rows->n, stk_threads(t->exec.pool));
+	float *x = stk_alloc_array(a, piece, dim * sizeof(float));
+	uint16_t *codes = stk_alloc_array(a, piece, (size_t) cb->levels * sizeof(uint16_t));
+	stk_evaluator *ev = NULL;
+	stk_status status = x && codes ? stk_evaluator_create(cb, a, &ev) : STK_ENOMEM;
+
+	if (status == STK_OK)
+		status = evaluate_pieces(t, rq, rows, piece, x, codes, ev, err);
+	if (status == STK_OK)
+		status = stk_evaluator_finish(ev, t->exec.monitor, result);
+	stk_evaluator_free(ev);
+	stk_free(a, x);
+	stk_free(a, codes);
+	return status;
+}
+
+/* Make the first `levels` levels of codewords [sum of sizes][dim] ready to encode. */
+static stk_status
+make_quantizer(const training *t, const float *codewords, int levels, stk_rq **rq, stk_error *err)
+{
+	stk_codebook cb = {.metric = t->plan->metric, .levels = levels, .dim = t->plan->dim};
+	stk_status status;
+
+	for (int l = 0; l < levels; l++)
+	{
+		cb.sizes[l] = t->plan->sizes[l];
+		cb.codewords[l] = codewords;
+		codewords += cb.sizes[l] * (size_t) cb.dim;
+	}
+	status = stk_rq_create(&cb, &t->exec, STK_FILTER_BEST, rq, err);
+	if (status == STK_OK && t->plan->beam > 1)
+		status = stk_rq_prepare_beam(*rq, &t->exec);
+	if (status == STK_OK)
+		return STK_OK;
+	/* An error there is about a codeword, not a row. */
+	err->row = SIZE_MAX;
+	stk_rq_free(*rq);
+	*rq = NULL;
+	return status;
+}
+
+/* Is it time to measure on the held-out rows? */
+static bool
+is_due(const training *t, const stk_train_progress *p)
+{
+	return t->heldout && t->plan->eval_every > 0 && p->epoch % t->plan->eval_every == 0 &&
+		   (p->level < 0 || p->level == p->trained - 1);
+}
+
+static void
+progress(void *ctx, const stk_train_progress *p)
+{
+	training *t = ctx;
+	stk_train_report r = {.level = p->level,
+						  .epoch = p->epoch,
+						  .objective = p->objective,
+						  .empty = p->empty,
+						  .trained = p->trained,
+						  .evaluated = is_due(t, p)};
+
+	/* Levels that learn together report one after the other: the first failure is the one. */
+	if (t->failed != STK_OK)
+		return;
+	if (r.evaluated)
+	{
+		stk_rq *rq = NULL;
+		stk_status status = make_quantizer(t, p->codewords, p->trained, &rq, &t->err);
+
+		if (status == STK_OK)
+			status = measure(t, rq, t->heldout, &r.heldout, &t->err);
+		stk_rq_free(rq);
+		t->failed = status;
+		if (status != STK_OK)
+			return;
+	}
+	if (t->report)
+		t->report(t->report_ctx, &r);
+}
+
+static stk_status
+learn_rqkmeans(training *t, float *x, size_t n, stk_train_result *result, stk_error *err)
+{
+	const stk_train_plan *plan = t->plan;
+	stk_rqkmeans_options opt = {.metric = plan->metric,
+								.levels = plan->levels,
+								.dim = plan->dim,
+								.epochs = plan->epochs,
+								.init = plan->init,
+								.seed = plan->seed,
+								.empty = plan->empty,
+								.balance = plan->balance,
+								.resume = plan->resume,
+								.progress = progress,
+								.progress_ctx = t};
+
+	opt.batch_size = plan->batch_size < n ? (size_t) plan->batch_size : n;
+	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
+	return stk_rqkmeans_train(&opt, &t->exec, x, n, result->codewords, result->counts, err);
+}
+
+static stk_status
+learn_ema(training *t, float *x, size_t n, stk_train_result *result, stk_error *err)
+{
+	const stk_train_plan *plan = t->plan;
+	stk_ema_options opt = {.metric = plan->metric,
+						   .levels = plan->levels,
+						   .dim = plan->dim,
+						   .epochs = plan->epochs,
+						   .init = plan->init,
+						   .seed = plan->seed,
+						   .decay = plan->decay,
+						   .restart_after = plan->restart_after,
+						   .progress = progress,
+						   .progress_ctx = t};
+
+	opt.batch_size = plan->batch_size < n ? (size_t) plan->batch_size : n;
+	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
+	return stk_ema_train(&opt, &t->exec, x, n, result->codewords, result->counts, err);
+}
+
+static stk_status
+refine(training *t, const float *x, size_t n, stk_train_result *result, stk_error *err)
+{
+	const stk_train_plan *plan = t->plan;
+	stk_codebook shape = {.metric = plan->metric, .levels = plan->levels, .dim = plan->dim};
+	stk_refine_options opt = {.beam = plan->beam,
+							  .rounds = plan->refine,
+							  .seed = plan->seed,
+							  .progress = progress,
+							  .progress_ctx = t};
+
+	memcpy(shape.sizes, plan->sizes, sizeof(shape.sizes));
+	return stk_refine(&opt, &t->exec, &shape, x, n, result->codewords, result->counts, err);
+}
+
+/* What a part of the learning came to: a failed measuring within it goes before its own end. */
+static stk_status
+settle(training *t, stk_status status, stk_error *err)
+{
+	if (t->failed == STK_OK)
+		return status;
+	*err = t->err;
+	t->which = STK_ROWS_HELDOUT;
+	return t->failed;
+}
+
+/* Learn and refine. */
+static stk_status
+learn(training *t, const stk_rows *rows, stk_train_result *result, stk_error *err)
+{
+	const stk_allocator *a = &t->exec.a;
+	float *x = stk_alloc_array(a, rows->n, (size_t) t->plan->dim * sizeof(float));
+	stk_status status = x ? read_all(t, rows, x, err) : STK_ENOMEM;
+
+	if (status == STK_OK)
+	{
+		status = t->plan->method == STK_TRAIN_EMA ? learn_ema(t, x, rows->n, result, err)
+												  : learn_rqkmeans(t, x, rows->n, result, err);
+		status = settle(t, status, err);
+	}
+	/* What has learnt from the rows has overwritten them. */
+	if (status == STK_OK && t->plan->refine > 0)
+	{
+		status = read_all(t, rows, x, err);
+		if (status == STK_OK)
+			status = settle(t, refine(t, x, rows->n, result, err), err);
+	}
+	stk_free(a, x);
+	return status;
+}
+
+/* Measure the finished codebook. */
+static stk_status
+evaluate(training *t, const stk_rows *rows, const stk_rows *heldout, stk_train_result *result,
+		 stk_error *err)
+{
+	stk_rq *rq = NULL;
+	stk_status status = make_quantizer(t, result->codewords, t->plan->levels, &rq, err);
+
+	if (status == STK_OK)
+		status = measure(t, rq, rows, &result->rows, err);
+	if (status == STK_OK && heldout)
+	{
+		t->which = STK_ROWS_HELDOUT;
+		status = measure(t, rq, heldout, &result->heldout, err);
+	}
+	stk_rq_free(rq);
+	return status;
+}
+
+stk_status
+stk_train(const stk_train_plan *plan, const stk_exec *exec, const stk_rows *rows,
+		  const stk_rows *heldout, void (*report)(void *ctx, const stk_train_report *r),
+		  void *report_ctx, stk_train_result *result, stk_error *err)
+{
+	training t = {.plan = plan,
+				  .exec = *exec,
+				  .caller = exec->monitor,
+				  .report = report,
+				  .report_ctx = report_ctx,
+				  .which = STK_ROWS_TRAINING,
+				  .err = {.row = SIZE_MAX, .level = -1}};
+	stk_error why = {.row = SIZE_MAX, .level = -1};
+	stk_status status;
+
+	if (heldout && heldout->n == 0)
+		heldout = NULL;
+	t.heldout = heldout;
+	t.monitor = (stk_monitor){should_stop, &t};
+	t.exec.monitor = &t.monitor;
+	memset(&result->rows, 0, sizeof(result->rows));
+	memset(&result->heldout, 0, sizeof(result->heldout));
+	result->which = STK_ROWS_NONE;
+
+	status = stk_train_check(plan, &why);
+	if (status == STK_OK && rows->n == 0)
+		status = stk_fail(&why, STK_EINVAL, "no rows to train on");
+	if (status == STK_OK)
+		status = learn(&t, rows, result, &why);
+	if (status == STK_OK)
+		status = evaluate(&t, rows, heldout, result, &why);
+	if (status == STK_OK)
+		return STK_OK;
+	/* Nothing but a value out of place is about a row. */
+	if (status != STK_EINVAL && status != STK_ERANGE)
+		why.row = SIZE_MAX;
+	if (why.row != SIZE_MAX)
+		result->which = t.which;
+	if (err)
+		*err = why;
+	return status;
+}
