@@ -1,5 +1,5 @@
 /*
- * Reading embeddings from a query of the caller, through a cursor.
+ * Reading embeddings from a query of the caller, as its executor hands out the rows.
  */
 #include "postgres.h"
 
@@ -7,6 +7,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "tcop/dest.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/readonly.h"
 #include "tokenizer/source.h"
@@ -17,8 +18,8 @@
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
 
-/* Rows a fetch: small, as one embedding can have 64 kB. */
-#define SOURCE_FETCH 256
+/* Rows between two looks at the clock. */
+#define SOURCE_LOOK 32
 
 /* Which row an error is about. */
 typedef struct SourcePlace
@@ -131,16 +132,19 @@ SourceIsZero(const float *x, int dim)
 	return true;
 }
 
-/* A scan under way. */
+/* A scan under way, which the executor hands its rows. */
 typedef struct SourceRun
 {
+	DestReceiver receiver;
 	const Source *source;
 	Oid type; /* of the query's column */
 	int dim;  /* 0 = not known yet */
 	SourcePlace place;
+	ErrorContextCallback *outer; /* of the verb: what a row lacks is no fault of the query's SQL */
 	int64 nulls;
 	SourceRow row;
 	void *ctx;
+	TimestampTz noticed;
 	MemoryContext caller;  /* that `row` runs in */
 	MemoryContext scratch; /* reset with every row */
 } SourceRun;
@@ -148,7 +152,6 @@ typedef struct SourceRun
 static void
 SourceTake(SourceRun *run, Datum value, bool isnull)
 {
-	run->place.number++;
 	if (isnull)
 	{
 		run->nulls++;
@@ -166,51 +169,74 @@ SourceTake(SourceRun *run, Datum value, bool isnull)
 	MemoryContextReset(run->scratch);
 }
 
+/* The value lies where the executor has it, most often in a page of the table: nothing is copied. */
+static bool
+SourceReceive(TupleTableSlot *slot, DestReceiver *self)
+{
+	SourceRun *run = (SourceRun *) self;
+	ErrorContextCallback *inner = error_context_stack;
+	ErrorContextCallback callback = {
+		.previous = run->outer, .callback = SourceErrorContext, .arg = &run->place};
+	MemoryContext old = CurrentMemoryContext;
+	bool isnull;
+	Datum value = slot_getattr(slot, 1, &isnull);
+
+	CHECK_FOR_INTERRUPTS();
+	run->place.number++;
+	error_context_stack = &callback;
+	SourceTake(run, value, isnull);
+	error_context_stack = inner;
+	MemoryContextSwitchTo(old);
+	if (run->place.number % SOURCE_LOOK == 0 && ProgressDue(&run->noticed))
+		ereport(NOTICE,
+				(errmsg("%s: %lld rows read", run->source->what, (long long) run->place.number)));
+	return true;
+}
+
+static void
+SourceStartup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+}
+
+static void
+SourceShutdown(DestReceiver *self)
+{
+}
+
+/* Not in parallel: who adds up what the rows give wants them in the same order every time. */
 static void
 SourceRead(void *arg)
 {
 	SourceRun *run = arg;
-	TimestampTz noticed = GetCurrentTimestamp();
-	ErrorContextCallback callback = {.callback = SourceErrorContext, .arg = &run->place};
+	SPIExecuteOptions options = {.must_return_tuples = true, .dest = &run->receiver};
+	SPIPlanPtr plan;
+	int result;
 
 	SPI_connect();
-
-	Portal portal = SPI_cursor_open_with_args(NULL, SourceCast(run->source->query, run->type), 0,
-											  NULL, NULL, NULL, false, CURSOR_OPT_NO_SCROLL);
-
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, SOURCE_FETCH);
-		if (SPI_processed == 0)
-			break;
-		callback.previous = error_context_stack;
-		error_context_stack = &callback;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			bool isnull;
-			Datum value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-
-			CHECK_FOR_INTERRUPTS();
-			SourceTake(run, value, isnull);
-		}
-		error_context_stack = callback.previous;
-		SPI_freetuptable(SPI_tuptable);
-		if (ProgressDue(&noticed))
-			ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what,
-									(long long) run->place.number)));
-	}
-	SPI_cursor_close(portal);
+	plan = SPI_prepare(SourceCast(run->source->query, run->type), 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_plan_extended(plan, &options);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	SPI_finish();
 }
 
 void
 SourceScan(const Source *source, SourceRow row, void *ctx)
 {
-	SourceRun run = {.source = source,
+	SourceRun run = {.receiver = {.receiveSlot = SourceReceive,
+								  .rStartup = SourceStartup,
+								  .rShutdown = SourceShutdown,
+								  .rDestroy = SourceShutdown,
+								  .mydest = DestNone},
+					 .source = source,
 					 .dim = source->dim,
 					 .place = {.argument = source->argument},
 					 .row = row,
 					 .ctx = ctx,
+					 .outer = error_context_stack,
+					 .noticed = GetCurrentTimestamp(),
 					 .caller = CurrentMemoryContext};
 
 	run.type = SourceCheck(source);

@@ -7,7 +7,21 @@
 
 #include "catalog/pg_type.h"
 
+#include "core/kernel.h"
+#include "guc.h"
+#include "types/bridge.h"
 #include "types/codebook.h"
+
+/* Name the first value that is not finite. */
+static void
+EmbeddingRefuse(const float *values, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!isfinite(values[i]))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("value %d of the embedding is %s", i + 1,
+								   isnan(values[i]) ? "NaN" : "infinite")));
+}
 
 const float *
 EmbeddingArg(Datum array, int expected_dim, int *dim)
@@ -30,11 +44,8 @@ EmbeddingArg(Datum array, int expected_dim, int *dim)
 	if (array_contains_nulls(a))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("a value of an embedding must not be null")));
-	for (int i = 0; i < n; i++)
-		if (!isfinite(values[i]))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("value %d of the embedding is %s", i + 1,
-								   isnan(values[i]) ? "NaN" : "infinite")));
+	if (!SemtokCpu((stk_simd) semtok_simd, NULL)->reference->finite(values, n))
+		EmbeddingRefuse(values, n);
 	*dim = n;
 	return values;
 }
