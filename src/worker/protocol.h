@@ -39,6 +39,10 @@
 #define STK_ENCODE_MAX_ROWS 1048576
 /* Beams that a request may ask for. */
 #define STK_ENCODE_MAX_BEAM 4096
+#define STK_MAX_THREADS 1024
+#define STK_MAX_WINDOW 1024
+#define STK_MAX_BATCH 65536
+#define STK_MAX_BATCH_WAIT_US 1000000
 
 typedef enum stk_kind
 {
@@ -71,11 +75,11 @@ typedef struct stk_header
 	uint32_t bytes; /* of the body, <= STK_BODY_MAX */
 } stk_header;
 
-/* Where data is. */
+/* Where data is; all zero: there is none. */
 typedef struct stk_data
 {
 	bool in_file;
-	uint64_t offset;       /* in the file; a multiple of 8 */
+	uint64_t offset;       /* in the file, a multiple of 8; else 0 */
 	uint64_t bytes;        /* offset + bytes <= INT64_MAX */
 	const uint8_t *inside; /* in the body, when not in_file; not aligned */
 } stk_data;
@@ -101,9 +105,9 @@ typedef struct stk_welcome
 	char program[STK_TEXT_BYTES];
 	uint32_t pid;
 	uint32_t threads;
-	uint32_t window;             /* requests that a client may have on their way */
-	uint64_t memory;             /* budget, bytes */
-	double rate;                 /* multiply-adds a second, one thread, measured at start; > 0 */
+	uint32_t window; /* requests that a client may have on their way, 1 .. STK_MAX_WINDOW */
+	uint64_t memory; /* budget, bytes */
+	double rate;     /* multiply-adds a second, one thread, measured at start; > 0 */
 	char engine[STK_TEXT_BYTES]; /* that auto takes */
 	char device[STK_TEXT_BYTES];
 } stk_welcome;
@@ -119,8 +123,8 @@ typedef enum stk_work_state
 typedef struct stk_pong
 {
 	stk_work_state state;
-	uint64_t request;
-	uint64_t ticks; /* rises as the computation gets on */
+	uint64_t request; /* 0 when there is none */
+	uint64_t ticks;   /* rises as the computation gets on */
 } stk_pong;
 
 typedef struct stk_statistics
@@ -148,11 +152,9 @@ typedef struct stk_configure
 {
 	uint32_t threads;       /* 1 .. STK_MAX_THREADS */
 	uint64_t memory;        /* budget, bytes */
-	uint32_t batch_max;     /* requests of a launch, >= 1 */
-	uint32_t batch_wait_us; /* to wait for more; 0 = take what is there */
+	uint32_t batch_max;     /* requests of a launch, 1 .. STK_MAX_BATCH */
+	uint32_t batch_wait_us; /* to wait for more, .. STK_MAX_BATCH_WAIT_US; 0 = take what is there */
 } stk_configure;
-
-#define STK_MAX_THREADS 1024
 
 typedef struct stk_load
 {
@@ -217,12 +219,20 @@ typedef struct stk_failed
 	char message[160];
 } stk_failed;
 
-/* Bytes of a training's result; 0 at overflow. */
+/* Bytes of a training's result; 0 at overflow, which no plan that stk_train_check passes comes to. */
 extern uint64_t stk_train_result_bytes(const stk_train_plan *plan);
 
 /*
+ * Must the request's file come with it? What is read may say so and have come without one, which is
+ * for its reader to refuse. Of stk_load, data.in_file tells.
+ */
+extern bool stk_encode_needs_file(const stk_encode *m);
+extern bool stk_train_needs_file(const stk_train_message *m);
+
+/*
  * Write. out has room for STK_HEADER_BYTES and STK_BODY_MAX; the header's bytes are the body's. The
- * data of a message, where it is inside, is copied. Returns the length of both together.
+ * data of a message that is inside, at most STK_INLINE_MAX bytes of it, is copied. Texts are cut to
+ * their room. Returns the length of both together.
  */
 extern size_t stk_write_header(uint8_t *out, const stk_header *h);
 extern size_t stk_write_empty(uint8_t *out, stk_kind kind, uint64_t request);
