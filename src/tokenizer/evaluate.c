@@ -42,9 +42,13 @@ enum
 };
 
 static void
-EvaluateTakeRow(void *ctx, const float *x, int dim, int64 number)
+EvaluateTakeRow(void *ctx, const SourceItem *item)
 {
-	MeasureRow(ctx, x);
+	SourcePlace place;
+
+	SourcePushPlace(&place, "source", item->number);
+	MeasureRow(ctx, item->x);
+	error_context_stack = place.callback.previous;
 }
 
 static void

@@ -21,13 +21,6 @@
 /* Rows between two looks at the clock. */
 #define SOURCE_LOOK 32
 
-/* Which row an error is about. */
-typedef struct SourcePlace
-{
-	const char *argument;
-	int64 number;
-} SourcePlace;
-
 static void
 SourceErrorContext(void *arg)
 {
@@ -37,16 +30,23 @@ SourceErrorContext(void *arg)
 }
 
 void
+SourcePushPlace(SourcePlace *place, const char *argument, int64 number)
+{
+	place->argument = argument;
+	place->number = number;
+	place->callback = (ErrorContextCallback){
+		.previous = error_context_stack, .callback = SourceErrorContext, .arg = place};
+	error_context_stack = &place->callback;
+}
+
+void
 SourceReportStatus(stk_status status, const stk_error *err, const char *failed,
 				   const char *argument, const int64 *numbers, size_t n)
 {
-	bool known = (status == STK_EINVAL || status == STK_ERANGE) && err->row < n;
-	SourcePlace place = {.argument = argument, .number = known ? numbers[err->row] : 0};
-	ErrorContextCallback callback = {
-		.previous = error_context_stack, .callback = SourceErrorContext, .arg = &place};
+	SourcePlace place;
 
-	if (known)
-		error_context_stack = &callback;
+	if ((status == STK_EINVAL || status == STK_ERANGE) && err->row < n)
+		SourcePushPlace(&place, argument, numbers[err->row]);
 	SemtokReportStatus(status, err, failed);
 }
 
@@ -71,11 +71,18 @@ SourceCheckQueries(const char *argument, List *queries)
 	}
 }
 
-Oid
-SourceCheck(const Source *source)
+/* What a query that passed returns. */
+typedef struct SourceShape
+{
+	bool keyed;
+	Oid type; /* of the embeddings */
+} SourceShape;
+
+static SourceShape
+SourceFindShape(const Source *source)
 {
 	SPIPlanPtr plan;
-	Oid type;
+	SourceShape shape;
 
 	SPI_connect();
 	plan = SPI_prepare(source->query, 0, NULL);
@@ -96,18 +103,36 @@ SourceCheck(const Source *source)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("expected a query that returns embeddings as %s", source->argument)));
-	if (statement->resultDesc->natts != 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected one column of embeddings from %s, not %d",
-							   source->argument, statement->resultDesc->natts)));
-	type = TupleDescAttr(statement->resultDesc, 0)->atttypid;
+
+	int columns = statement->resultDesc->natts;
+
+	shape.keyed = source->keyed && columns == 2;
+	if (columns != 1 && !shape.keyed)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 source->keyed
+				 ? errmsg("expected embeddings, or keys and embeddings, from %s, not %d columns",
+						  source->argument, columns)
+				 : errmsg("expected one column of embeddings from %s, not %d", source->argument,
+						  columns)));
+	shape.type = TupleDescAttr(statement->resultDesc, columns - 1)->atttypid;
 	SPI_finish();
-	return type;
+	return shape;
 }
 
-/* The query for real[]; what a comment at its end leaves open, the new line closes. */
+void
+SourceCheck(const Source *source)
+{
+	SourceFindShape(source);
+}
+
+/*
+ * The query for a key, null where it has none, and real[]; what a comment at its end leaves open,
+ * the new line closes.
+ */
 static char *
-SourceCast(const char *query, Oid type)
+SourceCast(const char *query, const SourceShape *shape)
 {
 	size_t len = strlen(query);
 	StringInfoData sql;
@@ -115,11 +140,12 @@ SourceCast(const char *query, Oid type)
 	while (len > 0 && (query[len - 1] == ';' || strchr(" \t\r\n\f", query[len - 1])))
 		len--;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT %s FROM (\n",
-					 VectorCastReads(type) ? "semtok.embedding_of(q.embedding)"
-										   : "q.embedding::pg_catalog.float4[]");
+	appendStringInfo(&sql, "SELECT %s, %s FROM (\n",
+					 shape->keyed ? "q.key::pg_catalog.text" : "NULL::pg_catalog.text",
+					 VectorCastReads(shape->type) ? "semtok.embedding_of(q.embedding)"
+												  : "q.embedding::pg_catalog.float4[]");
 	appendBinaryStringInfo(&sql, query, (int) len);
-	appendStringInfoString(&sql, "\n) AS q(embedding)");
+	appendStringInfo(&sql, "\n) AS q(%sembedding)", shape->keyed ? "key, " : "");
 	return sql.data;
 }
 
@@ -137,10 +163,10 @@ typedef struct SourceRun
 {
 	DestReceiver receiver;
 	const Source *source;
-	Oid type; /* of the query's column */
-	int dim;  /* 0 = not known yet */
-	SourcePlace place;
+	SourceShape shape;
+	int dim;                     /* 0 = not known yet */
 	ErrorContextCallback *outer; /* of the verb: what a row lacks is no fault of the query's SQL */
+	int64 rows;
 	int64 nulls;
 	SourceRow row;
 	void *ctx;
@@ -149,23 +175,45 @@ typedef struct SourceRun
 	MemoryContext scratch; /* reset with every row */
 } SourceRun;
 
-static void
-SourceTake(SourceRun *run, Datum value, bool isnull)
+/* The values of a row's embedding; an error names the row. */
+static const float *
+SourceEmbedding(SourceRun *run, Datum value)
 {
-	if (isnull)
-	{
-		run->nulls++;
-		return;
-	}
-	MemoryContextSwitchTo(run->scratch);
+	SourcePlace place;
+
+	SourcePushPlace(&place, run->source->argument, run->rows);
 
 	const float *x = EmbeddingArg(value, run->dim, &run->dim);
 
 	if (run->source->metric == STK_COSINE && SourceIsZero(x, run->dim))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a zero vector has no direction for metric cosine")));
+	error_context_stack = place.callback.previous;
+	return x;
+}
+
+static void
+SourceTake(SourceRun *run, TupleTableSlot *slot)
+{
+	bool no_key;
+	bool isnull;
+	Datum key = slot_getattr(slot, 1, &no_key);
+	Datum value = slot_getattr(slot, 2, &isnull);
+
+	run->rows++;
+	if (isnull)
+		run->nulls++;
+	if (isnull && !run->source->all_rows)
+		return;
+	MemoryContextSwitchTo(run->scratch);
+
+	SourceItem item = {.number = run->rows, .key = no_key ? NULL : DatumGetTextPP(key)};
+
+	if (!isnull)
+		item.x = SourceEmbedding(run, value);
+	item.dim = run->dim;
 	MemoryContextSwitchTo(run->caller);
-	run->row(run->ctx, x, run->dim, run->place.number);
+	run->row(run->ctx, &item);
 	MemoryContextReset(run->scratch);
 }
 
@@ -175,21 +223,15 @@ SourceReceive(TupleTableSlot *slot, DestReceiver *self)
 {
 	SourceRun *run = (SourceRun *) self;
 	ErrorContextCallback *inner = error_context_stack;
-	ErrorContextCallback callback = {
-		.previous = run->outer, .callback = SourceErrorContext, .arg = &run->place};
 	MemoryContext old = CurrentMemoryContext;
-	bool isnull;
-	Datum value = slot_getattr(slot, 1, &isnull);
 
 	CHECK_FOR_INTERRUPTS();
-	run->place.number++;
-	error_context_stack = &callback;
-	SourceTake(run, value, isnull);
+	error_context_stack = run->outer;
+	SourceTake(run, slot);
 	error_context_stack = inner;
 	MemoryContextSwitchTo(old);
-	if (run->place.number % SOURCE_LOOK == 0 && ProgressDue(&run->noticed))
-		ereport(NOTICE,
-				(errmsg("%s: %lld rows read", run->source->what, (long long) run->place.number)));
+	if (run->rows % SOURCE_LOOK == 0 && ProgressDue(&run->noticed))
+		ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what, (long long) run->rows)));
 	return true;
 }
 
@@ -213,7 +255,7 @@ SourceRead(void *arg)
 	int result;
 
 	SPI_connect();
-	plan = SPI_prepare(SourceCast(run->source->query, run->type), 0, NULL);
+	plan = SPI_prepare(SourceCast(run->source->query, &run->shape), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	result = SPI_execute_plan_extended(plan, &options);
@@ -231,24 +273,25 @@ SourceScan(const Source *source, SourceRow row, void *ctx)
 								  .rDestroy = SourceShutdown,
 								  .mydest = DestNone},
 					 .source = source,
+					 .shape = SourceFindShape(source),
 					 .dim = source->dim,
-					 .place = {.argument = source->argument},
 					 .row = row,
 					 .ctx = ctx,
 					 .outer = error_context_stack,
 					 .noticed = GetCurrentTimestamp(),
 					 .caller = CurrentMemoryContext};
 
-	run.type = SourceCheck(source);
 	run.scratch = AllocSetContextCreate(run.caller, "semtok source", ALLOCSET_DEFAULT_SIZES);
 	ReadOnlyRun(source->argument, SourceRead, &run);
 	MemoryContextDelete(run.scratch);
+	if (source->all_rows)
+		return;
 
 	if (run.nulls > 0)
 		ereport(NOTICE, (errmsg_plural("skipped %lld row whose embedding is null",
 									   "skipped %lld rows whose embedding is null",
 									   (unsigned long) run.nulls, (long long) run.nulls)));
-	if (run.place.number == run.nulls)
+	if (run.rows == run.nulls)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the %s query returned no embedding", source->argument)));
 }

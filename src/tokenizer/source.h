@@ -17,25 +17,48 @@ typedef struct Source
 	const char *what;     /* whom it is read for, for the NOTICE that tells how far it is */
 	int dim;              /* dimensions that every row must have; 0 = those of the first row */
 	stk_metric metric;    /* cosine refuses zero vectors */
+	bool keyed;           /* a column of keys, of any type, may come before the embeddings */
+	bool all_rows;        /* rows without an embedding are wanted too, and no row is no error */
 } Source;
 
-/* One embedding, [dim] finite values, good only during the call; rows count from 1. */
-typedef void (*SourceRow)(void *ctx, const float *x, int dim, int64 number);
+/* A row; what it points to is good only during the call. */
+typedef struct SourceItem
+{
+	int64 number;   /* from 1 */
+	const float *x; /* [dim], finite; NULL = the embedding is null, with all_rows only */
+	int dim;
+	const text *key; /* NULL = null, or there is no such column */
+} SourceItem;
+
+typedef void (*SourceRow)(void *ctx, const SourceItem *item);
 
 /*
- * Refuse what is not one SELECT (or VALUES, TABLE) of one column, before any of it is run. The
- * column, whose type is returned, may be of any type with a cast to real[].
+ * Refuse what is not one SELECT (or VALUES, TABLE) of one column, or of two where the source may be
+ * keyed, before any of it is run. The column of embeddings, the last, may be of any type with a cast
+ * to real[].
  */
-extern Oid SourceCheck(const Source *source);
+extern void SourceCheck(const Source *source);
 
 /*
- * Run the query, as the current user and with the current search_path, and hand every embedding of
- * its only column to `row`, in the caller's memory context. It may only read (readonly.h).
+ * Run the query, as the current user and with the current search_path, and hand its rows to `row`,
+ * in their order and in the caller's memory context. It may only read (readonly.h).
  *
- * Rows whose embedding is null are skipped and counted in a NOTICE; no other row at all is an
- * error. Errors about a row have its number in their context.
+ * Rows whose embedding is null are skipped and counted in a NOTICE, and no other row at all is an
+ * error, unless all rows are wanted. Errors about a row's embedding have its number in their
+ * context; what `row` raises has not, as it may be about a row before.
  */
 extern void SourceScan(const Source *source, SourceRow row, void *ctx);
+
+/* Which row an error is about. */
+typedef struct SourcePlace
+{
+	const char *argument;
+	int64 number;
+	ErrorContextCallback callback;
+} SourcePlace;
+
+/* Push an error context that names a row of the query that came as `argument`; place is filled. */
+extern void SourcePushPlace(SourcePlace *place, const char *argument, int64 number);
 
 /*
  * SemtokReportStatus for rows that were read before: an error that core puts down to one of them,

@@ -51,9 +51,9 @@ TrainingCheckDevice(FunctionCallInfo fcinfo, int argno)
 }
 
 static void
-TrainingTakeRow(void *ctx, const float *x, int dim, int64 number)
+TrainingTakeRow(void *ctx, const SourceItem *item)
 {
-	SampleAdd(ctx, x, dim, number);
+	SampleAdd(ctx, item->x, item->dim, item->number);
 }
 
 void
