@@ -6,13 +6,11 @@
  */
 #include "postgres.h"
 
-#include "core/rqkmeans.h"
 #include "fmgr.h"
 #include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/train_options.h"
 #include "tokenizer/training.h"
-#include "types/bridge.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -29,8 +27,6 @@ enum
 	ARG_DEVICE,
 	ARG_OPTIONS
 };
-
-#define FIT_MAX_EPOCHS 100000
 
 /* The version to continue from, and its counts. */
 static double *
@@ -58,15 +54,29 @@ FitFindBase(const char *name, TokenizerInfo *base)
 
 /* How it was trained, for the catalog. Numbers and known words only, so nothing needs escaping. */
 static Jsonb *
-FitDescribe(const Training *t, size_t batch_size, int32 base, const TrainOptions *options)
+FitDescribe(const Training *t, int32 base, const TrainOptions *options)
 {
-	char *json = psprintf("{\"from\": %d, \"epochs\": %d, \"batch_size\": %zu, \"seed\": %lld, "
-						  "\"sample\": %s%s}",
-						  base, t->epochs, batch_size, (long long) t->seed,
+	char *json = psprintf("{\"from\": %d, \"epochs\": %d, \"batch_size\": " UINT64_FORMAT
+						  ", \"seed\": %lld, \"sample\": %s%s}",
+						  base, t->plan.epochs, t->plan.batch_size, (long long) t->plan.seed,
 						  t->limit ? psprintf("%lld", (long long) t->limit) : "null",
 						  TrainOptionsDescribe(options, TRAIN_FIT));
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+}
+
+/* A plan that goes on from this version. */
+static void
+FitPlan(const TokenizerInfo *base, const TrainOptions *options, stk_train_plan *plan)
+{
+	plan->method = STK_TRAIN_RQKMEANS;
+	plan->metric = base->metric;
+	plan->levels = base->levels;
+	memcpy(plan->sizes, base->sizes, sizeof(plan->sizes));
+	plan->dim = base->dim;
+	plan->resume = true;
+	plan->beam = options->beam;
+	plan->eval_every = options->eval_every;
 }
 
 /*
@@ -78,20 +88,19 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 {
 	Training t = {.name = ArgText(fcinfo, ARG_NAME, "name"),
 				  .source = ArgText(fcinfo, ARG_SOURCE, "source"),
-				  .epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, FIT_MAX_EPOCHS),
+				  .failed = "could not continue tokenizer",
+				  .plan = {.epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, STK_TRAIN_MAX_EPOCHS)},
 				  .limit = TrainingArgSample(fcinfo, ARG_SAMPLE)};
-	size_t batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok partial_fit", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	stk_exec exec = SemtokExec(context);
-	stk_error err = {.row = SIZE_MAX, .level = -1};
 	TrainOptions options;
 	TokenizerInfo base;
 
+	t.plan.batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
 	ArgRequire(fcinfo, ARG_SEED, "seed");
-	t.seed = (uint64) PG_GETARG_INT64(ARG_SEED);
-	TrainingCheckDevice(fcinfo, ARG_DEVICE);
+	t.plan.seed = (uint64) PG_GETARG_INT64(ARG_SEED);
+	t.device = TrainingArgDevice(fcinfo, ARG_DEVICE);
 	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), TRAIN_FIT,
 					 &options);
 
@@ -101,40 +110,20 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 	CodebookEntry *entry = TokenizerCodebook(&base, context);
 	Size bytes =
 		mul_size(TokenizerCodewords(base.levels, base.sizes), mul_size(base.dim, sizeof(float)));
-	float *vectors = memcpy(palloc(bytes), CodebookView(entry)->codewords[0], bytes);
+	float *codewords = memcpy(palloc(bytes), CodebookView(entry)->codewords[0], bytes);
 
 	if (options.beam == 0)
 		options.beam = base.beam;
-	t.shape = *CodebookView(entry);
-	t.together = true;
-	t.beam = options.beam;
+	FitPlan(&base, &options, &t.plan);
 	t.eval_source = options.eval_source;
-	t.eval_every = options.eval_every;
 	TrainingRead(&t);
-
-	stk_rqkmeans_options opt = {.metric = base.metric,
-								.levels = base.levels,
-								.dim = base.dim,
-								.epochs = t.epochs,
-								.batch_size = batch_size,
-								.seed = t.seed,
-								.resume = true,
-								.progress = TrainingProgress,
-								.progress_ctx = &t};
-
-	memcpy(opt.sizes, base.sizes, sizeof(opt.sizes));
-
-	stk_status status =
-		stk_rqkmeans_train(&opt, &exec, t.sample.x, t.sample.rows, vectors, counts, &err);
-
-	TrainingCheckStatus(&t, status, &err, "could not continue tokenizer");
-	TrainingReadAgain(&t);
+	TrainingRun(&t, codewords, counts);
 
 	NewTokenizer tokenizer = {
 		.method = base.method,
-		.codebook = CodebookMakeDatum(base.metric, base.levels, base.sizes, base.dim, vectors),
+		.codebook = CodebookMakeDatum(base.metric, base.levels, base.sizes, base.dim, codewords),
 		.rows = base.rows + (int64) t.sample.rows,
-		.options = FitDescribe(&t, batch_size, base.id, &options),
+		.options = FitDescribe(&t, base.id, &options),
 		.counts = counts};
 	int32 id = TrainingFinish(&t, &tokenizer);
 

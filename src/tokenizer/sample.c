@@ -4,29 +4,39 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
-#include "miscadmin.h"
 #include "storage/shmem.h"
 #include "tokenizer/sample.h"
 #include "utils/memutils.h"
 
-/* Bytes of the temporary file between two looks for interrupts. */
-#define SAMPLE_PIECE (1024 * 1024)
-
 void
-SampleInit(Sample *sample, size_t limit, uint64 seed)
+SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed)
 {
 	memset(sample, 0, sizeof(*sample));
 	sample->context = CurrentMemoryContext;
 	sample->limit = limit;
 	sample->seed = seed;
+	sample->spool = spool;
+	sample->at = SpoolReserve(spool, 0);
 }
 
-static int
-SampleCompare(const Sample *sample, uint64 ahash, const float *a, uint64 bhash, const float *b)
+static Size
+SampleRowBytes(const Sample *sample)
 {
-	if (ahash != bhash)
-		return ahash < bhash ? -1 : 1;
-	return memcmp(a, b, sizeof(float) * sample->dim);
+	return sizeof(float) * sample->dim;
+}
+
+static uint64
+SamplePlace(const Sample *sample, size_t row)
+{
+	return sample->at + (uint64) row * SampleRowBytes(sample);
+}
+
+/* Compare a row taken in, by its content, with x [dim]; spare [dim] is for the former. */
+static int
+SampleCompareContent(const Sample *sample, size_t row, float *spare, const float *x)
+{
+	SpoolRead(sample->spool, SamplePlace(sample, row), spare, SampleRowBytes(sample));
+	return memcmp(spare, x, SampleRowBytes(sample));
 }
 
 static int
@@ -35,9 +45,12 @@ SampleHeapCompare(Datum a, Datum b, void *arg)
 	const Sample *sample = arg;
 	size_t i = DatumGetInt64(a);
 	size_t j = DatumGetInt64(b);
+	float *x = sample->tied + sample->dim;
 
-	return SampleCompare(sample, sample->hashes[i], sample->x + i * sample->dim, sample->hashes[j],
-						 sample->x + j * sample->dim);
+	if (sample->hashes[i] != sample->hashes[j])
+		return sample->hashes[i] < sample->hashes[j] ? -1 : 1;
+	SpoolRead(sample->spool, SamplePlace(sample, j), x, SampleRowBytes(sample));
+	return SampleCompareContent(sample, i, sample->tied, x);
 }
 
 static void *
@@ -53,10 +66,6 @@ SampleGrow(Sample *sample)
 
 	if (sample->limit && capacity > sample->limit)
 		capacity = sample->limit;
-
-	Size bytes = mul_size(capacity, mul_size(sample->dim, sizeof(float)));
-
-	sample->x = SampleGrowArray(sample, sample->x, bytes);
 	sample->numbers = SampleGrowArray(sample, sample->numbers, mul_size(capacity, sizeof(int64)));
 	if (sample->limit)
 		sample->hashes =
@@ -70,6 +79,7 @@ SampleBuildHeap(Sample *sample)
 {
 	MemoryContext old = MemoryContextSwitchTo(sample->context);
 
+	sample->tied = palloc(2 * SampleRowBytes(sample));
 	sample->heap = binaryheap_allocate((int) sample->limit, SampleHeapCompare, sample);
 	for (size_t i = 0; i < sample->rows; i++)
 		binaryheap_add_unordered(sample->heap, Int64GetDatum(i));
@@ -80,18 +90,18 @@ SampleBuildHeap(Sample *sample)
 void
 SampleAdd(Sample *sample, const float *x, int dim, int64 number)
 {
-	Size bytes = sizeof(float) * dim;
 	uint64 hash = 0;
 
 	sample->dim = dim;
 	if (sample->limit)
-		hash = hash_bytes_extended((const unsigned char *) x, (int) bytes, sample->seed);
+		hash = hash_bytes_extended((const unsigned char *) x, (int) SampleRowBytes(sample),
+								   sample->seed);
 
 	if (sample->limit == 0 || sample->rows < sample->limit)
 	{
 		if (sample->rows == sample->capacity)
 			SampleGrow(sample);
-		memcpy(sample->x + sample->rows * dim, x, bytes);
+		SpoolAppend(sample->spool, x, SampleRowBytes(sample));
 		if (sample->limit)
 			sample->hashes[sample->rows] = hash;
 		sample->numbers[sample->rows++] = number;
@@ -103,52 +113,11 @@ SampleAdd(Sample *sample, const float *x, int dim, int64 number)
 
 	size_t last = DatumGetInt64(binaryheap_first(sample->heap));
 
-	if (SampleCompare(sample, hash, x, sample->hashes[last], sample->x + last * dim) >= 0)
+	if (hash > sample->hashes[last] ||
+		(hash == sample->hashes[last] && SampleCompareContent(sample, last, sample->tied, x) <= 0))
 		return;
-	memcpy(sample->x + last * dim, x, bytes);
+	SpoolWrite(sample->spool, SamplePlace(sample, last), x, SampleRowBytes(sample));
 	sample->hashes[last] = hash;
 	sample->numbers[last] = number;
 	binaryheap_replace_first(sample->heap, Int64GetDatum(last));
-}
-
-static Size
-SampleBytes(const Sample *sample)
-{
-	return sample->rows * sample->dim * sizeof(float);
-}
-
-void
-SampleSave(Sample *sample)
-{
-	MemoryContext old = MemoryContextSwitchTo(sample->context);
-	Size bytes = SampleBytes(sample);
-
-	sample->saved = BufFileCreateTemp(false);
-	for (Size at = 0; at < bytes; at += SAMPLE_PIECE)
-	{
-		CHECK_FOR_INTERRUPTS();
-		BufFileWrite(sample->saved, (char *) sample->x + at, Min(bytes - at, SAMPLE_PIECE));
-	}
-	MemoryContextSwitchTo(old);
-}
-
-void
-SampleRestore(Sample *sample)
-{
-	Size bytes = SampleBytes(sample);
-
-	if (BufFileSeek(sample->saved, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not read the sample's temporary file")));
-	for (Size at = 0; at < bytes; at += SAMPLE_PIECE)
-	{
-		Size piece = Min(bytes - at, SAMPLE_PIECE);
-
-		CHECK_FOR_INTERRUPTS();
-		if (BufFileRead(sample->saved, (char *) sample->x + at, piece) != piece)
-			ereport(ERROR, (errcode_for_file_access(),
-							errmsg("could not read the sample's temporary file")));
-	}
-	BufFileClose(sample->saved);
-	sample->saved = NULL;
 }

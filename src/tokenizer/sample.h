@@ -1,13 +1,14 @@
 /*
- * The rows a tokenizer is trained on, gathered one by one: all of them, or a sample.
+ * The rows a tokenizer is trained on, gathered one by one: all of them, or a sample. They go to a
+ * spool, where whoever trains finds them; memory holds a few bytes of each.
  */
 #ifndef SEMTOK_SAMPLE_H
 #define SEMTOK_SAMPLE_H
 
 #include "postgres.h"
 
+#include "client/spool.h"
 #include "lib/binaryheap.h"
-#include "storage/buffile.h"
 
 #define SAMPLE_MAX_ROWS 100000000
 
@@ -18,28 +19,23 @@
  */
 typedef struct Sample
 {
-	MemoryContext context; /* of x, numbers, hashes and heap */
+	MemoryContext context; /* of numbers, hashes, heap and tied */
 	size_t limit;          /* 0 = every row */
 	uint64 seed;
 	int dim;
-	float *x;       /* [rows][dim] */
+	Spool *spool;   /* the caller's */
+	uint64 at;      /* where in it [rows][dim] begin, a multiple of 8 */
 	int64 *numbers; /* [rows] each row's in its source */
 	size_t rows;
 	size_t capacity;
 	uint64 *hashes;   /* [rows]; NULL without a limit */
 	binaryheap *heap; /* of row numbers, the largest hash first; NULL until the limit is reached */
-	BufFile *saved;   /* the rows as they were; between SampleSave and SampleRestore */
+	float *tied;      /* [2][dim] rows read back to be compared; comes with heap */
 } Sample;
 
-extern void SampleInit(Sample *sample, size_t limit, uint64 seed);
-/* Take a row in, or not. Memory that is short is an error (53200). */
+/* Rows go to the spool's end, to which nobody else appends before the last of them. */
+extern void SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed);
+/* Take a row in, or not. Memory that is short is an error (53200), and so is the spool's disk. */
 extern void SampleAdd(Sample *sample, const float *x, int dim, int64 number);
-
-/*
- * When all rows are in: keep a copy of x in a temporary file, and bring it back, once, after x has
- * been overwritten. So the rows are in memory once.
- */
-extern void SampleSave(Sample *sample);
-extern void SampleRestore(Sample *sample);
 
 #endif

@@ -3,22 +3,16 @@
  */
 #include "postgres.h"
 
-#include "core/ema.h"
-#include "core/refine.h"
-#include "core/rqkmeans.h"
 #include "fmgr.h"
 #include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/train_options.h"
 #include "tokenizer/training.h"
-#include "types/bridge.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#define TRAIN_MAX_EPOCHS 100000
 /* What refinement encodes with unless a beam is given. */
 #define TRAIN_REFINE_BEAM 5
-#define TRAIN_FAILED "could not train tokenizer"
 
 PG_FUNCTION_INFO_V1(semtok_train);
 PG_FUNCTION_INFO_V1(semtok_train_sizes);
@@ -53,18 +47,8 @@ typedef struct TrainRequest
 {
 	Training training;
 	TrainWay way;
-	size_t batch_size; /* 0 = all rows */
-	stk_init init;
 	TrainOptions options;
 } TrainRequest;
-
-/* What learning works on. */
-typedef struct Learning
-{
-	stk_exec exec;
-	float *vectors; /* [codewords][dim] */
-	double *counts; /* [codewords] */
-} Learning;
 
 static TrainWay
 TrainReadMethod(FunctionCallInfo fcinfo, int argno)
@@ -96,7 +80,7 @@ TrainReadInit(FunctionCallInfo fcinfo)
 static void
 TrainCheckRefinement(TrainRequest *t)
 {
-	if (t->options.refine > 0 && t->training.shape.metric == STK_IP)
+	if (t->options.refine > 0 && t->training.plan.metric == STK_IP)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"refine\" does not go with metric ip"),
 						errhint("Metrics l2 and cosine measure a distance to reduce.")));
@@ -104,124 +88,76 @@ TrainCheckRefinement(TrainRequest *t)
 		t->options.beam = t->options.refine > 0 ? TRAIN_REFINE_BEAM : 1;
 }
 
+/* The plan's part of the options. */
+static void
+TrainPlanOptions(const TrainRequest *t, stk_train_plan *plan)
+{
+	const TrainOptions *options = &t->options;
+
+	plan->method = t->way == TRAIN_EMA ? STK_TRAIN_EMA : STK_TRAIN_RQKMEANS;
+	plan->empty = options->empty;
+	plan->balance = options->balance;
+	plan->decay = options->decay;
+	plan->restart_after = options->restart_after;
+	plan->refine = options->refine;
+	plan->beam = options->beam;
+	plan->eval_every = options->eval_every;
+}
+
 /* The arguments that both overloads have in the same places, and everything's checks. */
 static void
 TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 {
 	Training *training = &t->training;
+	stk_train_plan *plan = &training->plan;
 
 	training->name = ArgText(fcinfo, ARG_NAME, "name");
 	training->source = ArgText(fcinfo, ARG_SOURCE, "source");
+	training->failed = "could not train tokenizer";
 
 	char *metric = ArgText(fcinfo, ARG_METRIC, "metric");
 
-	if (stk_metric_parse(metric, &training->shape.metric) != STK_OK)
+	if (stk_metric_parse(metric, &plan->metric) != STK_OK)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected metric l2, ip or cosine, not \"%s\"", metric)));
-	training->epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, TRAIN_MAX_EPOCHS);
+	plan->epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, STK_TRAIN_MAX_EPOCHS);
 	if (!PG_ARGISNULL(ARG_BATCH_SIZE))
-		t->batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
-	t->init = TrainReadInit(fcinfo);
+		plan->batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
+	plan->init = TrainReadInit(fcinfo);
 	ArgRequire(fcinfo, ARG_SEED, "seed");
-	training->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
+	plan->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
 	training->limit = TrainingArgSample(fcinfo, ARG_SAMPLE);
-	TrainingCheckDevice(fcinfo, ARG_DEVICE);
+	training->device = TrainingArgDevice(fcinfo, ARG_DEVICE);
 	t->way = TrainReadMethod(fcinfo, method_argno);
 	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), t->way,
 					 &t->options);
 	TrainCheckRefinement(t);
-	training->rounds = t->options.refine;
-	training->together = t->way != TRAIN_LLOYD;
-	training->beam = t->options.beam;
+	TrainPlanOptions(t, plan);
 	training->eval_source = t->options.eval_source;
-	training->eval_every = t->options.eval_every;
 }
 
 /* How it was trained, for the catalog. Numbers and known words only, so nothing needs escaping. */
 static Jsonb *
 TrainDescribe(const TrainRequest *t)
 {
-	const Training *training = &t->training;
+	const stk_train_plan *plan = &t->training.plan;
+	int64 limit = t->training.limit;
 	char *json = psprintf("{\"epochs\": %d, \"batch_size\": %s, \"init\": \"%s\", \"seed\": %lld, "
 						  "\"sample\": %s%s}",
-						  training->epochs, t->batch_size ? psprintf("%zu", t->batch_size) : "null",
-						  init_names[t->init], (long long) training->seed,
-						  training->limit ? psprintf("%lld", (long long) training->limit) : "null",
+						  plan->epochs,
+						  plan->batch_size ? psprintf(UINT64_FORMAT, plan->batch_size) : "null",
+						  init_names[plan->init], (long long) plan->seed,
+						  limit ? psprintf("%lld", (long long) limit) : "null",
 						  TrainOptionsDescribe(&t->options, t->way));
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
-}
-
-static void
-TrainRqkmeans(TrainRequest *t, const Learning *learning)
-{
-	const stk_codebook *shape = &t->training.shape;
-	stk_rqkmeans_options opt = {.metric = shape->metric,
-								.levels = shape->levels,
-								.dim = shape->dim,
-								.epochs = t->training.epochs,
-								.batch_size = t->batch_size,
-								.init = t->init,
-								.seed = t->training.seed,
-								.empty = t->options.empty,
-								.balance = t->options.balance,
-								.progress = TrainingProgress,
-								.progress_ctx = &t->training};
-	const Sample *sample = &t->training.sample;
-	stk_error err = {.row = SIZE_MAX, .level = -1};
-	stk_status status;
-
-	memcpy(opt.sizes, shape->sizes, sizeof(opt.sizes));
-	status = stk_rqkmeans_train(&opt, &learning->exec, sample->x, sample->rows, learning->vectors,
-								learning->counts, &err);
-	TrainingCheckStatus(&t->training, status, &err, TRAIN_FAILED);
-}
-
-static void
-TrainEma(TrainRequest *t, const Learning *learning)
-{
-	const stk_codebook *shape = &t->training.shape;
-	stk_ema_options opt = {.metric = shape->metric,
-						   .levels = shape->levels,
-						   .dim = shape->dim,
-						   .epochs = t->training.epochs,
-						   .batch_size = t->batch_size,
-						   .init = t->init,
-						   .seed = t->training.seed,
-						   .decay = t->options.decay,
-						   .restart_after = t->options.restart_after,
-						   .progress = TrainingProgress,
-						   .progress_ctx = &t->training};
-	const Sample *sample = &t->training.sample;
-	stk_error err = {.row = SIZE_MAX, .level = -1};
-	stk_status status;
-
-	memcpy(opt.sizes, shape->sizes, sizeof(opt.sizes));
-	status = stk_ema_train(&opt, &learning->exec, sample->x, sample->rows, learning->vectors,
-						   learning->counts, &err);
-	TrainingCheckStatus(&t->training, status, &err, TRAIN_FAILED);
-}
-
-static void
-TrainRefine(TrainRequest *t, const Learning *learning)
-{
-	stk_refine_options opt = {.beam = t->training.beam,
-							  .rounds = t->options.refine,
-							  .seed = t->training.seed,
-							  .progress = TrainingProgress,
-							  .progress_ctx = &t->training};
-	const Sample *sample = &t->training.sample;
-	stk_error err = {.row = SIZE_MAX, .level = -1};
-	stk_status status = stk_refine(&opt, &learning->exec, &t->training.shape, sample->x,
-								   sample->rows, learning->vectors, learning->counts, &err);
-
-	TrainingCheckStatus(&t->training, status, &err, TRAIN_FAILED);
 }
 
 static int32
 Train(TrainRequest *t)
 {
 	Training *training = &t->training;
+	stk_train_plan *plan = &training->plan;
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok train", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -229,34 +165,25 @@ Train(TrainRequest *t)
 	TokenizerCheckWritable("semtok.train()", training->name);
 	TrainingRead(training);
 
-	const stk_codebook *shape = &training->shape;
-	size_t codewords = TokenizerCodewords(shape->levels, shape->sizes);
-	Size bytes = stk_codebook_bytes(shape->levels, shape->sizes, shape->dim);
+	Size bytes = stk_codebook_bytes(plan->levels, plan->sizes, plan->dim);
 
 	if (bytes == 0 || !AllocSizeIsValid(bytes + VARHDRSZ))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a codebook of these sizes and %d dimensions is too large", shape->dim)));
+				 errmsg("a codebook of these sizes and %d dimensions is too large", plan->dim)));
 
-	Learning learning = {.exec = SemtokExec(context),
-						 .vectors = palloc(bytes),
-						 .counts = palloc(mul_size(codewords, sizeof(double)))};
+	float *codewords = palloc(bytes);
+	double *counts =
+		palloc(mul_size(TokenizerCodewords(plan->levels, plan->sizes), sizeof(double)));
 
-	if (t->way == TRAIN_EMA)
-		TrainEma(t, &learning);
-	else
-		TrainRqkmeans(t, &learning);
-	TrainingReadAgain(training);
-	if (t->options.refine > 0)
-		TrainRefine(t, &learning);
+	TrainingRun(training, codewords, counts);
 
 	NewTokenizer tokenizer = {.method = t->way == TRAIN_EMA ? "ema" : "rqkmeans",
-							  .codebook =
-								  CodebookMakeDatum(shape->metric, shape->levels, shape->sizes,
-													shape->dim, learning.vectors),
+							  .codebook = CodebookMakeDatum(plan->metric, plan->levels, plan->sizes,
+															plan->dim, codewords),
 							  .rows = (int64) training->sample.rows,
 							  .options = TrainDescribe(t),
-							  .counts = learning.counts};
+							  .counts = counts};
 	int32 id = TrainingFinish(training, &tokenizer);
 
 	MemoryContextSwitchTo(old);
@@ -271,12 +198,12 @@ semtok_train(PG_FUNCTION_ARGS)
 	TrainRequest t = {0};
 
 	TrainReadCommon(fcinfo, ARG_METHOD, &t);
-	t.training.shape.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
+	t.training.plan.levels = ArgInt(fcinfo, ARG_LEVELS, "levels", 1, STK_MAX_LEVELS);
 
 	int codes = ArgInt(fcinfo, ARG_CODES, "codes", 1, STK_MAX_CODES);
 
-	for (int l = 0; l < t.training.shape.levels; l++)
-		t.training.shape.sizes[l] = (uint32) codes;
+	for (int l = 0; l < t.training.plan.levels; l++)
+		t.training.plan.sizes[l] = (uint32) codes;
 	PG_RETURN_INT32(Train(&t));
 }
 
@@ -288,12 +215,12 @@ semtok_train_sizes(PG_FUNCTION_ARGS)
 
 	TrainReadCommon(fcinfo, ARG_SIZES_METHOD, &t);
 
-	int levels = ArgSizes(fcinfo, ARG_SIZES_CODES, "codes", t.training.shape.sizes);
+	int levels = ArgSizes(fcinfo, ARG_SIZES_CODES, "codes", t.training.plan.sizes);
 
 	if (!PG_ARGISNULL(ARG_SIZES_LEVELS) && PG_GETARG_INT32(ARG_SIZES_LEVELS) != levels)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected codes of %d levels, not %d",
 							   PG_GETARG_INT32(ARG_SIZES_LEVELS), levels)));
-	t.training.shape.levels = levels;
+	t.training.plan.levels = levels;
 	PG_RETURN_INT32(Train(&t));
 }

@@ -3,14 +3,11 @@
  */
 #include "postgres.h"
 
-#include "core/rq.h"
+#include "client/offload.h"
 #include "storage/shmem.h"
-#include "tokenizer/args.h"
-#include "tokenizer/measure.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/source.h"
 #include "tokenizer/training.h"
-#include "types/bridge.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -34,20 +31,23 @@ TrainingArgSample(FunctionCallInfo fcinfo, int argno)
 	return limit;
 }
 
-void
-TrainingCheckDevice(FunctionCallInfo fcinfo, int argno)
+stk_device
+TrainingArgDevice(FunctionCallInfo fcinfo, int argno)
 {
-	char *device;
+	char *name = PG_ARGISNULL(argno) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(argno));
+	stk_device device;
 
-	if (PG_ARGISNULL(argno))
-		return;
-	device = text_to_cstring(PG_GETARG_TEXT_PP(argno));
-	if (strcmp(device, "cuda") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("this build of semtok cannot train on device cuda")));
-	if (strcmp(device, "cpu") != 0 && strcmp(device, "auto") != 0)
+	if (strcmp(name, "auto") == 0)
+		device = STK_DEVICE_AUTO;
+	else if (strcmp(name, "cpu") == 0)
+		device = STK_DEVICE_CPU;
+	else if (strcmp(name, "cuda") == 0)
+		device = STK_DEVICE_CUDA;
+	else
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected device auto, cpu or cuda, not \"%s\"", device)));
+						errmsg("expected device auto, cpu or cuda, not \"%s\"", name)));
+	OffloadCheckDevice(device);
+	return device;
 }
 
 static void
@@ -62,31 +62,26 @@ TrainingRead(Training *t)
 	Source source = {.query = t->source,
 					 .argument = "source",
 					 .what = psprintf("training \"%s\"", t->name),
-					 .dim = t->shape.dim,
-					 .metric = t->shape.metric};
+					 .dim = t->plan.dim,
+					 .metric = t->plan.metric};
 	Source eval = source;
 
 	eval.query = t->eval_source;
 	eval.argument = "eval_source";
 	if (t->eval_source)
 		SourceCheck(&eval);
-	SampleInit(&t->sample, (size_t) t->limit, t->seed);
+	t->context = CurrentMemoryContext;
+	t->spool = SpoolCreate(t->context);
+	SampleInit(&t->sample, t->spool, (size_t) t->limit, t->plan.seed);
 	SourceScan(&source, TrainingTakeRow, &t->sample);
-	t->shape.dim = t->sample.dim;
+	t->plan.dim = t->sample.dim;
 	if (t->eval_source)
 	{
-		eval.dim = t->shape.dim;
-		SampleInit(&t->heldout, 0, t->seed);
+		eval.dim = t->plan.dim;
+		SampleInit(&t->heldout, t->spool, 0, 0);
 		SourceScan(&eval, TrainingTakeRow, &t->heldout);
 	}
-	SampleSave(&t->sample);
 	t->noticed = GetCurrentTimestamp();
-}
-
-void
-TrainingReadAgain(Training *t)
-{
-	SampleRestore(&t->sample);
 }
 
 /* level and epoch: -1 = none */
@@ -131,80 +126,56 @@ TrainingLogEvaluation(Training *t, const stk_evaluation *e, int first, bool whol
 	TrainingLog(t, -1, epoch, psprintf("%sperplexity", prefix), e->perplexity);
 }
 
-/* What the first `levels` levels of codewords [sum of sizes][dim] make of the rows held out. */
-static void
-TrainingEvaluate(const Training *t, const float *codewords, int levels, stk_evaluation *e)
+/* Do all levels learn at once, batch by batch, or each behind those that are finished? */
+static bool
+TrainingIsJoint(const Training *t, const stk_train_report *r)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "semtok held-out rows", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	stk_exec exec = SemtokExec(context);
-	stk_codebook cb = t->shape;
-	stk_error err = {.level = -1};
-	stk_rq *rq;
-	stk_status status;
+	return t->plan.method == STK_TRAIN_EMA || t->plan.batch_size > 0 || r->level < 0;
+}
 
-	cb.levels = levels;
-	for (int l = 0; l < levels; l++)
-	{
-		cb.codewords[l] = codewords;
-		codewords += (size_t) cb.sizes[l] * cb.dim;
-	}
-	status = stk_rq_create(&cb, &exec, STK_FILTER_BEST, &rq, &err);
-	if (status == STK_OK && t->beam > 1)
-		status = stk_rq_prepare_beam(rq, &exec);
-	if (status != STK_OK)
-		SemtokReportStatus(status, &err, "could not evaluate tokenizer");
+static void
+TrainingTell(const Training *t, const stk_train_report *r)
+{
+	if (r->level < 0)
+		ereport(NOTICE, (errmsg("training \"%s\": refinement round %d of %d, mean squared error %g",
+								t->name, r->epoch, t->plan.refine, r->objective)));
+	else
+		ereport(NOTICE,
+				(errmsg("training \"%s\": level %d of %d, epoch %d of %d, mean squared error %g",
+						t->name, r->level + 1, t->plan.levels, r->epoch, t->plan.epochs,
+						r->objective)));
+}
 
-	Measurement *measurement = MeasureBeginQuantizer(rq, t->beam);
+/*
+ * A report's part of the log: what was measured while learning and, when it was time, what the
+ * codebook makes of the rows held out: the whole codebook, or, of levels that learn one after the
+ * other, the one that is learning.
+ */
+static void
+TrainingReported(void *ctx, const stk_train_report *r)
+{
+	Training *t = ctx;
+	MemoryContext old = MemoryContextSwitchTo(t->context);
 
-	MeasureSample(measurement, &t->heldout, "eval_source");
-	MeasureFinish(measurement, e);
+	t->step++;
+	TrainingLog(t, r->level, r->epoch, "objective", r->objective);
+	TrainingLog(t, r->level, r->epoch, "empty_codes", r->empty);
+	if (r->evaluated)
+		TrainingLogEvaluation(t, &r->heldout, TrainingIsJoint(t, r) ? 0 : r->level,
+							  r->trained == t->plan.levels, r->epoch, "eval_");
+	if (ProgressDue(&t->noticed))
+		TrainingTell(t, r);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
 }
 
-/* Evaluate and log when it is time: after the last level's report of every eval_every epochs. */
+/* The training begins again: what the log has so far is as if it had never been. */
 static void
-TrainingEvaluateNow(Training *t, const stk_train_progress *p)
-{
-	bool together = t->together || p->level < 0;
-	stk_evaluation e;
-
-	if (t->eval_every == 0 || p->epoch % t->eval_every != 0 ||
-		(p->level >= 0 && p->level < p->trained - 1))
-		return;
-	TrainingEvaluate(t, p->codewords, p->trained, &e);
-	TrainingLogEvaluation(t, &e, together ? 0 : p->level, p->trained == t->shape.levels, p->epoch,
-						  "eval_");
-}
-
-void
-TrainingProgress(void *ctx, const stk_train_progress *p)
+TrainingRestarted(void *ctx)
 {
 	Training *t = ctx;
 
-	t->step++;
-	TrainingLog(t, p->level, p->epoch, "objective", p->objective);
-	TrainingLog(t, p->level, p->epoch, "empty_codes", p->empty);
-	TrainingEvaluateNow(t, p);
-	if (!ProgressDue(&t->noticed))
-		return;
-	if (p->level < 0)
-		ereport(NOTICE, (errmsg("training \"%s\": refinement round %d of %d, mean squared error %g",
-								t->name, p->epoch, t->rounds, p->objective)));
-	else
-		ereport(
-			NOTICE,
-			(errmsg("training \"%s\": level %d of %d, epoch %d of %d, mean squared error %g",
-					t->name, p->level + 1, t->shape.levels, p->epoch, t->epochs, p->objective)));
-}
-
-void
-TrainingCheckStatus(const Training *t, stk_status status, const stk_error *err, const char *failed)
-{
-	if (status != STK_OK)
-		SourceReportStatus(status, err, failed, "source", t->sample.numbers, t->sample.rows);
+	t->step = 0;
+	t->nlog = 0;
 }
 
 /* A WARNING for each level that has collapsed, and for ids that tell few rows apart. */
@@ -226,30 +197,44 @@ TrainingWarn(const Training *t, const stk_evaluation *e)
 									(unsigned long long) e->rows, (unsigned long long) e->ids)));
 }
 
-static void
-TrainingMeasure(const Training *t, CodebookEntry *entry, const Sample *sample, const char *argument,
-				stk_evaluation *e)
+pg_noreturn static void
+TrainingFailed(const Training *t, stk_status status, stk_train_which which, const stk_error *err)
 {
-	Measurement *measurement = MeasureBegin(entry, t->beam);
+	if (which == STK_ROWS_HELDOUT)
+		SourceReportStatus(status, err, "could not evaluate tokenizer", "eval_source",
+						   t->heldout.numbers, t->heldout.rows);
+	SourceReportStatus(status, err, t->failed, "source", t->sample.numbers, t->sample.rows);
+}
 
-	MeasureSample(measurement, sample, argument);
-	MeasureFinish(measurement, e);
+void
+TrainingRun(Training *t, float *codewords, double *counts)
+{
+	OffloadTraining training = {.plan = t->plan,
+								.device = t->device,
+								.name = t->name,
+								.spool = t->spool,
+								.rows_at = t->sample.at,
+								.n = t->sample.rows,
+								.heldout_at = t->heldout.at,
+								.heldout_n = t->heldout.rows,
+								.report = TrainingReported,
+								.report_ctx = t};
+	stk_train_result result = {.codewords = codewords, .counts = counts};
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status = OffloadTrain(&training, TrainingRestarted, &result, &err);
+
+	if (status != STK_OK)
+		TrainingFailed(t, status, result.which, &err);
+	SpoolClose(t->spool);
+	TrainingLogEvaluation(t, &result.rows, 0, true, -1, "");
+	TrainingWarn(t, &result.rows);
+	if (t->eval_source)
+		TrainingLogEvaluation(t, &result.heldout, 0, true, -1, "eval_");
 }
 
 int32
-TrainingFinish(Training *t, NewTokenizer *tokenizer)
+TrainingFinish(const Training *t, NewTokenizer *tokenizer)
 {
-	CodebookEntry *entry = CodebookPin(tokenizer->codebook, CurrentMemoryContext);
-	stk_evaluation e;
-
-	TrainingMeasure(t, entry, &t->sample, "source", &e);
-	TrainingLogEvaluation(t, &e, 0, true, -1, "");
-	TrainingWarn(t, &e);
-	if (t->eval_source)
-	{
-		TrainingMeasure(t, entry, &t->heldout, "eval_source", &e);
-		TrainingLogEvaluation(t, &e, 0, true, -1, "eval_");
-	}
 	tokenizer->name = t->name;
 	tokenizer->log = t->log;
 	tokenizer->nlog = t->nlog;

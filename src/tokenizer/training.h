@@ -1,33 +1,34 @@
 /*
- * A training under way: what all training verbs do beside learning. Rows are read, what is learnt
- * is logged and said now and then, the result is measured on the rows and becomes a version.
+ * A training under way: what all training verbs do. Rows are read, a plan is carried out on them
+ * wherever that is soonest done, what is learnt is logged and said now and then, and the result
+ * becomes a version.
  */
 #ifndef SEMTOK_TRAINING_H
 #define SEMTOK_TRAINING_H
 
 #include "postgres.h"
 
-#include "core/codebook.h"
-#include "core/train_rows.h"
+#include "core/train.h"
 #include "fmgr.h"
 #include "tokenizer/registry.h"
 #include "tokenizer/sample.h"
 #include "utils/jsonb.h"
+#include "worker/protocol.h"
 
 typedef struct Training
 {
 	const char *name;
 	const char *source;
-	stk_codebook shape; /* what is learnt; dim is the rows', codewords are not set */
-	int epochs;
-	int rounds;    /* of refinement */
-	bool together; /* levels learn together, batch by batch, or else one after the other */
-	int beam;      /* width to encode with */
-	int64 limit;   /* rows of the sample, 0 = all */
-	uint64 seed;
-	Sample sample;
+	const char *failed;  /* begins the message of an error: "could not train tokenizer" */
+	stk_train_plan plan; /* dim 0: the first row decides */
+	stk_device device;
+	int64 limit;             /* rows of the sample, 0 = all */
 	const char *eval_source; /* held-out rows; NULL = none */
-	int eval_every;          /* epochs, or rounds of refinement; 0 = only the finished tokenizer */
+
+	/* The rest is for these functions, but for what they say of it. */
+	MemoryContext context;
+	Spool *spool; /* of the rows, then those held out */
+	Sample sample;
 	Sample heldout;
 	TimestampTz noticed; /* when the last NOTICE went out, at first when the rows were read */
 	int step;            /* epochs so far, over all levels */
@@ -38,34 +39,27 @@ typedef struct Training
 
 /* Arguments that training verbs share. */
 extern int64 TrainingArgSample(FunctionCallInfo fcinfo, int argno);
-extern void TrainingCheckDevice(FunctionCallInfo fcinfo, int argno);
+/* Null is auto, which semtok.device decides; one that this server cannot have is an error (0A000). */
+extern stk_device TrainingArgDevice(FunctionCallInfo fcinfo, int argno);
 
 /*
- * Read the rows, which are then in t->sample, and those held out, in t->heldout. t->shape.dim is
- * what they must have; where it is 0 the first row decides. A copy of the former goes to a
- * temporary file, as learning overwrites them; TrainingReadAgain brings it back. Everything lives
- * in the current memory context.
+ * Read the rows, of which t->sample then says how many there are, and those held out. Everything
+ * lives in the current memory context, and the rows themselves in a temporary file that goes with
+ * it.
  */
 extern void TrainingRead(Training *t);
-extern void TrainingReadAgain(Training *t);
 
 /*
- * For core's progress callbacks; ctx is the Training. Refinement's rounds have level -1. Logs what
- * core measured and, when it is time, what the codebook makes of the rows held out: the whole
- * codebook, or, of levels that learn one after the other, the one that is learning, behind those
- * that are finished.
+ * Learn, log what came of it, on the rows and on those held out, and warn when that is too little.
+ *
+ *   codewords  [sum of sizes][dim]  out; in too where the plan resumes
+ *   counts     [sum of sizes]       out; in too where the plan resumes
+ *
+ * An error about a row names it as its query counts it.
  */
-extern void TrainingProgress(void *ctx, const stk_train_progress *p);
+extern void TrainingRun(Training *t, float *codewords, double *counts);
 
-/* When core fails on t->sample: raise its error, with the source's row. */
-extern void TrainingCheckStatus(const Training *t, stk_status status, const stk_error *err,
-								const char *failed);
-
-/*
- * The rest, with t->sample as it was read: log what the codebook makes of the rows, and of those
- * held out, warn when it makes too little of the former, and insert the version. The log of
- * *tokenizer is the training's. Returns the id.
- */
-extern int32 TrainingFinish(Training *t, NewTokenizer *tokenizer);
+/* Insert the version; its name and log are the training's. Returns the id. */
+extern int32 TrainingFinish(const Training *t, NewTokenizer *tokenizer);
 
 #endif
