@@ -183,9 +183,12 @@ static void
 train(wire *w, stk_train_message *m)
 {
 	stk_data *data[] = {&m->rows, &m->heldout, &m->start};
+	stk_error why = {.level = -1};
 	uint64_t result, width;
 
 	plan(w, &m->plan);
+	if (!w->out && !w->failed && stk_train_check(&m->plan, &why) != STK_OK)
+		refuse(w, "%s", why.message);
 	result = stk_train_result_bytes(&m->plan);
 	width = (uint64_t) m->plan.dim * sizeof(float);
 	m->device = (stk_device) within(w, m->device, STK_DEVICE_AUTO, STK_DEVICE_CUDA, "device");
