@@ -1,16 +1,22 @@
 /*
  * Threads that several computations share fairly.
  *
- * Each computation runs its tasks through a pool of its own, from a thread of its own, which waits.
- * A thread of the crew that is free takes its next task from the waiting computations: urgent ones
- * first, those of the same urgency in turn. So tasks, which core keeps short, are the time slices,
- * and a long computation delays a short one by no more than a task.
+ * Each computation runs its tasks through a pool, from a thread of its own. No more tasks run at a
+ * time than the crew has threads, whoever computes them: the crew's threads, and a computation's own
+ * thread while nobody else is to come first. So tasks, which core keeps short, are the time slices.
+ *
+ * Which task is next: urgent computations come first, those of the same urgency take turns. But of
+ * STK_CREW_SHARE tasks in a row one is a background computation's where one waits, so that a flood
+ * of urgent ones slows it down and never stops it. A long background computation delays an urgent one
+ * by the tasks in flight and one of STK_CREW_SHARE thereafter.
  */
 #ifndef STK_CREW_H
 #define STK_CREW_H
 
 #include "core/pool.h"
 #include "core/status.h"
+
+#define STK_CREW_SHARE 16
 
 typedef struct stk_crew stk_crew;
 
@@ -22,13 +28,13 @@ typedef enum stk_urgency
 
 /* Start `threads` >= 1 threads, signals blocked in them. STK_ENOMEM; free with stk_crew_stop. */
 extern stk_status stk_crew_start(int threads, stk_crew **out);
-/* End the threads; no computation may be running on them. */
+/* End the threads; no computation may be running on them. crew may be NULL. */
 extern void stk_crew_stop(stk_crew *crew);
 extern int stk_crew_threads(const stk_crew *crew);
 
 /*
- * A pool for one computation at a time, valid until the crew stops. stk_run on it from one thread,
- * not from a task; other computations may run on pools of their own meanwhile.
+ * A pool for any number of computations of this urgency, each in a thread of its own and none in a
+ * task; valid until the crew stops.
  */
 extern stk_pool stk_crew_pool(stk_crew *crew, stk_urgency urgency);
 

@@ -3,7 +3,8 @@
  * file that fills this struct. Every engine gives the same bits.
  *
  * Functions may be called from several threads at once, each with an exec of its own; exec->pool's
- * threads are the engine's to use, exec->monitor is asked between bounded pieces of work.
+ * threads are the engine's to use, exec->monitor is asked between bounded pieces of work. Which unit
+ * computes is the engine's choice: exec->cpu does not matter.
  */
 #ifndef STK_ENGINE_H
 #define STK_ENGINE_H
@@ -22,8 +23,9 @@ typedef struct stk_engine_ops
 	const char *name; /* "cpu" */
 
 	/*
-	 * Make a codebook ready: for greedy encoding, or for beams wider than 1 too. cb's floats must
-	 * outlive the result. STK_EINVAL (a codeword not finite), STK_ENOMEM, STK_ECANCELED.
+	 * Make a codebook ready: for greedy encoding, or for beams wider than 1 too. cb's floats and
+	 * exec->a must outlive the result. Every result encodes with any beam, to the same codes; one
+	 * made for it is the faster. STK_EINVAL (a codeword not finite), STK_ENOMEM, STK_ECANCELED.
 	 */
 	stk_status (*load)(stk_engine *e, const stk_exec *exec, const stk_codebook *cb, bool wide,
 					   stk_resident **out, stk_error *err);
@@ -57,7 +59,7 @@ struct stk_engine
 	char device[96]; /* what it computes on, for people: "avx512, AMD EPYC 9654" */
 };
 
-/* The processor's cores. a outlives the engine. STK_ENOMEM. */
+/* The processor's cores. a outlives the engine, which ops->close frees. STK_ENOMEM. */
 extern stk_status stk_engine_cpu_open(const stk_allocator *a, stk_engine **out, stk_error *err);
 
 #endif
