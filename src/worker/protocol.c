@@ -370,6 +370,7 @@ stk_read_header(const uint8_t *in, stk_header *h, stk_error *err)
 {
 	wire w = reader(in, STK_HEADER_BYTES, err);
 
+	memset(h, 0, sizeof(*h));
 	header(&w, h);
 	return finish(&w);
 }
