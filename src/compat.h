@@ -16,6 +16,24 @@
 #include "varatt.h"
 #endif
 
+/* 17 numbers backends from 0, not from 1, and finds shared memory by name without preloading. */
+#if PG_VERSION_NUM >= 170000
+#include "storage/dsm_registry.h"
+#include "storage/procnumber.h"
+#define SemtokBackendNumber() ((int) MyProcNumber)
+static inline void *
+SemtokNamedSegment(const char *name, Size size, void (*init)(void *))
+{
+	bool found;
+
+	return GetNamedDSMSegment(name, size, init, &found);
+}
+#else
+#include "storage/backendid.h"
+#define SemtokBackendNumber() ((int) MyBackendId - 1)
+#define SemtokNamedSegment(name, size, init) ((void) (name), (void) (size), (void *) NULL)
+#endif
+
 /* 18 lets a library tell its name and version, which pg_get_loaded_modules() shows. */
 #if PG_VERSION_NUM >= 180000
 #define SEMTOK_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "semtok", .version = SEMTOK_VERSION)

@@ -8,6 +8,8 @@
 #include "guc.h"
 
 #include "am/semtrie.h"
+#include "client/shared.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 SEMTOK_MODULE_MAGIC;
@@ -21,6 +23,8 @@ _PG_init(void)
 {
 	SemtokDefineSettings();
 	SemtrieDefineOptions();
+	if (process_shared_preload_libraries_in_progress)
+		SharedRequest();
 }
 
 /* semtok.library_version() → text: what the Makefile calls it */

@@ -21,11 +21,14 @@ typedef struct SharedWorker
 	pid_t pid;        /* 0 = none runs, or not yet ready */
 	TimestampTz started;
 	TimestampTz next_start; /* backing off until then; 0 = not */
-	int64 restarts;
+	int64 starts;
 	char last_error[SHARED_TEXT]; /* empty: none so far */
 } SharedWorker;
 
-/* What a session does in a worker of its own, or instead of one; its own to write. */
+/*
+ * What a session does in a worker of its own, or instead of one; its own to write, under the mutex
+ * where others shall not see half of it.
+ */
 typedef struct SharedSession
 {
 	slock_t mutex;
@@ -43,6 +46,7 @@ typedef struct SharedSession
 	char phase[32];
 	char where[32]; /* "shared worker", "private worker", "session" */
 	TimestampTz began;
+	TimestampTz phase_began;
 	int level; /* -1 = none */
 	int levels;
 	int epoch;
@@ -55,6 +59,7 @@ typedef struct SharedSession
 typedef struct SharedState
 {
 	SharedWorker worker;
+	bool preloaded;       /* so there is a supervisor, or will soon be one */
 	int64 lost_fallbacks; /* of sessions that have ended; under worker.mutex */
 	int nsessions;
 	SharedSession sessions[FLEXIBLE_ARRAY_MEMBER]; /* [nsessions], one for each backend */
@@ -69,6 +74,8 @@ extern SharedState *SharedGet(void);
  * are taken, one that only this session sees.
  */
 extern SharedSession *SharedMine(void);
+/* Copy a text into one of these fields, cut between characters where it is too long. */
+extern void SharedSetText(char *to, Size size, const char *text);
 /* Count a request that this session has to compute itself. */
 extern void SharedNoteFallback(const char *why);
 
