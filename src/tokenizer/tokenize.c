@@ -2,12 +2,13 @@
  * CALL semtok.tokenize: give a table's rows the ids of a tokenizer, batch by batch.
  *
  * A batch is a range of blocks of one table (a partition, where there are several), processed and
- * committed before the next begins; nothing is kept over the commit but names and numbers. A row
- * needs work when its embedding is not null and its id is not of the tokenizer, so a run that was
- * stopped goes on where it was, and a second run finds nothing to do. Every statement runs with
- * the caller's rights.
+ * committed before the next begins (tokenize_batch.c); nothing is kept over the commit but names,
+ * numbers and the pipe that encodes, which is empty then. A row needs work when its embedding is not
+ * null and its id is not of the tokenizer, so a run that was stopped goes on where it was, and a
+ * second run finds nothing to do. Every statement runs with the caller's rights.
  *
- * Rows may be updated meanwhile: a row that moved behind the walk is found by a second one.
+ * Rows may be updated meanwhile: one that moved behind the walk, or that changed after its embedding
+ * was read, is found by a second walk, which locks the rows it reads.
  *
  * A batch locks the relation with SHARE UPDATE EXCLUSIVE: it does not stop readers and writers, but
  * two runs would otherwise append the same code to an id.
@@ -33,7 +34,9 @@
 #include "tokenizer/args.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/registry.h"
+#include "tokenizer/tokenize.h"
 #include "types/bridge.h"
+#include "types/vector_cast.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -64,23 +67,16 @@ typedef struct TokenizeTable
 	BlockNumber step;   /* blocks a batch */
 } TokenizeTable;
 
-typedef struct TokenizeRun
+/* A walk over tables, batch by batch. */
+typedef struct TokenizeWalk
 {
-	Oid relation;
-	const char *alias; /* the relation's own name, quoted, which where_clause may qualify with */
-	const char *embedding; /* quoted, as is column */
-	const char *column;
-	const char *where; /* NULL = every row */
-	const char *types; /* schema of semid, quoted */
-	bool append;
+	TokenizeRun run;
 	int batch_size;
-	TokenizerInfo tokenizer;
 	TokenizeTable *tables;
 	int ntables;
 	MemoryContext batch; /* reset with every batch */
-	int64 rows;          /* given an id so far */
 	TimestampTz noticed; /* when the last NOTICE went out, at first the start */
-} TokenizeRun;
+} TokenizeWalk;
 
 static void
 TokenizeCheckRelation(Oid relation)
@@ -152,20 +148,20 @@ TokenizeCheckColumns(Oid relation, const char *embedding, const char *column, bo
 
 /* The tables to walk, measured now. */
 static void
-TokenizeFindTables(TokenizeRun *run)
+TokenizeFindTables(TokenizeWalk *walk)
 {
 	List *oids;
 	ListCell *cell;
 
 	/* find_all_inheritors locks the children only */
-	LockRelationOid(run->relation, AccessShareLock);
-	oids = find_all_inheritors(run->relation, AccessShareLock, NULL);
+	LockRelationOid(walk->run.relation, AccessShareLock);
+	oids = find_all_inheritors(walk->run.relation, AccessShareLock, NULL);
 
-	run->tables = palloc(sizeof(TokenizeTable) * list_length(oids));
+	walk->tables = palloc(sizeof(TokenizeTable) * list_length(oids));
 	foreach (cell, oids)
 	{
 		Relation rel = relation_open(lfirst_oid(cell), NoLock);
-		TokenizeTable *table = &run->tables[run->ntables];
+		TokenizeTable *table = &walk->tables[walk->ntables];
 		BlockNumber pages;
 		double tuples;
 		double allvisible;
@@ -180,10 +176,10 @@ TokenizeFindTables(TokenizeRun *run)
 			table->blocks = RelationGetNumberOfBlocks(rel);
 			estimate_rel_size(rel, NULL, &pages, &tuples, &allvisible);
 
-			double step = tuples < 1 ? 1 : run->batch_size * (double) pages / tuples;
+			double step = tuples < 1 ? 1 : walk->batch_size * (double) pages / tuples;
 
 			table->step = (BlockNumber) Max(1, Min(step, (double) MaxBlockNumber));
-			run->ntables++;
+			walk->ntables++;
 		}
 		relation_close(rel, NoLock);
 	}
@@ -213,127 +209,13 @@ TokenizeCheckWhere(const TokenizeRun *run)
 	}
 }
 
-/* The rows of a block range that need an id: $1 tokenizer, $2 and $3 the range. */
-static void
-TokenizeAppendTodo(StringInfo sql, const TokenizeRun *run)
-{
-	appendStringInfo(sql,
-					 "%1$s.ctid OPERATOR(pg_catalog.>=) $2"
-					 " AND %1$s.ctid OPERATOR(pg_catalog.<) $3"
-					 " AND %1$s.%2$s IS NOT NULL AND (%1$s.%3$s IS NULL"
-					 " OR %4$s.semid_tokenizer(%1$s.%3$s) OPERATOR(pg_catalog.<>) $1)",
-					 run->alias, run->embedding, run->column, run->types);
-	if (run->where)
-		appendStringInfo(sql, " AND (\n%s\n)", run->where);
-}
-
-static void
-TokenizeExecute(const char *sql, int nargs, Oid *types, Datum *values, int expected)
-{
-	int result = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
-
-	if (result != expected)
-		elog(ERROR, "unexpected result of a statement: %s", SPI_result_code_string(result));
-}
-
-/* One statement; a row that is updated meanwhile is encoded again from its new embedding. */
-static void
-TokenizeKeep(TokenizeRun *run, const char *table, Datum *range)
-{
-	Oid types[] = {INT4OID, TIDOID, TIDOID};
-	Datum values[] = {Int32GetDatum(run->tokenizer.id), range[0], range[1]};
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "UPDATE ONLY %1$s AS %2$s"
-					 " SET %3$s = semtok.encode_row($1, %2$s.%4$s::pg_catalog.float4[], %2$s.ctid)"
-					 " WHERE ",
-					 table, run->alias, run->column, run->embedding);
-	TokenizeAppendTodo(&sql, run);
-	TokenizeExecute(sql.data, lengthof(types), types, values, SPI_OK_UPDATE);
-	run->rows += SPI_processed;
-}
-
-/*
- * Two statements: the first locks the rows, so that the second, whose snapshot is newer, sees them
- * as they will stay. It numbers the rows of an id, going on after the highest number that the
- * whole relation has: the bare id is number 0.
- */
-static void
-TokenizeAppend(TokenizeRun *run, const char *table, const char *relation, Datum *range)
-{
-	Oid range_types[] = {INT4OID, TIDOID, TIDOID};
-	Datum range_values[] = {Int32GetDatum(run->tokenizer.id), range[0], range[1]};
-	Oid types[] = {INT4OID, TIDARRAYOID, INT4OID};
-	StringInfoData sql;
-	bool isnull;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql,
-					 "SELECT pg_catalog.array_agg(l.tid) FROM"
-					 " (SELECT %1$s.ctid AS tid FROM ONLY %2$s AS %1$s WHERE ",
-					 run->alias, table);
-	TokenizeAppendTodo(&sql, run);
-	appendStringInfoString(&sql, " FOR NO KEY UPDATE) AS l");
-	TokenizeExecute(sql.data, lengthof(range_types), range_types, range_values, SPI_OK_SELECT);
-
-	SPITupleTable *locked = SPI_tuptable;
-	Datum tids = SPI_getbinval(locked->vals[0], locked->tupdesc, 1, &isnull);
-
-	if (isnull)
-	{
-		SPI_freetuptable(locked);
-		return;
-	}
-
-	Datum values[] = {Int32GetDatum(run->tokenizer.id), tids, Int32GetDatum(run->tokenizer.levels)};
-
-	resetStringInfo(&sql);
-	appendStringInfo(
-		&sql,
-		"WITH coded AS MATERIALIZED ("
-		"SELECT x.ctid AS tid,"
-		" semtok.encode_row($1, x.%3$s::pg_catalog.float4[], x.ctid) AS base"
-		" FROM ONLY %1$s AS x WHERE x.ctid OPERATOR(pg_catalog.=) ANY ($2)"
-		"), taken AS MATERIALIZED ("
-		"SELECT %5$s.semid_prefix(x.%2$s, $3) AS base, pg_catalog.max("
-		"CASE WHEN %5$s.semid_levels(x.%2$s) OPERATOR(pg_catalog.=) $3 THEN 0 ELSE "
-		"%5$s.semid_code(x.%2$s, $3) END) AS top"
-		" FROM %4$s AS x WHERE %5$s.semid_tokenizer(x.%2$s) OPERATOR(pg_catalog.=) $1"
-		" AND (%5$s.semid_levels(x.%2$s) OPERATOR(pg_catalog.=) $3"
-		" OR %5$s.semid_levels(x.%2$s) OPERATOR(pg_catalog.=) ($3 OPERATOR(pg_catalog.+) 1))"
-		" AND %5$s.semid_prefix(x.%2$s, $3) OPERATOR(%5$s.=) ANY (SELECT c.base FROM coded AS c)"
-		" GROUP BY 1"
-		"), numbered AS MATERIALIZED ("
-		"SELECT c.tid, c.base, pg_catalog.row_number() OVER (PARTITION BY c.base ORDER BY c.tid)"
-		" OPERATOR(pg_catalog.+) COALESCE(t.top, -1) AS number"
-		" FROM coded AS c LEFT JOIN taken AS t ON t.base OPERATOR(%5$s.=) c.base"
-		") UPDATE ONLY %1$s AS x SET %2$s ="
-		" CASE WHEN n.number OPERATOR(pg_catalog.=) 0 THEN n.base"
-		" ELSE n.base OPERATOR(%5$s.||) n.number::pg_catalog.int4 END"
-		" FROM numbered AS n WHERE x.ctid OPERATOR(pg_catalog.=) n.tid"
-		" AND x.ctid OPERATOR(pg_catalog.=) ANY ($2)",
-		table, run->column, run->embedding, relation, run->types);
-	TokenizeExecute(sql.data, lengthof(types), types, values, SPI_OK_UPDATE);
-	run->rows += SPI_processed;
-	SPI_freetuptable(locked);
-}
-
 /* Where in the table an error arose. */
-typedef struct TokenizePlace
-{
-	const char *table;
-	BlockNumber first;
-	BlockNumber end;
-} TokenizePlace;
-
 static void
 TokenizeErrorContext(void *arg)
 {
-	const TokenizePlace *place = arg;
+	const TokenizeRange *range = arg;
 
-	errcontext("tokenizing blocks %u to %u of %s", place->first, place->end - 1, place->table);
+	errcontext("tokenizing blocks %u to %u of %s", range->first, range->end - 1, range->table);
 }
 
 /* A relation's name as SQL wants it, or NULL when it is gone. Locks it. */
@@ -357,23 +239,21 @@ TokenizeLock(Oid oid)
  * isolation level, see all that earlier holders did. False when the table is gone.
  */
 static bool
-TokenizeBatch(TokenizeRun *run, const TokenizeTable *table, BlockNumber first, BlockNumber end)
+TokenizeBatch(TokenizeWalk *walk, Oid table, TokenizeRange *range)
 {
-	ItemPointerData tids[2];
-	Datum range[] = {PointerGetDatum(&tids[0]), PointerGetDatum(&tids[1])};
-	TokenizePlace place = {.first = first, .end = end};
+	TokenizeRun *run = &walk->run;
 	ErrorContextCallback callback = {
-		.previous = error_context_stack, .callback = TokenizeErrorContext, .arg = &place};
+		.previous = error_context_stack, .callback = TokenizeErrorContext, .arg = range};
 	TokenizerInfo info;
 
 	SPI_commit();
-	MemoryContextReset(run->batch);
+	MemoryContextReset(walk->batch);
 
-	MemoryContext old = MemoryContextSwitchTo(run->batch);
-	const char *relation = TokenizeLock(run->relation);
+	MemoryContext old = MemoryContextSwitchTo(walk->batch);
 
-	place.table = table->oid == run->relation ? relation : TokenizeLock(table->oid);
-	if (!relation || !place.table)
+	range->relation = TokenizeLock(run->relation);
+	range->table = table == run->relation ? range->relation : TokenizeLock(table);
+	if (!range->relation || !range->table)
 	{
 		MemoryContextSwitchTo(old);
 		return false;
@@ -383,44 +263,41 @@ TokenizeBatch(TokenizeRun *run, const TokenizeTable *table, BlockNumber first, B
 	TokenizerGetById(run->tokenizer.id, &info);
 
 	error_context_stack = &callback;
-	ItemPointerSet(&tids[0], first, 0);
-	ItemPointerSet(&tids[1], end, 0);
-	if (run->append)
-		TokenizeAppend(run, place.table, relation, range);
-	else
-		TokenizeKeep(run, place.table, range);
+	TokenizeRangeRows(run, range);
 	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(old);
 	return true;
 }
 
 static void
-TokenizeNotice(TokenizeRun *run, int table, BlockNumber done)
+TokenizeNotice(TokenizeWalk *walk, int table, BlockNumber done)
 {
-	if (!ProgressDue(&run->noticed))
+	if (!ProgressDue(&walk->noticed))
 		return;
-	ereport(NOTICE, (errmsg("tokenizing %s: %lld rows, table %d of %d, block %u of %u", run->alias,
-							(long long) run->rows, table + 1, run->ntables, done,
-							run->tables[table].blocks)));
+	ereport(NOTICE, (errmsg("tokenizing %s: %lld rows, table %d of %d, block %u of %u",
+							walk->run.alias, (long long) walk->run.rows, table + 1, walk->ntables,
+							done, walk->tables[table].blocks)));
 }
 
 static void
-TokenizeWalk(TokenizeRun *run)
+TokenizeWalkTables(TokenizeWalk *walk, bool lock)
 {
-	for (int i = 0; i < run->ntables; i++)
+	for (int i = 0; i < walk->ntables; i++)
 	{
-		const TokenizeTable *table = &run->tables[i];
+		const TokenizeTable *table = &walk->tables[i];
 		BlockNumber first = 0;
 
 		while (first < table->blocks)
 		{
-			BlockNumber end = first + Min(table->step, table->blocks - first);
+			TokenizeRange range = {.first = first,
+								   .end = first + Min(table->step, table->blocks - first),
+								   .lock = lock};
 
 			CHECK_FOR_INTERRUPTS();
-			if (!TokenizeBatch(run, table, first, end))
+			if (!TokenizeBatch(walk, table->oid, &range))
 				break;
-			first = end;
-			TokenizeNotice(run, i, first);
+			first = range.end;
+			TokenizeNotice(walk, i, first);
 		}
 	}
 }
@@ -436,11 +313,21 @@ TokenizeReadCollisions(const char *collisions)
 	return false;
 }
 
+/* What reads a row's embedding as real[]. */
+static const char *
+TokenizeRead(const TokenizeRun *run, Oid type)
+{
+	return psprintf(VectorCastReads(type) ? "semtok.embedding_of(%s.%s)"
+										  : "%s.%s::pg_catalog.float4[]",
+					run->alias, run->embedding);
+}
+
 /* semtok.tokenize(relation, embedding, into_column, tokenizer, version, batch_size, …) */
 Datum
 semtok_tokenize(PG_FUNCTION_ARGS)
 {
-	TokenizeRun run = {0};
+	TokenizeWalk walk = {0};
+	TokenizeRun *run = &walk.run;
 
 	if (!fcinfo->context || !IsA(fcinfo->context, CallContext) ||
 		castNode(CallContext, fcinfo->context)->atomic)
@@ -463,35 +350,41 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(ARG_VERSION))
 		version = ArgInt(fcinfo, ARG_VERSION, "version", 1, PG_INT32_MAX);
-	run.relation = PG_GETARG_OID(ARG_RELATION);
-	run.batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
-	run.append = TokenizeReadCollisions(ArgText(fcinfo, ARG_COLLISIONS, "collisions"));
-	TokenizerGetByName(tokenizer, version, &run.tokenizer);
-	TokenizerRequireCodebook(&run.tokenizer);
-	TokenizeCheckRelation(run.relation);
-	TokenizeCheckColumns(run.relation, embedding, column, run.append);
-	if (run.append && check_enable_rls(run.relation, InvalidOid, true) == RLS_ENABLED)
+	run->relation = PG_GETARG_OID(ARG_RELATION);
+	walk.batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
+	run->append = TokenizeReadCollisions(ArgText(fcinfo, ARG_COLLISIONS, "collisions"));
+	TokenizerGetByName(tokenizer, version, &run->tokenizer);
+	TokenizerRequireCodebook(&run->tokenizer);
+	TokenizeCheckRelation(run->relation);
+	TokenizeCheckColumns(run->relation, embedding, column, run->append);
+	if (run->append && check_enable_rls(run->relation, InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot tell ids apart under row-level security"),
 						errdetail("Rows that you cannot see may have the same ids.")));
 
-	run.alias = pstrdup(quote_identifier(get_rel_name(run.relation)));
-	run.embedding = pstrdup(quote_identifier(embedding));
-	run.column = pstrdup(quote_identifier(column));
-	run.types = pstrdup(SemtokTypeSchema());
+	run->alias = pstrdup(quote_identifier(get_rel_name(run->relation)));
+	run->embedding = pstrdup(quote_identifier(embedding));
+	run->column = pstrdup(quote_identifier(column));
+	run->read = TokenizeRead(run, get_atttype(run->relation, get_attnum(run->relation, embedding)));
+	run->types = pstrdup(SemtokTypeSchema());
+	run->semid = SemtokTypeOid("semid");
+	run->semid_array = get_array_type(run->semid);
 	if (!PG_ARGISNULL(ARG_WHERE_CLAUSE))
 	{
-		run.where = text_to_cstring(PG_GETARG_TEXT_PP(ARG_WHERE_CLAUSE));
-		TokenizeCheckWhere(&run);
+		run->where = text_to_cstring(PG_GETARG_TEXT_PP(ARG_WHERE_CLAUSE));
+		TokenizeCheckWhere(run);
 	}
-	TokenizeFindTables(&run);
-	run.noticed = GetCurrentTimestamp();
-	run.batch =
+	TokenizeFindTables(&walk);
+	walk.noticed = GetCurrentTimestamp();
+	walk.batch =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok tokenize", ALLOCSET_DEFAULT_SIZES);
 
-	TokenizeWalk(&run);
-	if (run.rows > 0)
-		TokenizeWalk(&run);
+	run->pipe = TokenizePipe(run, TokenizerCodebook(&run->tokenizer, CurrentMemoryContext));
+
+	TokenizeWalkTables(&walk, run->append);
+	if (run->found > 0)
+		TokenizeWalkTables(&walk, true);
+	EncodePipeEnd(run->pipe);
 	SPI_commit();
 	SPI_finish();
 	PG_RETURN_VOID();
