@@ -22,7 +22,8 @@ typedef struct run
 /* Runs of one urgency that have tasks to begin, in the order of their turns. */
 typedef struct queue
 {
-	stk_crew *crew; /* what this is a pool's ctx for */
+	stk_crew *crew;
+	stk_pool pool; /* ctx is the queue */
 	run *first;
 	run *last;
 } queue;
@@ -198,7 +199,10 @@ stk_crew_start(int threads, stk_crew **out)
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->work, NULL);
 	for (int i = 0; i < URGENCIES; i++)
+	{
 		crew->queues[i].crew = crew;
+		crew->queues[i].pool = (stk_pool){threads, run_tasks, &crew->queues[i]};
+	}
 	if (crew->members && crew->numbers)
 	{
 		for (int i = 0; i < threads; i++)
@@ -243,8 +247,8 @@ stk_crew_threads(const stk_crew *crew)
 	return crew->threads;
 }
 
-stk_pool
-stk_crew_pool(stk_crew *crew, stk_urgency urgency)
+const stk_pool *
+stk_crew_pool(const stk_crew *crew, stk_urgency urgency)
 {
-	return (stk_pool){crew->threads, run_tasks, &crew->queues[urgency]};
+	return &crew->queues[urgency].pool;
 }

@@ -36,6 +36,6 @@ extern int stk_crew_threads(const stk_crew *crew);
  * A pool for any number of computations of this urgency, each in a thread of its own and none in a
  * task; valid until the crew stops.
  */
-extern stk_pool stk_crew_pool(stk_crew *crew, stk_urgency urgency);
+extern const stk_pool *stk_crew_pool(const stk_crew *crew, stk_urgency urgency);
 
 #endif

@@ -6,7 +6,7 @@
 #define UNIT_MACHINES_H
 
 #include "core/exec.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 #include "rows.h"
 
 typedef struct machines
@@ -14,7 +14,7 @@ typedef struct machines
 	int count;
 	stk_exec execs[16]; /* the first is portable C in this thread */
 	stk_cpu cpus[4];
-	stk_threads_pool *pools[4];
+	stk_crew *pools[4];
 } machines;
 
 /* stk_malloc for all; returns how many there are. */
@@ -28,11 +28,12 @@ machines_start(machines *m)
 	for (int threads = 0; threads <= 3; threads++)
 	{
 		m->pools[threads] = NULL;
-		if (threads > 0 && stk_threads_start(threads, &m->pools[threads]) != STK_OK)
+		if (threads > 0 && stk_crew_start(threads, &m->pools[threads]) != STK_OK)
 			continue;
 		for (int i = 0; i < 4; i++)
 		{
-			const stk_pool *pool = threads ? stk_threads_as_pool(m->pools[threads]) : NULL;
+			const stk_pool *pool =
+				threads ? stk_crew_pool(m->pools[threads], STK_BACKGROUND) : NULL;
 
 			if (stk_cpu_choose(simds[i], &m->cpus[i], NULL) == STK_OK)
 				m->execs[m->count++] =
@@ -58,7 +59,7 @@ static inline void
 machines_stop(machines *m)
 {
 	for (int threads = 1; threads <= 3; threads++)
-		stk_threads_stop(m->pools[threads]);
+		stk_crew_stop(m->pools[threads]);
 }
 
 #endif

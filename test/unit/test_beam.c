@@ -8,14 +8,14 @@
 
 #include "core/beam_tables.h"
 #include "core/rq.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 #include "hostile.h"
 
 #define MAX_LEVELS 4
 #define MAX_DIM 130
 #define MAX_ROWS 40
 
-static stk_threads_pool *pools[4]; /* [0] stays NULL: this thread alone */
+static stk_crew *pools[4]; /* [0] stays NULL: this thread alone */
 
 static int
 set_up(void **state)
@@ -23,7 +23,7 @@ set_up(void **state)
 	(void) state;
 	for (int t = 1; t < 4; t++)
 	{
-		if (stk_threads_start(t, &pools[t]) != STK_OK)
+		if (stk_crew_start(t, &pools[t]) != STK_OK)
 			return -1;
 	}
 	return 0;
@@ -34,7 +34,7 @@ tear_down(void **state)
 {
 	(void) state;
 	for (int t = 1; t < 4; t++)
-		stk_threads_stop(pools[t]);
+		stk_crew_stop(pools[t]);
 	return 0;
 }
 
@@ -273,7 +273,7 @@ assert_beams(const problem *p, int width, stk_nearest_stats *stats)
 		assert_int_equal(stk_rq_prepare_beam(rq, &exec), STK_OK);
 		for (int t = 0; t < 4; t++)
 		{
-			exec.pool = t > 0 ? stk_threads_as_pool(pools[t]) : NULL;
+			exec.pool = t > 0 ? stk_crew_pool(pools[t], STK_BACKGROUND) : NULL;
 			assert_outcome(p, &o, rq, &exec, width, t == 0 ? stats : NULL);
 		}
 		stk_rq_free(rq);
@@ -539,7 +539,7 @@ bad_rows_are_named(void **state)
 		{
 			stk_exec exec = *plain_exec();
 
-			exec.pool = t > 0 ? stk_threads_as_pool(pools[t]) : NULL;
+			exec.pool = t > 0 ? stk_crew_pool(pools[t], STK_BACKGROUND) : NULL;
 			/* Both prefixes are kept: the first one's residual is out of range. */
 			p.x[700 * 6 + 2] = 3e38f;
 			p.x[701 * 6] = NAN;

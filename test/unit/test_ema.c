@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "core/ema.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 #include "rows.h"
 
 /* A codebook with its own codewords. */
@@ -930,11 +930,11 @@ rows_not_finite(void **state)
 	const float bad[] = {NAN, INFINITY, -INFINITY};
 	float x[600 * 3];
 	uint16_t codes[600];
-	stk_threads_pool *threads;
+	stk_crew *threads;
 	stk_exec exec = *plain_exec();
 
 	(void) state;
-	assert_int_equal(stk_threads_start(3, &threads), STK_OK);
+	assert_int_equal(stk_crew_start(3, &threads), STK_OK);
 	for (int round = 0; round < 12; round++)
 	{
 		stk_ema_rule rule = {.decay = 0.9, .restart_after = 1, .seed = (uint64_t) round};
@@ -943,7 +943,7 @@ rows_not_finite(void **state)
 		book *whole = book_copy(b);
 		stk_error err = {.row = 0};
 
-		exec.pool = round & 1 ? stk_threads_as_pool(threads) : NULL;
+		exec.pool = round & 1 ? stk_crew_pool(threads, STK_BACKGROUND) : NULL;
 		fill(x, 600 * 3, 1, &seed);
 		draw_codes(codes, 600, 300, &seed);
 		update(whole, &rule, x, 600, codes);
@@ -963,7 +963,7 @@ rows_not_finite(void **state)
 		book_free(before);
 		book_free(b);
 	}
-	stk_threads_stop(threads);
+	stk_crew_stop(threads);
 	{
 		/* Nor by a restart. */
 		const float x[2] = {NAN, NAN};
@@ -1008,19 +1008,19 @@ threads_and_units(void **state)
 		print_message("%s: run\n", stk_simd_name((stk_simd) simd));
 		for (int count = 0; count <= 3; count++)
 		{
-			stk_threads_pool *threads = NULL;
+			stk_crew *threads = NULL;
 			stk_exec exec = {.a = stk_malloc, .cpu = &cpu};
 			book *b = book_copy(fresh);
 
 			if (count > 0)
 			{
-				assert_int_equal(stk_threads_start(count, &threads), STK_OK);
-				exec.pool = stk_threads_as_pool(threads);
+				assert_int_equal(stk_crew_start(count, &threads), STK_OK);
+				exec.pool = stk_crew_pool(threads, STK_BACKGROUND);
 			}
 			for (rule.step = 0; rule.step < 5; rule.step++)
 				update_with(b, &rule, &exec, x, n, codes);
 			assert_books_equal(b, first);
-			stk_threads_stop(threads);
+			stk_crew_stop(threads);
 			book_free(b);
 		}
 	}
@@ -1330,12 +1330,12 @@ one_codebook_everywhere(void **state)
 	size_t n = 700, dim = 9;
 	float *x = malloc(n * dim * sizeof(float));
 	float *y = malloc(n * dim * sizeof(float));
-	stk_threads_pool *threads;
+	stk_crew *threads;
 
 	(void) state;
 	clustered(x, n, dim, &seed);
 	memcpy(x + 30 * dim, x + 400 * dim, 5 * dim * sizeof(float));
-	assert_int_equal(stk_threads_start(3, &threads), STK_OK);
+	assert_int_equal(stk_crew_start(3, &threads), STK_OK);
 	for (int metric = STK_L2; metric <= STK_COSINE; metric++)
 	{
 		stk_ema_options opt = {.metric = (stk_metric) metric,
@@ -1359,8 +1359,8 @@ one_codebook_everywhere(void **state)
 				continue;
 			for (int pool = 0; pool <= 1; pool++, run++)
 			{
-				stk_exec exec = {stk_malloc, &cpu, pool ? stk_threads_as_pool(threads) : NULL,
-								 NULL};
+				stk_exec exec = {stk_malloc, &cpu,
+								 pool ? stk_crew_pool(threads, STK_BACKGROUND) : NULL, NULL};
 				size_t stride = run % 3 == 0 ? 1 : run % 3 == 1 ? n - 1 : 457;
 
 				for (size_t i = 0; i < n; i++)
@@ -1380,7 +1380,7 @@ one_codebook_everywhere(void **state)
 		assert_int_equal(stk_ema_train(&opt, plain_exec(), y, n, codewords, NULL, NULL), STK_OK);
 		assert_memory_not_equal(codewords, first, sizeof(first));
 	}
-	stk_threads_stop(threads);
+	stk_crew_stop(threads);
 	free(y);
 	free(x);
 }

@@ -492,11 +492,11 @@ failures_leave_nothing_behind(void **state)
 	float x[200 * 4];
 	float c[30 * 4];
 	double counts[30];
-	stk_threads_pool *pool;
+	stk_crew *pool;
 
 	(void) state;
 	fill(x, n * dim, 1, &seed);
-	assert_int_equal(stk_threads_start(2, &pool), STK_OK);
+	assert_int_equal(stk_crew_start(2, &pool), STK_OK);
 	for (stk_init init = STK_INIT_KMEANSPP; init <= STK_INIT_KMEANSII; init++)
 	{
 		for (int canceled = 0; canceled <= 1; canceled++)
@@ -515,7 +515,7 @@ failures_leave_nothing_behind(void **state)
 				stk_kmeans_work w;
 				stk_status status;
 
-				exec.pool = canceled ? NULL : stk_threads_as_pool(pool);
+				exec.pool = canceled ? NULL : stk_crew_pool(pool, STK_BACKGROUND);
 				status = stk_kmeans_work_init(&w, n, dim, size, &exec);
 				if (status == STK_OK)
 				{
@@ -529,7 +529,7 @@ failures_leave_nothing_behind(void **state)
 			}
 		}
 	}
-	stk_threads_stop(pool);
+	stk_crew_stop(pool);
 }
 
 int

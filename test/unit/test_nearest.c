@@ -13,7 +13,7 @@
 
 #include "core/fpenv.h"
 #include "core/nearest.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 #include "hostile.h"
 
 #define MAX_THREADS 3
@@ -49,7 +49,7 @@ static way ways[] = {
 
 #define WAYS (sizeof(ways) / sizeof(ways[0]))
 
-static stk_threads_pool *pools[MAX_THREADS + 1]; /* [0] stays NULL: this thread alone */
+static stk_crew *pools[MAX_THREADS + 1]; /* [0] stays NULL: this thread alone */
 
 /* What the plain rule says of a set's rows. */
 typedef struct truth
@@ -64,7 +64,7 @@ set_up(void **state)
 	(void) state;
 	for (int t = 1; t <= MAX_THREADS; t++)
 	{
-		if (stk_threads_start(t, &pools[t]) != STK_OK)
+		if (stk_crew_start(t, &pools[t]) != STK_OK)
 			return -1;
 	}
 	for (size_t w = 0; w < WAYS; w++)
@@ -84,7 +84,7 @@ tear_down(void **state)
 {
 	(void) state;
 	for (int t = 1; t <= MAX_THREADS; t++)
-		stk_threads_stop(pools[t]);
+		stk_crew_stop(pools[t]);
 	return 0;
 }
 
@@ -94,7 +94,7 @@ exec_of(const way *w, int threads)
 	stk_exec exec = {.a = stk_malloc, .cpu = &w->cpu};
 
 	if (threads > 0)
-		exec.pool = stk_threads_as_pool(pools[threads]);
+		exec.pool = stk_crew_pool(pools[threads], STK_BACKGROUND);
 	return exec;
 }
 

@@ -10,12 +10,12 @@
 #include "core/refine.h"
 #include "core/rq.h"
 #include "core/rqkmeans.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 #include "rows.h"
 
 #define MAX_LEVELS 4
 
-static stk_threads_pool *pools[4]; /* [0] stays NULL: this thread alone */
+static stk_crew *pools[4]; /* [0] stays NULL: this thread alone */
 
 static int
 set_up(void **state)
@@ -23,7 +23,7 @@ set_up(void **state)
 	(void) state;
 	for (int t = 1; t < 4; t++)
 	{
-		if (stk_threads_start(t, &pools[t]) != STK_OK)
+		if (stk_crew_start(t, &pools[t]) != STK_OK)
 			return -1;
 	}
 	return 0;
@@ -34,7 +34,7 @@ tear_down(void **state)
 {
 	(void) state;
 	for (int t = 1; t < 4; t++)
-		stk_threads_stop(pools[t]);
+		stk_crew_stop(pools[t]);
 	return 0;
 }
 
@@ -43,7 +43,7 @@ exec_of(const stk_cpu *cpu, int threads)
 {
 	return (stk_exec){.a = stk_malloc,
 					  .cpu = cpu,
-					  .pool = threads > 0 ? stk_threads_as_pool(pools[threads]) : NULL};
+					  .pool = threads > 0 ? stk_crew_pool(pools[threads], STK_BACKGROUND) : NULL};
 }
 
 /* Rows, their codes, and codewords to start from. */

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 
 #include "core/rq.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 #include "foreign_fpenv.h"
 #include "rows.h"
 
@@ -21,7 +21,7 @@
 #define DIM 6
 #define ROWS 3000
 
-static stk_threads_pool *pools[MAX_THREADS + 1]; /* [0] stays NULL: this thread alone */
+static stk_crew *pools[MAX_THREADS + 1]; /* [0] stays NULL: this thread alone */
 
 /* A pool that takes the last task first, and another number for each: core may not mind. */
 static void
@@ -40,7 +40,7 @@ set_up(void **state)
 	(void) state;
 	for (int t = 1; t <= MAX_THREADS; t++)
 	{
-		if (stk_threads_start(t, &pools[t]) != STK_OK)
+		if (stk_crew_start(t, &pools[t]) != STK_OK)
 			return -1;
 	}
 	return 0;
@@ -51,7 +51,7 @@ tear_down(void **state)
 {
 	(void) state;
 	for (int t = 1; t <= MAX_THREADS; t++)
-		stk_threads_stop(pools[t]);
+		stk_crew_stop(pools[t]);
 	return 0;
 }
 
@@ -63,7 +63,7 @@ on_threads(int threads)
 	if (threads == BACKWARDS)
 		exec.pool = &backwards;
 	else if (threads > 0)
-		exec.pool = stk_threads_as_pool(pools[threads]);
+		exec.pool = stk_crew_pool(pools[threads], STK_BACKGROUND);
 	return exec;
 }
 

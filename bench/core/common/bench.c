@@ -76,8 +76,8 @@ bench_exec_start(bench_exec *e, stk_simd simd, int threads)
 	e->exec = (stk_exec){.a = stk_malloc, .cpu = &e->cpu};
 	if (threads > 1)
 	{
-		bench_check("threads", stk_threads_start(threads, &e->threads), NULL);
-		e->exec.pool = stk_threads_as_pool(e->threads);
+		bench_check("threads", stk_crew_start(threads, &e->threads), NULL);
+		e->exec.pool = stk_crew_pool(e->threads, STK_BACKGROUND);
 	}
 	return true;
 }
@@ -85,7 +85,7 @@ bench_exec_start(bench_exec *e, stk_simd simd, int threads)
 void
 bench_exec_stop(bench_exec *e)
 {
-	stk_threads_stop(e->threads);
+	stk_crew_stop(e->threads);
 }
 
 void

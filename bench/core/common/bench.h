@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "core/exec.h"
-#include "engine/threads.h"
+#include "engine/crew.h"
 
 /* Threads of every measurement, ours and the rivals', unless a row says otherwise. */
 #define BENCH_THREADS 2
@@ -40,7 +40,7 @@ typedef struct bench_exec
 {
 	stk_exec exec;
 	stk_cpu cpu;
-	stk_threads_pool *threads;
+	stk_crew *threads;
 } bench_exec;
 
 extern bool bench_exec_start(bench_exec *e, stk_simd simd, int threads);
