@@ -13,7 +13,6 @@
 
 #define TRAIN_ALL (TRAIN_LLOYD | TRAIN_BATCHES | TRAIN_EMA)
 #define TRAIN_ANY (TRAIN_ALL | TRAIN_FIT)
-#define TRAIN_MAX_ROUNDS 10000
 
 static const char *const empty_names[] = {
 	[STK_EMPTY_KEEP] = "keep", [STK_EMPTY_SPLIT] = "split", [STK_EMPTY_FARTHEST] = "farthest"};
@@ -67,7 +66,7 @@ OptionInt(const char *name, const JsonbValue *value, int min, int max)
 static void
 ReadRefine(const char *name, const JsonbValue *value, TrainOptions *to)
 {
-	to->refine = OptionInt(name, value, 0, TRAIN_MAX_ROUNDS);
+	to->refine = OptionInt(name, value, 0, STK_TRAIN_MAX_ROUNDS);
 }
 
 static void

@@ -6,7 +6,7 @@
 
 #include "postgres.h"
 
-#include "core/kmeans.h"
+#include "core/train.h"
 #include "tokenizer/catalog.h"
 #include "utils/jsonb.h"
 
