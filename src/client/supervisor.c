@@ -489,6 +489,9 @@ SemtokSupervisorMain(Datum arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			/* What kept the worker from living may have been mended. */
+			supervisor.rest = SUPERVISOR_REST_MIN;
+			supervisor.next_start = Min(supervisor.next_start, SupervisorNow());
 		}
 		SupervisorAct();
 		SupervisorWait();
