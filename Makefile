@@ -8,6 +8,7 @@
 #   make mutate              see a test fail for each part of the filters' certificate taken away
 #   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
 #   make sqlsmith            random queries by sqlsmith against all types and verbs (SQLSMITH_SECONDS)
+#   make torture             workers, supervisor and sessions killed under load, N=5 minutes; times
 #   make bench               benchmarks, each with its baseline
 #   make bench-core          only build those of core, which need no server
 
@@ -53,7 +54,7 @@ PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
 # Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
-ifneq ($(filter-out unit mutate fuzz sqlsmith demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out unit mutate fuzz sqlsmith torture demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(wildcard $(PGXS)),)
@@ -119,7 +120,7 @@ $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
 mutate: $(UNIT_OBJS)
 	@test/unit/mutate_bound $(UNIT_BIN) $(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE)
 
-.PHONY: unit mutate sqlsmith demo test bench bench-core $(UNIT_TESTS:%=%.run)
+.PHONY: unit mutate sqlsmith torture demo test bench bench-core $(UNIT_TESTS:%=%.run)
 .SECONDARY: $(UNIT_OBJS)
 unit: $(UNIT_TESTS:%=%.run)
 $(UNIT_TESTS:%=%.run): %.run: %
@@ -170,5 +171,7 @@ test:
 	@test/run
 sqlsmith:
 	@test/sqlsmith $(SQLSMITH_SECONDS)
+torture:
+	@test/torture $(N)
 bench:
 	@bench/run
