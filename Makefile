@@ -5,6 +5,7 @@
 #   make demo                see it work: installs what is missing, builds, plays scenes (./tmp)
 #   make test                the same set-up, then every test
 #   make unit                core's unit tests, without a server
+#   make unit-worker         those of semtokd's parts
 #   make mutate              see a test fail for each part of the filters' certificate taken away
 #   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
 #   make sqlsmith            random queries by sqlsmith against all types and verbs (SQLSMITH_SECONDS)
@@ -54,7 +55,7 @@ PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
 # Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
-ifneq ($(filter-out unit mutate fuzz sqlsmith torture demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out unit unit-worker mutate fuzz sqlsmith torture demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(wildcard $(PGXS)),)
@@ -120,10 +121,18 @@ $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
 mutate: $(UNIT_OBJS)
 	@test/unit/mutate_bound $(UNIT_BIN) $(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE)
 
-.PHONY: unit mutate sqlsmith torture demo test bench bench-core $(UNIT_TESTS:%=%.run)
-.SECONDARY: $(UNIT_OBJS)
+# The worker's parts, which take libcrypto too: each test/worker/test_*.c.
+WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faults.c %/protocol.c,$(sort $(wildcard src/worker/*.c))))
+WORKER_TESTS = $(patsubst test/worker/%.c,$(UNIT_BIN)/worker-%,$(sort $(wildcard test/worker/test_*.c)))
+
+$(UNIT_BIN)/worker-test_%: test/worker/test_%.c $(WORKER_OBJS) $(UNIT_OBJS) $(wildcard test/unit/*.h test/worker/*.h)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(WORKER_OBJS) $(UNIT_OBJS) -lcmocka -lcrypto -lm -pthread
+
+.PHONY: unit unit-worker mutate sqlsmith torture demo test bench bench-core $(UNIT_TESTS:%=%.run) $(WORKER_TESTS:%=%.run)
+.SECONDARY: $(UNIT_OBJS) $(WORKER_OBJS)
 unit: $(UNIT_TESTS:%=%.run)
-$(UNIT_TESTS:%=%.run): %.run: %
+unit-worker: $(WORKER_TESTS:%=%.run)
+$(UNIT_TESTS:%=%.run) $(WORKER_TESTS:%=%.run): %.run: %
 	@$(UNIT_RUN) $<
 
 # Core's parsers under libFuzzer and the sanitizers: each test/fuzz/fuzz_*.c is one target.

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "worker/faults.h"
+
 struct stk_budget
 {
 	pthread_mutex_t lock; /* held by no call of anyone else's code */
@@ -69,12 +71,8 @@ stk_budget_used(stk_budget *b)
 	return used;
 }
 
-/*
- * Add bytes to what is used once they fit, asking for room as long as some is found. False when
- * they do not.
- */
-static bool
-take(stk_budget *b, uint64_t bytes)
+bool
+stk_budget_reserve(stk_budget *b, uint64_t bytes)
 {
 	for (;;)
 	{
@@ -99,12 +97,6 @@ take(stk_budget *b, uint64_t bytes)
 	}
 }
 
-bool
-stk_budget_reserve(stk_budget *b, uint64_t bytes)
-{
-	return take(b, bytes);
-}
-
 void
 stk_budget_release(stk_budget *b, uint64_t bytes)
 {
@@ -116,10 +108,19 @@ stk_budget_release(stk_budget *b, uint64_t bytes)
 void
 stk_budget_set_limit(stk_budget *b, uint64_t limit)
 {
+	stk_budget_shortage shortage;
+	void *ctx;
+	bool beyond;
+
 	pthread_mutex_lock(&b->lock);
 	b->limit = limit;
+	beyond = b->used > limit;
+	shortage = b->shortage;
+	ctx = b->shortage_ctx;
 	pthread_mutex_unlock(&b->lock);
-	(void) take(b, 0);
+	/* Little by little, since not all of it may be to be had. */
+	while (beyond && shortage && shortage(ctx, 1))
+		beyond = stk_budget_used(b) > limit;
 }
 
 /*
@@ -176,7 +177,7 @@ purse_realloc(void *ctx, void *ptr, size_t size)
 	uint64_t before = b ? b->counted : 0;
 	uint64_t after;
 
-	if (size > SIZE_MAX / 2)
+	if (size > SIZE_MAX / 2 || STK_FAULT_MEMORY())
 		return NULL;
 	after = size + BLOCK_OVERHEAD;
 	/* Growing may copy: both are there for a moment, which the kernel's mremap spares large ones. */

@@ -14,8 +14,8 @@
 typedef struct stk_budget stk_budget;
 
 /*
- * Called, without a lock of the budget's, when a reservation lacks `missing` bytes: give back what
- * nobody needs now. Returns whether it gave back anything.
+ * Called, without a lock of the budget's, when a reservation lacks `missing` bytes: give back so much
+ * that nobody needs now. Returns whether it gave back anything.
  */
 typedef bool (*stk_budget_shortage)(void *ctx, uint64_t missing);
 
