@@ -108,7 +108,8 @@ UNIT_BIN = test/unit/bin
 UNIT_SOURCES = $(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/protocol.c
 UNIT_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(UNIT_SOURCES))
 UNIT_TESTS = $(patsubst test/unit/%.c,$(UNIT_BIN)/%,$(sort $(wildcard test/unit/test_*.c)))
-UNIT_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(SEMTOK_CFLAGS) -Isrc -Itest/unit
+UNIT_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(SEMTOK_CFLAGS) -Isrc -Itest/unit \
+	-DSEMTOK_VERSION='"$(EXTVERSION)"'
 
 $(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h src/worker/*.h)
 	@mkdir -p $(@D)
@@ -121,19 +122,26 @@ $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
 mutate: $(UNIT_OBJS)
 	@test/unit/mutate_bound $(UNIT_BIN) $(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE)
 
-# The worker's parts, which take libcrypto too: each test/worker/test_*.c.
+# The worker's parts, which take libcrypto too, and a semtokd of the same objects, which is run as
+# they are: each test/worker/test_*.c. A thread that the end of the program finds is no leak.
 WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faults.c %/protocol.c,$(sort $(wildcard src/worker/*.c))))
 WORKER_TESTS = $(patsubst test/worker/%.c,$(UNIT_BIN)/worker-%,$(sort $(wildcard test/worker/test_*.c)))
 
 $(UNIT_BIN)/worker-test_%: test/worker/test_%.c $(WORKER_OBJS) $(UNIT_OBJS) $(wildcard test/unit/*.h test/worker/*.h)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(WORKER_OBJS) $(UNIT_OBJS) -lcmocka -lcrypto -lm -pthread
 
+$(UNIT_BIN)/semtokd: $(UNIT_BIN)/worker/semtokd.o $(WORKER_OBJS) $(UNIT_OBJS)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $^ -lcrypto -lm -pthread
+
 .PHONY: unit unit-worker mutate sqlsmith torture demo test bench bench-core $(UNIT_TESTS:%=%.run) $(WORKER_TESTS:%=%.run)
 .SECONDARY: $(UNIT_OBJS) $(WORKER_OBJS)
 unit: $(UNIT_TESTS:%=%.run)
 unit-worker: $(WORKER_TESTS:%=%.run)
-$(UNIT_TESTS:%=%.run) $(WORKER_TESTS:%=%.run): %.run: %
+$(UNIT_TESTS:%=%.run): %.run: %
 	@$(UNIT_RUN) $<
+$(WORKER_TESTS:%=%.run): %.run: % $(UNIT_BIN)/semtokd
+	@env SEMTOKD=$(UNIT_BIN)/semtokd SEMTOKD_RUN='$(UNIT_RUN)' \
+		VALGRIND_OPTS=--errors-for-leak-kinds=definite $(UNIT_RUN) $<
 
 # Core's parsers under libFuzzer and the sanitizers: each test/fuzz/fuzz_*.c is one target.
 FUZZ_TARGETS = $(patsubst test/fuzz/%.c,test/fuzz/bin/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))

@@ -1,0 +1,413 @@
+#include "worker/launch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "worker/faults.h"
+#include "worker/outbox.h"
+
+/* Rows of encoding that are in memory at a time are as many bytes, or a share of the budget. */
+#define PIECE_BYTES ((uint64_t) 16 << 20)
+#define PIECE_SHARE 16
+
+/* A launch while it runs. */
+typedef struct run
+{
+	const stk_shop *shop;
+	stk_launch *launch;
+	stk_purse purse;
+	stk_monitor monitor;
+	stk_exec exec;
+	bool control; /* for faults */
+} run;
+
+uint64_t
+stk_launch_piece(const stk_shop *shop, int dim, int levels)
+{
+	uint64_t bytes = stk_budget_limit(shop->budget) / PIECE_SHARE;
+	uint64_t row = (uint64_t) dim * sizeof(float) + (uint64_t) levels * sizeof(uint16_t);
+
+	bytes = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
+	return bytes < row ? 1 : bytes / row;
+}
+
+uint64_t
+stk_launch_train_bytes(const stk_job *job, int threads)
+{
+	const stk_train_message *m = &job->train;
+	uint64_t result = stk_train_result_bytes(&m->plan);
+	size_t bytes;
+
+	if (m->n > SIZE_MAX || m->heldout_n > SIZE_MAX)
+		return UINT64_MAX;
+	bytes = stk_train_bytes(&m->plan, (size_t) m->n, (size_t) m->heldout_n, threads);
+	return bytes > SIZE_MAX - result ? UINT64_MAX : bytes + result;
+}
+
+static bool
+stop(void *ctx)
+{
+	stk_launch *l = ctx;
+
+	STK_FAULT(STK_STEP_COMPUTING, l->jobs->message.header.kind, false);
+	atomic_fetch_add_explicit(&l->ticks, 1, memory_order_relaxed);
+	return atomic_load_explicit(&l->cancelled, memory_order_relaxed);
+}
+
+static void *
+purse_alloc(void *ctx, size_t size)
+{
+	stk_allocator a = stk_purse_allocator(ctx);
+
+	return STK_FAULT_MEMORY() ? NULL : a.alloc(a.ctx, size);
+}
+
+/* Write codes of rows first .. first + n - 1 of the job to where its answer takes them from. */
+static stk_status
+put_codes(stk_job *job, uint64_t first, uint64_t n, const uint16_t *codes, stk_error *err)
+{
+	uint64_t row = (uint64_t) job->encode.levels * sizeof(uint16_t);
+
+	if (job->result)
+	{
+		memcpy(job->result + first * row, codes, n * row);
+		return STK_OK;
+	}
+	if (STK_FAULT_DISK())
+		return stk_fail(err, STK_EIO, "no space left on device");
+	return stk_job_write(job, job->encode.codes_at + first * row, codes, n * row, err);
+}
+
+/* Make room for an answer that goes inside. */
+static stk_status
+begin_codes(stk_job *job)
+{
+	job->result_bytes = (uint64_t) job->encode.n * (uint64_t) job->encode.levels * sizeof(uint16_t);
+	if (job->result_bytes > STK_INLINE_MAX || job->result)
+		return STK_OK;
+	job->result = malloc(job->result_bytes);
+	return job->result ? STK_OK : STK_ENOMEM;
+}
+
+static stk_status
+encode(run *r, const stk_resident *resident, const float *x, uint64_t n, int beam, uint16_t *codes,
+	   size_t bytes, stk_error *err)
+{
+	stk_engine *e = r->shop->engine;
+	stk_status status;
+
+	STK_FAULT(STK_STEP_COMPUTE, STK_MSG_ENCODE, false);
+	status = e->ops->encode(e, &r->exec, resident, x, n, beam, codes, err);
+	STK_FAULT(STK_STEP_COMPUTED, STK_MSG_ENCODE, false);
+	if (status == STK_OK)
+		STK_FAULT_RESULT(STK_MSG_ENCODE, codes, bytes);
+	(void) bytes;
+	return status;
+}
+
+/* Encode one job, in pieces. Returns false when memory ran out. */
+static bool
+encode_one(run *r, stk_job *job, const stk_resident *resident)
+{
+	const stk_encode *m = &job->encode;
+	uint64_t row = (uint64_t) m->dim * sizeof(float);
+	uint64_t piece = stk_launch_piece(r->shop, m->dim, m->levels);
+	uint64_t first = 0;
+	float *x;
+	uint16_t *codes;
+	stk_status status = begin_codes(job);
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+
+	piece = piece < m->n ? piece : m->n;
+	x = stk_alloc_array(&r->exec.a, piece, row);
+	codes = stk_alloc_array(&r->exec.a, piece, (size_t) m->levels * sizeof(uint16_t));
+	if (!x || !codes)
+		status = STK_ENOMEM;
+	while (status == STK_OK && first < m->n)
+	{
+		uint64_t n = m->n - first < piece ? m->n - first : piece;
+
+		status = stop(r->launch) ? STK_ECANCELED : STK_OK;
+		if (status == STK_OK)
+			status = stk_job_read(job, &m->rows, first * row, x, n * row, &err);
+		if (status == STK_OK)
+			status = encode(r, resident, x, n, m->beam, codes,
+							n * (size_t) m->levels * sizeof(uint16_t), &err);
+		if (status == STK_OK)
+			status = put_codes(job, first, n, codes, &err);
+		if (status == STK_OK)
+			first += n;
+	}
+	stk_free(&r->exec.a, x);
+	stk_free(&r->exec.a, codes);
+	if (status == STK_ENOMEM)
+		return false;
+	if (status == STK_OK)
+		job->answer = STK_MSG_CODES;
+	else
+		stk_job_fail_status(job, status, &err, first);
+	return true;
+}
+
+/* Encode all jobs in one call of the engine. False: they are to be done one by one. */
+static bool
+encode_together(run *r, const stk_resident *resident)
+{
+	stk_launch *l = r->launch;
+	size_t dim = (size_t) l->jobs->encode.dim;
+	size_t levels = (size_t) l->jobs->encode.levels;
+	float *x = stk_alloc_array(&r->exec.a, l->rows, dim * sizeof(float));
+	uint16_t *codes = stk_alloc_array(&r->exec.a, l->rows, levels * sizeof(uint16_t));
+	bool done = x && codes;
+	uint64_t at = 0;
+
+	for (stk_job *job = l->jobs; job && done; job = job->next)
+	{
+		done = begin_codes(job) == STK_OK &&
+			   stk_job_read(job, &job->encode.rows, 0, x + at * dim,
+							job->encode.n * dim * sizeof(float), NULL) == STK_OK;
+		at += job->encode.n;
+	}
+	done = done && encode(r, resident, x, l->rows, l->jobs->encode.beam, codes,
+						  l->rows * levels * sizeof(uint16_t), NULL) == STK_OK;
+	at = 0;
+	for (stk_job *job = l->jobs; job && done; job = job->next)
+	{
+		done = put_codes(job, 0, job->encode.n, codes + at * levels, NULL) == STK_OK;
+		at += job->encode.n;
+	}
+	stk_free(&r->exec.a, x);
+	stk_free(&r->exec.a, codes);
+	for (stk_job *job = l->jobs; job && done; job = job->next)
+		job->answer = STK_MSG_CODES;
+	return done;
+}
+
+static void
+run_encode(run *r)
+{
+	stk_launch *l = r->launch;
+	const stk_resident *resident;
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status = stk_cache_resident(r->shop->cache, l->pin, r->shop->engine,
+										   l->jobs->encode.beam > 1, &r->exec, &resident, &err);
+
+	if (status != STK_OK)
+	{
+		l->no_room = status == STK_ENOMEM;
+		for (stk_job *job = l->jobs; job && !l->no_room; job = job->next)
+			stk_job_fail_status(job, status, &err, 0);
+		return;
+	}
+	/* What fails together is repeated job by job: an error is then about the right one's row. */
+	if (l->njobs > 1 && encode_together(r, resident))
+		return;
+	for (stk_job *job = l->jobs; job && !l->no_room; job = job->next)
+		l->no_room = !encode_one(r, job, resident);
+}
+
+/* Read a codebook for the cache, piece by piece, so that it can be stopped. */
+static stk_status
+fill_codebook(void *ctx, uint8_t *to, size_t bytes, stk_error *err)
+{
+	run *r = ctx;
+	stk_job *job = r->launch->jobs;
+	stk_status status = STK_OK;
+
+	for (size_t at = 0; at < bytes && status == STK_OK; at += PIECE_BYTES)
+	{
+		size_t n = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
+
+		status = stop(r->launch) ? STK_ECANCELED
+								 : stk_job_read(job, &job->load.data, at, to + at, n, err);
+	}
+	return status;
+}
+
+static void
+run_load(run *r)
+{
+	stk_job *job = r->launch->jobs;
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	const stk_resident *resident;
+	stk_cached *cached;
+	stk_status status;
+
+	STK_FAULT(STK_STEP_COMPUTE, STK_MSG_LOAD, false);
+	status = stk_cache_put(r->shop->cache, job->load.hash, job->load.data.bytes, fill_codebook, r,
+						   &cached, &err);
+	if (status == STK_OK)
+	{
+		status = stk_cache_resident(r->shop->cache, cached, r->shop->engine, false, &r->exec,
+									&resident, &err);
+		stk_cache_unpin(r->shop->cache, cached);
+	}
+	STK_FAULT(STK_STEP_COMPUTED, STK_MSG_LOAD, false);
+	if (status == STK_OK)
+		job->answer = STK_MSG_DONE;
+	else if (status == STK_ENOMEM)
+		r->launch->no_room = true;
+	else if (status == STK_ECORRUPT)
+		stk_job_fail(job, STK_FAILED_DATA, status, &err);
+	else
+		stk_job_fail_status(job, status, &err, 0);
+}
+
+/* Rows of a training, in its file or message. */
+typedef struct train_rows
+{
+	const stk_job *job;
+	const stk_data *data;
+	size_t row; /* bytes */
+} train_rows;
+
+static stk_status
+read_rows(void *ctx, size_t first, size_t count, float *x, stk_error *err)
+{
+	const train_rows *rows = ctx;
+
+	return stk_job_read(rows->job, rows->data, (uint64_t) first * rows->row, x, count * rows->row,
+						err);
+}
+
+static void
+report(void *ctx, const stk_train_report *progress)
+{
+	run *r = ctx;
+
+	stk_outbox_report(r->shop->outbox, r->launch, progress);
+}
+
+/* The answer's result: inside, or written to the file. */
+static stk_status
+put_result(run *r, stk_job *job, const stk_train_result *result, size_t vectors, size_t counts,
+		   stk_error *err)
+{
+	stk_status status;
+
+	STK_FAULT_RESULT(STK_MSG_TRAIN, result->codewords, vectors);
+	job->result_bytes = vectors + counts;
+	if (job->result_bytes <= STK_INLINE_MAX)
+	{
+		job->result = malloc(job->result_bytes);
+		if (!job->result)
+			return STK_ENOMEM;
+		memcpy(job->result, result->codewords, vectors);
+		memcpy(job->result + vectors, result->counts, counts);
+		return STK_OK;
+	}
+	(void) r;
+	if (STK_FAULT_DISK())
+		return stk_fail(err, STK_EIO, "no space left on device");
+	status = stk_job_write(job, job->train.result_at, result->codewords, vectors, err);
+	if (status == STK_OK)
+		status = stk_job_write(job, job->train.result_at + vectors, result->counts, counts, err);
+	return status;
+}
+
+static stk_status
+train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t counts, stk_error *err)
+{
+	const stk_train_message *m = &job->train;
+	stk_engine *e = r->shop->engine;
+	size_t row = (size_t) m->plan.dim * sizeof(float);
+	train_rows training = {job, &m->rows, row};
+	train_rows heldout = {job, &m->heldout, row};
+	stk_rows rows = {(size_t) m->n, read_rows, &training};
+	stk_rows held = {(size_t) m->heldout_n, read_rows, &heldout};
+	stk_status status = STK_OK;
+
+	if (m->plan.resume)
+	{
+		status = stk_job_read(job, &m->start, 0, result->codewords, vectors, err);
+		if (status == STK_OK)
+			status = stk_job_read(job, &m->start, vectors, result->counts, counts, err);
+	}
+	if (status == STK_OK)
+	{
+		STK_FAULT(STK_STEP_COMPUTE, STK_MSG_TRAIN, false);
+		status = e->ops->train(e, &r->exec, &m->plan, &rows, m->heldout_n > 0 ? &held : NULL,
+							   report, r, result, err);
+		STK_FAULT(STK_STEP_COMPUTED, STK_MSG_TRAIN, false);
+	}
+	return status == STK_OK ? put_result(r, job, result, vectors, counts, err) : status;
+}
+
+static void
+run_train(run *r)
+{
+	stk_job *job = r->launch->jobs;
+	const stk_train_plan *plan = &job->train.plan;
+	stk_train_result result = {.which = STK_ROWS_NONE};
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	size_t codewords = 0;
+	stk_status status = STK_ENOMEM;
+
+	for (int l = 0; l < plan->levels; l++)
+		codewords += plan->sizes[l];
+
+	size_t vectors = codewords * (size_t) plan->dim * sizeof(float);
+
+	result.codewords = stk_alloc_array(&r->exec.a, vectors, 1);
+	result.counts = stk_alloc_array(&r->exec.a, codewords, sizeof(double));
+	job->evaluations = malloc(2 * sizeof(stk_evaluation));
+	if (result.codewords && result.counts && job->evaluations)
+		status = train(r, job, &result, vectors, codewords * sizeof(double), &err);
+	stk_free(&r->exec.a, result.codewords);
+	stk_free(&r->exec.a, result.counts);
+	if (status == STK_OK)
+	{
+		job->evaluations[0] = result.rows;
+		job->evaluations[1] = result.heldout;
+		job->answer = STK_MSG_TRAINED;
+	}
+	else if (status == STK_ENOMEM)
+		r->launch->no_room = true;
+	else
+	{
+		stk_job_fail_status(job, status, &err, 0);
+		job->failed.which = result.which;
+	}
+}
+
+/* Bytes that are reserved before anything is begun: what is known of what it will take. */
+static uint64_t
+bytes_needed(const run *r)
+{
+	const stk_job *job = r->launch->jobs;
+	uint64_t piece;
+
+	if (r->launch->class == STK_CLASS_LOAD)
+		return 0;
+	if (r->launch->class == STK_CLASS_TRAIN)
+		return stk_launch_train_bytes(job, stk_threads(r->launch->pool));
+	piece = stk_launch_piece(r->shop, job->encode.dim, job->encode.levels);
+	piece = piece < r->launch->rows ? piece : r->launch->rows;
+	return piece * ((uint64_t) job->encode.dim * sizeof(float) +
+					(uint64_t) job->encode.levels * sizeof(uint16_t));
+}
+
+void
+stk_launch_run(const stk_shop *shop, stk_launch *l)
+{
+	run r = {.shop = shop, .launch = l};
+
+	if (!stk_purse_open(&r.purse, shop->budget, bytes_needed(&r)))
+	{
+		l->no_room = true;
+		return;
+	}
+	r.monitor = (stk_monitor){stop, l};
+	r.exec = (stk_exec){.a = stk_purse_allocator(&r.purse),
+						.cpu = &shop->cpu,
+						.pool = l->pool,
+						.monitor = &r.monitor};
+	r.exec.a.alloc = purse_alloc;
+	if (l->class == STK_CLASS_LOAD)
+		run_load(&r);
+	else if (l->class == STK_CLASS_TRAIN)
+		run_train(&r);
+	else
+		run_encode(&r);
+	stk_purse_close(&r.purse);
+}
