@@ -416,7 +416,8 @@ stk_read_progress(const uint8_t *body, size_t bytes, const stk_train_plan *p, st
 
 	memset(m, 0, sizeof(*m));
 	progress(&w, m);
-	last = m->level < 0 ? p->refine : p->epochs;
+	/* Refinement reports its rounds, the encoding before them and the last one. */
+	last = m->level < 0 ? p->refine + 1 : p->epochs;
 	if (m->level >= p->levels || m->trained > p->levels || m->epoch > last)
 		refuse(&w, "epoch %d of level %d, with %d levels trained, is not of this training",
 			   m->epoch, m->level, m->trained);
