@@ -86,7 +86,8 @@ FitPlan(const TokenizerInfo *base, const TrainOptions *options, stk_train_plan *
 Datum
 semtok_partial_fit(PG_FUNCTION_ARGS)
 {
-	Training t = {.name = ArgText(fcinfo, ARG_NAME, "name"),
+	Training t = {.verb = "partial_fit",
+				  .name = ArgText(fcinfo, ARG_NAME, "name"),
 				  .source = ArgText(fcinfo, ARG_SOURCE, "source"),
 				  .failed = "could not continue tokenizer",
 				  .plan = {.epochs = ArgInt(fcinfo, ARG_EPOCHS, "epochs", 1, STK_TRAIN_MAX_EPOCHS)},

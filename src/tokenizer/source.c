@@ -18,7 +18,7 @@
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
 
-/* Rows between two looks at the clock. */
+/* Rows between two times that we tell how far we are. */
 #define SOURCE_LOOK 32
 
 static void
@@ -217,6 +217,15 @@ SourceTake(SourceRun *run, TupleTableSlot *slot)
 	MemoryContextReset(run->scratch);
 }
 
+/* How far it is. */
+static void
+SourceTell(SourceRun *run)
+{
+	ProgressRows(run->rows, -1);
+	if (ProgressDue(&run->noticed))
+		ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what, (long long) run->rows)));
+}
+
 /* The value lies where the executor has it, most often in a page of the table: nothing is copied. */
 static bool
 SourceReceive(TupleTableSlot *slot, DestReceiver *self)
@@ -230,8 +239,8 @@ SourceReceive(TupleTableSlot *slot, DestReceiver *self)
 	SourceTake(run, slot);
 	error_context_stack = inner;
 	MemoryContextSwitchTo(old);
-	if (run->rows % SOURCE_LOOK == 0 && ProgressDue(&run->noticed))
-		ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what, (long long) run->rows)));
+	if (run->rows % SOURCE_LOOK == 0)
+		SourceTell(run);
 	return true;
 }
 

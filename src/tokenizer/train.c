@@ -111,6 +111,7 @@ TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 	Training *training = &t->training;
 	stk_train_plan *plan = &training->plan;
 
+	training->verb = "train";
 	training->name = ArgText(fcinfo, ARG_NAME, "name");
 	training->source = ArgText(fcinfo, ARG_SOURCE, "source");
 	training->failed = "could not train tokenizer";

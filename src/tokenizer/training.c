@@ -56,6 +56,15 @@ TrainingTakeRow(void *ctx, const SourceItem *item)
 	SampleAdd(ctx, item->x, item->dim, item->number);
 }
 
+static void
+TrainingPhase(Training *t, const char *phase)
+{
+	if (t->phase && strcmp(t->phase, phase) == 0)
+		return;
+	t->phase = phase;
+	ProgressPhase(phase);
+}
+
 void
 TrainingRead(Training *t)
 {
@@ -72,11 +81,14 @@ TrainingRead(Training *t)
 		SourceCheck(&eval);
 	t->context = CurrentMemoryContext;
 	t->spool = SpoolCreate(t->context);
+	ProgressBegin(t->verb, t->name, t->context);
+	TrainingPhase(t, "reading");
 	SampleInit(&t->sample, t->spool, (size_t) t->limit, t->plan.seed);
 	SourceScan(&source, TrainingTakeRow, &t->sample);
 	t->plan.dim = t->sample.dim;
 	if (t->eval_source)
 	{
+		TrainingPhase(t, "reading held-out rows");
 		eval.dim = t->plan.dim;
 		SampleInit(&t->heldout, t->spool, 0, 0);
 		SourceScan(&eval, TrainingTakeRow, &t->heldout);
@@ -147,6 +159,30 @@ TrainingTell(const Training *t, const stk_train_report *r)
 }
 
 /*
+ * The view's part of a report. Its rows are those that the phase has gone through, counted again in
+ * every epoch. What follows the last report of a phase is the next one, though Lloyd's iterations may
+ * end sooner than that.
+ */
+static void
+TrainingShow(Training *t, const stk_train_report *r)
+{
+	const stk_train_plan *plan = &t->plan;
+	int64 rows = (int64) t->sample.rows;
+	bool refining = r->level < 0;
+	bool joint = TrainingIsJoint(t, r);
+	/* refinement encodes before its first round and after its last */
+	int64 done = refining ? r->epoch + 1 : r->epoch + (joint ? 0 : (int64) r->level * plan->epochs);
+	int64 total = refining ? plan->refine + 2 : plan->epochs * (joint ? 1 : (int64) plan->levels);
+
+	TrainingPhase(t, refining ? "refining" : "training");
+	ProgressRows(done * rows, total * rows);
+	ProgressEpoch(r->level, plan->levels, r->epoch, refining ? plan->refine : plan->epochs,
+				  r->objective);
+	if (done == total && (refining || r->level == plan->levels - 1))
+		TrainingPhase(t, refining || plan->refine == 0 ? "evaluating" : "refining");
+}
+
+/*
  * A report's part of the log: what was measured while learning and, when it was time, what the
  * codebook makes of the rows held out: the whole codebook, or, of levels that learn one after the
  * other, the one that is learning.
@@ -163,6 +199,7 @@ TrainingReported(void *ctx, const stk_train_report *r)
 	if (r->evaluated)
 		TrainingLogEvaluation(t, &r->heldout, TrainingIsJoint(t, r) ? 0 : r->level,
 							  r->trained == t->plan.levels, r->epoch, "eval_");
+	TrainingShow(t, r);
 	if (ProgressDue(&t->noticed))
 		TrainingTell(t, r);
 	MemoryContextSwitchTo(old);
@@ -176,6 +213,7 @@ TrainingRestarted(void *ctx)
 
 	t->step = 0;
 	t->nlog = 0;
+	TrainingPhase(t, "training");
 }
 
 /* A WARNING for each level that has collapsed, and for ids that tell few rows apart. */
@@ -221,11 +259,14 @@ TrainingRun(Training *t, float *codewords, double *counts)
 								.report_ctx = t};
 	stk_train_result result = {.codewords = codewords, .counts = counts};
 	stk_error err = {.row = SIZE_MAX, .level = -1};
-	stk_status status = OffloadTrain(&training, TrainingRestarted, &result, &err);
+	stk_status status;
 
+	TrainingPhase(t, "training");
+	status = OffloadTrain(&training, TrainingRestarted, &result, &err);
 	if (status != STK_OK)
 		TrainingFailed(t, status, result.which, &err);
 	SpoolClose(t->spool);
+	TrainingPhase(t, "storing");
 	TrainingLogEvaluation(t, &result.rows, 0, true, -1, "");
 	TrainingWarn(t, &result.rows);
 	if (t->eval_source)

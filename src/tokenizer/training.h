@@ -17,6 +17,7 @@
 
 typedef struct Training
 {
+	const char *verb; /* "train" */
 	const char *name;
 	const char *source;
 	const char *failed;  /* begins the message of an error: "could not train tokenizer" */
@@ -30,6 +31,7 @@ typedef struct Training
 	Spool *spool; /* of the rows, then those held out */
 	Sample sample;
 	Sample heldout;
+	const char *phase;   /* that semtok.stat_progress shows */
 	TimestampTz noticed; /* when the last NOTICE went out, at first when the rows were read */
 	int step;            /* epochs so far, over all levels */
 	TrainingLogRow *log;
