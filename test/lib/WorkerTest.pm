@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(faulty_installation worker_node set_faults faults_met wait_for workers
-  worker_program kill_workers descriptors %verbs @verbs);
+  worker_program shared_worker descriptors %verbs @verbs);
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 
@@ -71,7 +71,7 @@ sub worker_node
 }
 
 my $trained = q{ AS id \gset
-	SELECT encode(hash, 'hex'), counts, options FROM semtok.tokenizer WHERE id = :id;
+	SELECT encode(hash, 'hex'), md5(counts::text), options FROM semtok.tokenizer WHERE id = :id;
 	SELECT md5(string_agg(format('%s %s %s %s %s', step, level, epoch, metric, value), ',' ORDER BY step, level, epoch, metric))
 		FROM semtok.training_log WHERE tokenizer = :id;
 	ROLLBACK;
@@ -136,6 +136,19 @@ sub wait_for
 		select undef, undef, undef, 0.005;
 	}
 	return 1;
+}
+
+# The shared worker's process, once there is one; reading the configuration ends the supervisor's rest.
+sub shared_worker
+{
+	my ($node) = @_;
+	my $pid;
+	wait_for(sub {
+		$pid = $node->safe_psql('postgres', q{SELECT pid FROM semtok.workers WHERE kind = 'shared' AND pid IS NOT NULL});
+		$node->reload if !$pid;
+		return $pid;
+	});
+	return $pid;
 }
 
 # Processes of a program, those that have ended and wait for their parent included: of a process, or

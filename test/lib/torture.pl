@@ -8,7 +8,7 @@ use SemtokTest qw(private_installation);
 use Test::More;
 use Time::HiRes qw(time);
 use WorkerChaos qw(chaos @disturbances);
-use WorkerTest qw(worker_program worker_node wait_for workers %verbs @verbs);
+use WorkerTest qw(worker_program worker_node wait_for workers shared_worker %verbs @verbs);
 
 my ($minutes, $seed) = @ARGV;
 srand $seed;
@@ -66,7 +66,7 @@ foreach my $mode (qw(private shared))
 	my $settings = 'SET semtok.offload = on; SET semtok.worker_timeout = 500';
 	my $alone = WorkerTest->session($node, 'SET semtok.offload = off');
 	my %right = map { $_ => scalar $alone->ask($verbs{$_}{sql}) } @verbs;
-	my $served = sub { wait_for(sub { $mode eq 'private' || $node->safe_psql('postgres', 'SELECT pg_reload_conf(); SELECT count(pid) FROM semtok.workers') =~ /[1-9]$/ }) };
+	my $served = sub { $mode eq 'private' || shared_worker($node) };
 	my $record = sub { push @{ $times{ $_[0] }{$mode} }, $_[1] };
 	$served->() or die 'no worker';
 

@@ -258,7 +258,7 @@ message_holds(const message *m, const asked *q, const uint8_t *body, size_t byte
 			return train_holds(&m->as.train, body, bytes);
 		case STK_MSG_PROGRESS:
 			return r->level >= -1 && r->level < q->plan.levels && r->epoch >= 0 &&
-				   r->epoch <= (r->level < 0 ? q->plan.refine : q->plan.epochs) &&
+				   r->epoch <= (r->level < 0 ? q->plan.refine + 1 : q->plan.epochs) &&
 				   !isnan(r->objective) && r->trained >= 0 && r->trained <= q->plan.levels &&
 				   (!r->evaluated || evaluation_holds(&r->heldout, &q->plan, r->trained));
 		case STK_MSG_TRAINED:

@@ -186,7 +186,7 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 			m->as.progress.level = most ? -1 : 0;
 			if (most)
 			{
-				m->as.progress.epoch = q->plan.refine;
+				m->as.progress.epoch = q->plan.refine + 1;
 				m->as.progress.objective = -INFINITY;
 				m->as.progress.empty = UINT32_MAX;
 				m->as.progress.trained = STK_MAX_LEVELS;
