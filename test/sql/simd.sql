@@ -48,6 +48,8 @@ SHOW semtok.simd;
 
 -- A codebook that the session keeps is prepared anew for the path chosen: AVX2's takes other memory.
 SELECT semtok.train('v_large', 'SELECT x FROM v_items', levels => 1, codes => 400, epochs => 1) AS large \gset
+-- Memory that was used before is laid out otherwise than new memory.
+SELECT count(semtok.encode(:large, x)) AS prepared FROM v_items;
 CREATE FUNCTION v_bytes(path text, tokenizer int) RETURNS numeric LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM set_config('semtok.simd', path, false);
