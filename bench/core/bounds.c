@@ -294,7 +294,7 @@ measure_times(const bench_exec *e, const run *r, double *assignment, double *bou
 		"pack",
 		stk_pack_init(&t.pack, &e->exec, STK_FILTER_BEST, true, (uint32_t) r->size, dim, false),
 		NULL);
-	stk_pack_fill(&t.pack, codewords);
+	bench_check("packing", stk_pack_fill(&t.pack, codewords, NULL), NULL);
 	*assignment = 1e3 * bench_measure(9, assign_all, &t).shortest;
 	*bounds = 1e3 * bench_measure(9, copy_bounds, &t).shortest;
 	stk_pack_free(&t.pack);

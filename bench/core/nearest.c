@@ -181,7 +181,7 @@ run_path(problem *p, const path *way, double faiss, outcome *out)
 	bench_check("pack", stk_pack_init(&pack, &e.exec, way->filter, true, CODES, p->cb.dim, false),
 				NULL);
 	began = bench_now();
-	stk_pack_fill(&pack, p->cb.codewords);
+	bench_check("packing", stk_pack_fill(&pack, p->cb.codewords, NULL), NULL);
 	packing = bench_now() - began;
 	stk_fpenv_leave(env);
 	p->exec = &e.exec;

@@ -148,13 +148,14 @@ stk_beam_tables_create(const stk_codebook *cb, const stk_exec *exec, const stk_a
 		return STK_ENOMEM;
 	}
 	place = stk_align(t->memory);
-	for (int l = 0; l < cb->levels; l++)
+	for (int l = 0; l < cb->levels && status == STK_OK; l++)
 	{
-		stk_pack_fill(&t->level[l].pack, cb->codewords[l]);
+		status = stk_pack_fill(&t->level[l].pack, cb->codewords[l], exec->monitor);
 		t->level[l].products = place;
 		place += t->level[l].above * t->level[l].stride;
 	}
-	status = fill_products(t, cb, exec);
+	if (status == STK_OK)
+		status = fill_products(t, cb, exec);
 	if (status == STK_OK)
 		*out = t;
 	else

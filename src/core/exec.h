@@ -16,4 +16,11 @@ typedef struct stk_exec
 	const stk_monitor *monitor; /* NULL: never stop; with a pool, asked from any of its threads */
 } stk_exec;
 
+/* Rows of dim numbers that may be gone over between two looks at the monitor: about a megabyte. */
+static inline size_t
+stk_rows_a_look(size_t dim)
+{
+	return ((size_t) 1 << 18) / dim + 1;
+}
+
 #endif

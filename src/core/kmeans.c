@@ -159,8 +159,9 @@ stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size
 		p->size = 0;
 		return status;
 	}
-	stk_pack_fill(p, km->centroids);
-	status = stk_nearest_rows(&w->exec, p, x, n, codes, w->scores, NULL);
+	status = stk_pack_fill(p, km->centroids, w->exec.monitor);
+	if (status == STK_OK)
+		status = stk_nearest_rows(&w->exec, p, x, n, codes, w->scores, NULL);
 	for (size_t i = 0; i < n; i++)
 		w->others[i] = -INFINITY;
 	memset(w->moved, 0, km->size);

@@ -331,7 +331,7 @@ greedy_init(greedy *g)
 		g->tiles = stk_align(g->memory[0]);
 		g->scores = stk_align(g->memory[1]);
 	}
-	stk_pack_fill(&g->pack, s->x);
+	status = stk_pack_fill(&g->pack, s->x, s->exec->monitor);
 	for (size_t i = 0; i < s->n; i++)
 		largest = s->norms[i] > largest ? s->norms[i] : largest;
 	/*
@@ -340,7 +340,7 @@ greedy_init(greedy *g)
 	 * times that, and what is added to them a few steps more.
 	 */
 	g->slack = 8 * (ceil((double) s->dim / 8) + 5) * 0x1p-53 * largest;
-	return STK_OK;
+	return status;
 }
 
 static void

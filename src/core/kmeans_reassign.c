@@ -160,8 +160,7 @@ pack_moved(reassignment *r)
 			   km->dim * sizeof(float));
 		r->number[moved++] = (uint16_t) k;
 	}
-	stk_pack_fill(&r->moved, r->codewords);
-	return STK_OK;
+	return stk_pack_fill(&r->moved, r->codewords, exec->monitor);
 }
 
 /* Room for the threads' parts: one piece of memory each. */
@@ -246,10 +245,9 @@ stk_kmeans_reassign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, si
 	stk_status status = pack_moved(&r);
 
 	if (status == STK_OK)
-	{
-		stk_pack_fill(&w->pack, km->centroids);
+		status = stk_pack_fill(&w->pack, km->centroids, w->exec.monitor);
+	if (status == STK_OK)
 		status = make_parts(&r);
-	}
 	if (status == STK_OK)
 		status = run(&r);
 	release(&r);

@@ -64,8 +64,9 @@ stk_sampler_approach(stk_sampler *s, const float *c, uint32_t size, uint32_t *ne
 
 	if (status != STK_OK)
 		return status;
-	stk_pack_fill(&p, c);
-	status = stk_nearest_rows(s->exec, &p, s->x, s->n, s->codes, s->scores, NULL);
+	status = stk_pack_fill(&p, c, s->exec->monitor);
+	if (status == STK_OK)
+		status = stk_nearest_rows(s->exec, &p, s->x, s->n, s->codes, s->scores, NULL);
 	stk_pack_free(&p);
 	if (status != STK_OK)
 		return status;

@@ -276,7 +276,12 @@ stk_least_squares_residuals(stk_least_squares *ls, const float *x, size_t n, con
 static stk_status
 count_pairs(stk_least_squares *ls, size_t n, const uint16_t *codes, double ridge)
 {
-	memset(ls->normal, 0, ls->total * ls->width * sizeof(double));
+	for (size_t k = 0; k < ls->total; k++)
+	{
+		if (k % stk_rows_a_look(ls->width) == 0 && stk_should_stop(ls->exec->monitor))
+			return STK_ECANCELED;
+		memset(ls->normal + k * ls->width, 0, ls->width * sizeof(double));
+	}
 	for (size_t i = 0; i < n; i++, codes += ls->levels)
 	{
 		if (i % PIECE == 0 && stk_should_stop(ls->exec->monitor))

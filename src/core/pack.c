@@ -92,18 +92,24 @@ dot_of(const stk_pack *p, const float *x, const float *y)
 	return dot;
 }
 
-/* The mean of the codewords, or zeros. */
-static void
-set_centre(stk_pack *p)
+/* The mean of the codewords, or zeros. STK_ECANCELED. */
+static stk_status
+set_centre(stk_pack *p, const stk_monitor *monitor)
 {
+	size_t look = stk_rows_a_look(p->dim);
 	double *sum = (void *) (p->centre + centre_room(p));
 
 	memset(sum, 0, p->dim * sizeof(double));
 	for (uint32_t k = 0; k < p->size && p->centred; k++)
+	{
+		if (k % look == 0 && stk_should_stop(monitor))
+			return STK_ECANCELED;
 		p->cpu->reference->add(sum, p->codewords + k * p->dim, p->dim);
+	}
 	for (size_t i = 0; i < p->dim; i++)
 		p->centre[i] = (float) (sum[i] / p->size);
 	p->bound.centre = sqrt(dot_of(p, p->centre, p->centre));
+	return STK_OK;
 }
 
 static void
@@ -158,23 +164,39 @@ fill_panel(stk_pack *p, uint32_t first, uint32_t n)
 	}
 }
 
-void
-stk_pack_fill(stk_pack *p, const float *codewords)
+stk_status
+stk_pack_fill(stk_pack *p, const float *codewords, const stk_monitor *monitor)
 {
+	size_t look = stk_rows_a_look(p->dim);
+	size_t panels_a_look;
+	stk_status status;
+
 	p->codewords = codewords;
 	for (uint32_t k = 0; k < p->size; k++)
 	{
 		const float *c = codewords + k * p->dim;
 
+		if (k % look == 0 && stk_should_stop(monitor))
+			return STK_ECANCELED;
 		p->half[k] = 0.5 * dot_of(p, c, c);
 	}
 	if (!p->kernel)
-		return;
+		return STK_OK;
 
 	p->bound = (stk_bound_codes){.dim = p->dim};
-	set_centre(p);
-	for (uint32_t k = 0; k < p->size; k += p->kernel->panel)
-		fill_panel(p, k, p->size - k < p->kernel->panel ? p->size - k : p->kernel->panel);
+	status = set_centre(p, monitor);
+	panels_a_look = look / p->kernel->panel + 1;
+	for (uint32_t i = 0; i < p->panels && status == STK_OK; i++)
+	{
+		uint32_t first = i * p->kernel->panel;
+
+		if (i % panels_a_look == 0 && stk_should_stop(monitor))
+			status = STK_ECANCELED;
+		else
+			fill_panel(p, first,
+					   p->size - first < p->kernel->panel ? p->size - first : p->kernel->panel);
+	}
 	for (size_t k = p->size; k < (size_t) p->panels * p->kernel->panel; k++)
 		p->offsets[k] = -INFINITY;
+	return status;
 }

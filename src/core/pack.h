@@ -54,9 +54,10 @@ extern void stk_pack_free(stk_pack *p);
 
 /*
  * Lay out codewords [size][dim], finite; they must stay as they are while the pack is used. May be
- * called again. Computes in core's floating-point environment, which the caller has entered.
+ * called again, and must be after STK_ECANCELED. Computes in core's floating-point environment,
+ * which the caller has entered.
  */
-extern void stk_pack_fill(stk_pack *p, const float *codewords);
+extern stk_status stk_pack_fill(stk_pack *p, const float *codewords, const stk_monitor *monitor);
 
 /* Codeword k's half squared norm as scores use it: 0 for the inner product. */
 static inline double

@@ -235,6 +235,23 @@ run(refinement *f, float *codewords, double *counts, stk_error *err)
 	return STK_OK;
 }
 
+/* Copy rows [n][dim]. STK_ECANCELED. */
+static stk_status
+copy_rows(const stk_exec *exec, float *to, const float *from, size_t n, size_t dim)
+{
+	size_t look = stk_rows_a_look(dim);
+
+	for (size_t first = 0; first < n; first += look)
+	{
+		size_t rows = n - first < look ? n - first : look;
+
+		if (stk_should_stop(exec->monitor))
+			return STK_ECANCELED;
+		memcpy(to + first * dim, from + first * dim, rows * dim * sizeof(float));
+	}
+	return STK_OK;
+}
+
 /* Copy the rows and put them in order, then run. */
 static stk_status
 prepare_and_run(refinement *f, stk_metric metric, const float *x, float *codewords, double *counts,
@@ -255,9 +272,10 @@ prepare_and_run(refinement *f, stk_metric metric, const float *x, float *codewor
 	f->counts = stk_alloc_array(a, f->ls.total, sizeof(double));
 	if (rows && f->from && f->codes && f->codewords && f->noisy && f->spread && f->counts)
 	{
-		memcpy(rows, x, f->n * dim * sizeof(float));
 		memcpy(f->codewords, codewords, bytes);
-		status = stk_train_rows_prepare(f->exec, metric, rows, f->n, dim, err);
+		status = copy_rows(f->exec, rows, x, f->n, dim);
+		if (status == STK_OK)
+			status = stk_train_rows_prepare(f->exec, metric, rows, f->n, dim, err);
 		if (status == STK_OK)
 			status = stk_train_rows_sort(f->exec, rows, f->n, dim, f->from);
 		if (status == STK_OK)

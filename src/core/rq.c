@@ -49,11 +49,34 @@ stk_rq_prepare(const stk_codebook *cb, const stk_reference *reference, const flo
 	return STK_OK;
 }
 
+/* STK_EINVAL when a codeword is not finite; STK_ECANCELED. */
+static stk_status
+check_codewords(const stk_codebook *cb, const stk_exec *exec, stk_error *err)
+{
+	size_t look = stk_rows_a_look((size_t) cb->dim);
+
+	for (int l = 0; l < cb->levels; l++)
+	{
+		for (size_t k = 0; k < cb->sizes[l]; k += look)
+		{
+			size_t n = cb->sizes[l] - k < look ? cb->sizes[l] - k : look;
+
+			if (stk_should_stop(exec->monitor))
+				return STK_ECANCELED;
+			/* Which one it is takes longer to say. */
+			if (!exec->cpu->reference->finite(cb->codewords[l] + k * (size_t) cb->dim,
+											  n * (size_t) cb->dim))
+				return stk_codebook_check_finite(cb, err);
+		}
+	}
+	return STK_OK;
+}
+
 stk_status
 stk_rq_create(const stk_codebook *cb, const stk_exec *exec, stk_filter filter, stk_rq **out,
 			  stk_error *err)
 {
-	stk_status status = stk_codebook_check_finite(cb, err);
+	stk_status status = check_codewords(cb, exec, err);
 	stk_rq *rq;
 	stk_fpenv env;
 
@@ -72,7 +95,7 @@ stk_rq_create(const stk_codebook *cb, const stk_exec *exec, stk_filter filter, s
 		status = stk_pack_init(&rq->packs[l], exec, filter, true, cb->sizes[l], (size_t) cb->dim,
 							   cb->metric == STK_IP);
 		if (status == STK_OK)
-			stk_pack_fill(&rq->packs[l], cb->codewords[l]);
+			status = stk_pack_fill(&rq->packs[l], cb->codewords[l], exec->monitor);
 		rq->largest = cb->sizes[l] > rq->largest ? cb->sizes[l] : rq->largest;
 	}
 	stk_fpenv_leave(env);

@@ -17,7 +17,7 @@ typedef struct stk_rq stk_rq;
 
 /*
  * Prepare cb, whose floats must outlive the result, as exec->cpu must. Free with stk_rq_free.
- * Returns STK_ENOMEM, or STK_EINVAL when a codeword is not finite.
+ * Returns STK_ENOMEM, STK_ECANCELED, or STK_EINVAL when a codeword is not finite.
  */
 extern stk_status stk_rq_create(const stk_codebook *cb, const stk_exec *exec, stk_filter filter,
 								stk_rq **out, stk_error *err);

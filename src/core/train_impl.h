@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-/* Rows read and measured at a time: enough for all threads, and some megabytes where rows are short. */
+/* Rows read and measured at a time: enough for all threads, and megabytes where rows are short. */
 #define STK_TRAIN_PIECE_BYTES ((size_t) 4 << 20)
 #define STK_TRAIN_PIECE_ROWS 256
 

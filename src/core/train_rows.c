@@ -187,11 +187,16 @@ compare_rows(const void *a, const void *b, const void *ctx)
 	return 0;
 }
 
-/* Put row entries[i].row in place i, for all i, along the cycles of the permutation. */
-static void
-permute_rows(float *x, size_t n, size_t dim, row_entry *entries, float *spare)
+/*
+ * Put row entries[i].row in place i, for all i, along the cycles of the permutation. STK_ECANCELED:
+ * then the rows are all there, in no particular order.
+ */
+static stk_status
+permute_rows(const stk_exec *exec, float *x, size_t n, size_t dim, row_entry *entries, float *spare)
 {
 	size_t bytes = dim * sizeof(float);
+	size_t look = stk_rows_a_look(dim);
+	size_t moved = 0;
 
 	for (size_t start = 0; start < n; start++)
 	{
@@ -207,10 +212,16 @@ permute_rows(float *x, size_t n, size_t dim, row_entry *entries, float *spare)
 			memcpy(x + to * dim, x + from * dim, bytes);
 			entries[to].row = to;
 			to = from;
+			if (++moved % look == 0 && stk_should_stop(exec->monitor))
+			{
+				memcpy(x + to * dim, spare, bytes);
+				return STK_ECANCELED;
+			}
 		}
 		memcpy(x + to * dim, spare, bytes);
 		entries[to].row = to;
 	}
+	return STK_OK;
 }
 
 stk_status
@@ -235,7 +246,7 @@ stk_train_rows_sort(const stk_exec *exec, float *x, size_t n, size_t dim, size_t
 		for (size_t i = 0; i < n && status == STK_OK; i++)
 			from[i] = entries[i].row;
 		if (status == STK_OK)
-			permute_rows(x, n, dim, entries, spare);
+			status = permute_rows(exec, x, n, dim, entries, spare);
 	}
 	stk_free(&exec->a, entries);
 	stk_free(&exec->a, spare);
@@ -286,7 +297,11 @@ stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t di
 	if (status != STK_OK)
 		return status;
 	for (size_t i = 0; i < n; i++)
+	{
+		if (i % stk_rows_a_look(dim) == 0 && stk_should_stop(exec->monitor))
+			return STK_ECANCELED;
 		memcpy(rows + i * dim, x + places[i] * dim, dim * sizeof(float));
+	}
 	b->next += n;
 	*count = n;
 	return STK_OK;

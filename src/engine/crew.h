@@ -2,13 +2,14 @@
  * Threads that several computations share fairly.
  *
  * Each computation runs its tasks through a pool, from a thread of its own. No more tasks run at a
- * time than the crew has threads, whoever computes them: the crew's threads, and a computation's own
- * thread while nobody else is to come first. So tasks, which core keeps short, are the time slices.
+ * time than the crew has threads, whoever computes them: the crew's threads, and a computation's
+ * own thread while nobody else is to come first. So tasks, which core keeps short, are the time
+ * slices.
  *
  * Which task is next: urgent computations come first, those of the same urgency take turns. But of
  * STK_CREW_SHARE tasks in a row one is a background computation's where one waits, so that a flood
- * of urgent ones slows it down and never stops it. A long background computation delays an urgent one
- * by the tasks in flight and one of STK_CREW_SHARE thereafter.
+ * of urgent ones slows it down and never stops it. A long background computation delays an urgent
+ * one by the tasks in flight and one of STK_CREW_SHARE thereafter.
  */
 #ifndef STK_CREW_H
 #define STK_CREW_H

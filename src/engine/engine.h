@@ -3,8 +3,8 @@
  * file that fills this struct. Every engine gives the same bits.
  *
  * Functions may be called from several threads at once, each with an exec of its own; exec->pool's
- * threads are the engine's to use, exec->monitor is asked between bounded pieces of work. Which unit
- * computes is the engine's choice: exec->cpu does not matter.
+ * threads are the engine's to use, exec->monitor is asked between bounded pieces of work. Which
+ * unit computes is the engine's choice: exec->cpu does not matter.
  */
 #ifndef STK_ENGINE_H
 #define STK_ENGINE_H

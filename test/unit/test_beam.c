@@ -634,10 +634,10 @@ failures_leave_nothing_behind(void **state)
 		stk_exec exec = exec_with(&a, &monitor);
 		stk_error err;
 		stk_rq *rq;
-		stk_status status;
+		stk_status status = stk_rq_create(&p.cb, &exec, STK_FILTER_BEST, &rq, &err);
 
-		assert_int_equal(stk_rq_create(&p.cb, &exec, STK_FILTER_BEST, &rq, &err), STK_OK);
-		status = stk_rq_prepare_beam(rq, &exec);
+		if (status == STK_OK)
+			status = stk_rq_prepare_beam(rq, &exec);
 		if (status == STK_OK)
 			status = stk_rq_encode(rq, &exec, p.x, 40, 5, codes, NULL, &err);
 		done = status == STK_OK;

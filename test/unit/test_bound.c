@@ -178,7 +178,7 @@ attack(const stk_kernel *kernel, bool centred, bool inner_product, const float *
 
 	assert_int_equal(
 		stk_pack_init(&p, &exec, STK_FILTER_BINARY32, centred, size, dim, inner_product), STK_OK);
-	stk_pack_fill(&p, c);
+	assert_int_equal(stk_pack_fill(&p, c, NULL), STK_OK);
 	assert_int_equal(stk_nearest_rows(&exec, &p, x, n, codes, NULL, &stats), STK_OK);
 	stk_pack_free(&p);
 	for (size_t i = 0; i < n; i++)
@@ -615,7 +615,7 @@ check_codewords(const stk_exec *exec, stk_filter filter, size_t dim, bool centre
 	for (size_t i = 0; i < SIZE * dim; i++)
 		c[i] = ldexpf(next_float(seed) / 3, power + (int) (next_bits(seed) % 4));
 	assert_int_equal(stk_pack_init(&p, exec, filter, centred, SIZE, dim, false), STK_OK);
-	stk_pack_fill(&p, c);
+	assert_int_equal(stk_pack_fill(&p, c, NULL), STK_OK);
 	places = (size_t) p.panels * p.kernel->panel;
 	zeros = aligned_alloc(STK_ALIGN, (places + dim + 16) / 16 * STK_ALIGN);
 	scores = malloc(places * sizeof(float));

@@ -395,9 +395,9 @@ many_computations_at_once(void **state)
 }
 
 /*
- * Tasks in the order in which they began. A thread may be kept from recording the task that it took:
- * then others, at most one less than the crew has threads, come before it. While one of n tasks is
- * yet to be taken, or the first is after that, no more than n - (threads - 1) are recorded.
+ * Tasks in the order in which they began. A thread may be kept from recording the task that it took
+ * while the others go on; so what is said of n tasks holds up to the one of number
+ * n - (threads - 1) in the record: when it was recorded not all the others were kept.
  */
 #define MAX_BEGUN 200000
 
@@ -498,9 +498,9 @@ count_begun(const record *r, size_t from, size_t to, uint8_t who)
 }
 
 /*
- * Trainings without end fill the crew. From its first task to its last an urgent computation meets no
- * more of theirs than were in flight and their share; and its first comes before the turns of those
- * that were there.
+ * Trainings without end fill the crew. From its first task to its last an urgent computation meets
+ * no more of theirs than were in flight and their share; and its first comes before the turns of
+ * those that were there.
  */
 static void
 urgent_ones_come_first(void **state)

@@ -150,7 +150,7 @@ scores_keep_to_the_bound(void **state)
 		assert_int_equal(stk_pack_init(&p, &exec, ((path *) *state)->filter, next_bits(&random) % 2,
 									   size, dim, next_bits(&random) % 2),
 						 STK_OK);
-		stk_pack_fill(&p, c);
+		assert_int_equal(stk_pack_fill(&p, c, NULL), STK_OK);
 		for (uint32_t n = 1; n <= p.kernel->tile; n++)
 			check_scores(&p, x, n, &worst);
 		stk_pack_free(&p);
@@ -191,7 +191,7 @@ codes_are_the_reference_s(void **state)
 		assert_int_equal(
 			stk_pack_init(&p, &exec, ((path *) *state)->filter, true, size, dim, inner_product),
 			STK_OK);
-		stk_pack_fill(&p, c);
+		assert_int_equal(stk_pack_fill(&p, c, NULL), STK_OK);
 		assert_int_equal(stk_nearest_rows(&exec, &p, x, n, batch, scores, &stats), STK_OK);
 		for (size_t r = 0; r < n; r++)
 		{
@@ -240,7 +240,7 @@ many_codewords(void **state)
 		fill(c, distinct * DIM, 1, &random);
 		for (size_t k = distinct; k < SIZE; k++)
 			memcpy(c + k * DIM, c + (k - distinct) * DIM, DIM * sizeof(float));
-		stk_pack_fill(&p, c);
+		assert_int_equal(stk_pack_fill(&p, c, NULL), STK_OK);
 		assert_int_equal(stk_nearest_rows(&exec, &p, x, ROWS, codes, NULL, NULL), STK_OK);
 		for (size_t r = 0; r < ROWS; r++)
 			assert_int_equal(codes[r], plain_nearest(x + r * DIM, c, SIZE, DIM, false));
@@ -458,7 +458,7 @@ huge_numbers(void **state)
 		fill(c, 50 * dim, scales[next_bits(&random) % 6], &random);
 		assert_int_equal(
 			stk_pack_init(&p, &exec, ((path *) *state)->filter, true, 50, dim, round % 2), STK_OK);
-		stk_pack_fill(&p, c);
+		assert_int_equal(stk_pack_fill(&p, c, NULL), STK_OK);
 		assert_int_equal(stk_nearest_rows(&exec, &p, x, 20, codes, NULL, NULL), STK_OK);
 		for (size_t r = 0; r < 20; r++)
 			assert_int_equal(codes[r], plain_nearest(x + r * dim, c, 50, dim, round % 2));

@@ -151,7 +151,7 @@ pack_for(stk_pack *p, const stk_exec *exec, const way *w, bool centred, const ho
 {
 	assert_int_equal(stk_pack_init(p, exec, w->filter, centred, s->size, s->dim, s->inner_product),
 					 STK_OK);
-	stk_pack_fill(p, s->c);
+	assert_int_equal(stk_pack_fill(p, s->c, NULL), STK_OK);
 	/* No other filter stood in for the one that is meant. */
 	if (w->filter != STK_FILTER_NONE)
 		assert_ptr_equal(p->kernel,

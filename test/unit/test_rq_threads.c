@@ -282,7 +282,7 @@ nearest(const book *b, const stk_exec *exec, const float *x, uint16_t *codes)
 
 	if (status != STK_OK)
 		return status;
-	stk_pack_fill(&p, b->cb.codewords[0]);
+	assert_int_equal(stk_pack_fill(&p, b->cb.codewords[0], NULL), STK_OK);
 	status = stk_nearest_rows(exec, &p, x, ROWS, codes, NULL, NULL);
 	stk_pack_free(&p);
 	return status;
