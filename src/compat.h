@@ -142,6 +142,13 @@ typedef char SemtokBase64Byte;
 #define SemtokOwnsRelation(relid) pg_class_ownercheck(relid, GetUserId())
 #endif
 
+/* 17 has sets of events belong to a resource owner, or, without one, to the session, as here. */
+#if PG_VERSION_NUM >= 170000
+#define SemtokCreateWaitEventSet(nevents) CreateWaitEventSet(NULL, nevents)
+#else
+#define SemtokCreateWaitEventSet(nevents) CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
 /* 17 lets an extension name what it waits for. */
 #if PG_VERSION_NUM >= 170000
 #define SemtokWaitEventNew(name) WaitEventExtensionNew(name)

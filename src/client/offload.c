@@ -3,9 +3,108 @@
  */
 #include "postgres.h"
 
-#include "client/offload.h"
+#include "client/offload_impl.h"
 
+#include "access/xact.h"
+#include "client/shared.h"
 #include "guc.h"
+#include "tokenizer/progress.h"
+
+/* Work that starts a private worker: several times what starting one takes. */
+#define OFFLOAD_START_MS 50.0
+/* Work that looks for the shared worker. */
+#define OFFLOAD_LOOK_MS 1.0
+/* Multiply-adds a ms, one thread, of a processor that is not known: what AVX2 does about. */
+#define OFFLOAD_RATE 4e6
+
+/*
+ * Is this work for a worker that is connected? Answers that come back late are still worth it
+ * when they come sooner than the session's.
+ */
+static bool
+OffloadPays(const WorkerInfo *info, double multiply_adds)
+{
+	return multiply_adds / info->welcome.rate * 1e6 >= info->offload_above_us;
+}
+
+double
+OffloadAssumed(double multiply_adds)
+{
+	return multiply_adds / OFFLOAD_RATE;
+}
+
+bool
+OffloadGoes(double multiply_adds, double known_ms, bool *away)
+{
+	bool launch = semtok_offload == OFFLOAD_ON || known_ms >= OFFLOAD_START_MS;
+
+	*away = false;
+	if (semtok_offload == OFFLOAD_OFF)
+		return false;
+	if (!WorkerConnected() && !launch && known_ms < OFFLOAD_LOOK_MS)
+		return false;
+	if (!WorkerConnect(launch))
+	{
+		*away = launch;
+		if (launch)
+			OffloadFallback(WorkerTrouble());
+		return false;
+	}
+	return semtok_offload == OFFLOAD_ON || OffloadPays(WorkerConnected(), multiply_adds);
+}
+
+void
+OffloadFallback(const char *why)
+{
+	static TimestampTz warned = 0;
+
+	SharedNoteFallback(why);
+	if (warned == GetCurrentStatementStartTimestamp())
+		return;
+	warned = GetCurrentStatementStartTimestamp();
+	ereport(WARNING,
+			(errmsg("semtok computes in the session what was meant for a worker: %s", why),
+			 errdetail("The answer is the same, but takes longer."),
+			 errhint("The server log tells more; semtok.offload = off does without a worker.")));
+}
+
+char *
+OffloadFailure(const stk_failed *failed)
+{
+	static const char *const what[] = {[STK_FAILED_COMPUTATION] = "it could not compute",
+									   [STK_FAILED_MEMORY] = "it has too little memory",
+									   [STK_FAILED_DATA] = "it could not get at the data",
+									   [STK_FAILED_REQUEST] = "it did not understand the request",
+									   [STK_FAILED_DEVICE] = "it has no such device",
+									   [STK_FAILED_ENDING] = "it is about to end"};
+
+	if (failed->message[0] == '\0')
+		return pstrdup(what[failed->failure]);
+	return psprintf("%s: %s", what[failed->failure], failed->message);
+}
+
+uint64
+OffloadLimit(void)
+{
+	return semtok_max_worker_bytes < 0 ? UINT64_MAX : (uint64) semtok_max_worker_bytes * 1024;
+}
+
+void
+OffloadTooMuch(uint64 bytes)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("expected at most %d kB of data for a worker, not %llu kB",
+					semtok_max_worker_bytes, (unsigned long long) ((bytes + 1023) / 1024)),
+			 errhint("semtok.max_worker_bytes is the limit; with semtok.offload = off the session "
+					 "computes.")));
+}
+
+void
+OffloadWhere(const WorkerInfo *info)
+{
+	ProgressWhere(!info ? "session" : info->shared ? "shared worker" : "private worker");
+}
 
 void
 OffloadCheckDevice(stk_device device)

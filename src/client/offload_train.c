@@ -3,9 +3,12 @@
  */
 #include "postgres.h"
 
-#include "client/offload.h"
+#include "client/offload_impl.h"
+
+#include <math.h>
 
 #include "core/fpenv.h"
+#include "guc.h"
 #include "types/bridge.h"
 #include "utils/memutils.h"
 
@@ -56,16 +59,268 @@ TrainHere(const OffloadTraining *t, MemoryContext context, stk_train_result *res
 	return status;
 }
 
+/* A training that a worker is asked for. */
+typedef struct RemoteTraining
+{
+	const OffloadTraining *t;
+	MemoryContext context;
+	WorkerRequest *request;
+	uint64 result_bytes;
+	uint64 result_at; /* in the spool; unused when the result is short */
+	uint64 start_at;
+	bool placed;   /* the two are known */
+	bool reported; /* in this attempt */
+} RemoteTraining;
+
+typedef enum RemoteEnd
+{
+	REMOTE_DONE, /* with a status */
+	REMOTE_LOST,
+	REMOTE_REFUSED /* the session is to compute; a warning has been given */
+} RemoteEnd;
+
+static bool
+RemoteReport(void *ctx, const uint8 *body, uint32 bytes)
+{
+	RemoteTraining *remote = ctx;
+	stk_error err = {.level = -1};
+	stk_train_report report;
+
+	if (stk_read_progress(body, bytes, &remote->t->plan, &report, &err) != STK_OK)
+		return false;
+	remote->reported = true;
+	if (remote->t->report)
+		remote->t->report(remote->t->report_ctx, &report);
+	return true;
+}
+
+static Size
+RemoteCodewords(const stk_train_plan *plan)
+{
+	Size codewords = 0;
+
+	for (int l = 0; l < plan->levels; l++)
+		codewords += plan->sizes[l];
+	return codewords;
+}
+
+/* The form in which codewords and counts travel: one behind the other. */
+static uint8 *
+RemotePackStart(const RemoteTraining *remote, const stk_train_result *result)
+{
+	Size n = RemoteCodewords(&remote->t->plan);
+	Size codewords = n * remote->t->plan.dim * sizeof(float);
+	uint8 *start = MemoryContextAllocHuge(remote->context, remote->result_bytes);
+
+	memcpy(start, result->codewords, codewords);
+	memcpy(start + codewords, result->counts, n * sizeof(double));
+	return start;
+}
+
+static void
+RemotePlace(RemoteTraining *remote)
+{
+	if (remote->placed || remote->result_bytes <= STK_INLINE_MAX)
+		return;
+	remote->result_at = SpoolReserve(remote->t->spool, remote->result_bytes);
+	if (remote->t->plan.resume)
+		remote->start_at = SpoolReserve(remote->t->spool, remote->result_bytes);
+	remote->placed = true;
+}
+
+static void
+RemoteAsk(RemoteTraining *remote, const stk_train_result *result)
+{
+	const OffloadTraining *t = remote->t;
+	uint64 width = (uint64) t->plan.dim * sizeof(float);
+	stk_train_message m = {.plan = t->plan,
+						   .device = t->device ? t->device : (stk_device) semtok_device,
+						   .n = t->n,
+						   .heldout_n = t->heldout_n,
+						   .rows = {.in_file = true, .offset = t->rows_at, .bytes = t->n * width}};
+	uint64 number;
+	uint8 *out;
+
+	if (t->heldout_n > 0)
+		m.heldout =
+			(stk_data){.in_file = true, .offset = t->heldout_at, .bytes = t->heldout_n * width};
+	RemotePlace(remote);
+	m.result_at = remote->result_at;
+	if (t->plan.resume)
+	{
+		uint8 *start = RemotePackStart(remote, result);
+
+		m.start = (stk_data){.in_file = remote->placed,
+							 .offset = remote->start_at,
+							 .bytes = remote->result_bytes,
+							 .inside = start};
+		if (remote->placed)
+			SpoolWrite(t->spool, remote->start_at, start, remote->result_bytes);
+	}
+	remote->reported = false;
+	out = WorkerCompose(remote->request, &number);
+	if (out)
+		WorkerAsk(remote->request, stk_write_train(out, number, &m), t->spool);
+	OffloadWhere(WorkerConnected());
+	WorkerWait(remote->request);
+}
+
+/* Take what was learnt, if it is a codebook. */
+static bool
+RemoteTakeResult(RemoteTraining *remote, const stk_data *data, stk_train_result *result)
+{
+	Size n = RemoteCodewords(&remote->t->plan);
+	Size values = n * remote->t->plan.dim;
+	uint8 *bytes = MemoryContextAllocHuge(remote->context, remote->result_bytes);
+	const float *codewords = (const float *) bytes;
+
+	if (data->in_file)
+		SpoolRead(remote->t->spool, remote->result_at, bytes, remote->result_bytes);
+	else
+		memcpy(bytes, data->inside, remote->result_bytes);
+	for (Size i = 0; i < values; i++)
+		if (!isfinite(codewords[i]))
+			return false;
+	for (Size i = 0; i < n; i++)
+	{
+		double count;
+
+		memcpy(&count, bytes + values * sizeof(float) + i * sizeof(double), sizeof(double));
+		if (!(count >= 0 && isfinite(count)))
+			return false;
+	}
+	memcpy(result->codewords, bytes, values * sizeof(float));
+	memcpy(result->counts, bytes + values * sizeof(float), n * sizeof(double));
+	pfree(bytes);
+	return true;
+}
+
+static RemoteEnd
+RemoteTrained(RemoteTraining *remote, stk_train_result *result, stk_status *status)
+{
+	WorkerRequest *request = remote->request;
+	stk_error err = {.level = -1};
+	stk_trained m;
+
+	if (stk_read_trained(request->body, request->bytes, &remote->t->plan, &m, &err) != STK_OK)
+		WorkerDistrust(request, "it sent a training that is none: %s", err.message);
+	else if (m.rows.rows != remote->t->n || m.heldout.rows != remote->t->heldout_n)
+		WorkerDistrust(request, "it trained on other rows");
+	else if (!RemoteTakeResult(remote, &m.result, result))
+		WorkerDistrust(request, "it sent codewords that are not finite");
+	else
+	{
+		result->rows = m.rows;
+		result->heldout = m.heldout;
+		result->which = STK_ROWS_NONE;
+		*status = STK_OK;
+		return REMOTE_DONE;
+	}
+	return REMOTE_LOST;
+}
+
+static RemoteEnd
+RemoteFailed(RemoteTraining *remote, stk_train_result *result, stk_status *status, stk_error *err)
+{
+	WorkerRequest *request = remote->request;
+	stk_error unread = {.level = -1};
+	stk_failed m;
+	bool named;
+
+	if (stk_read_failed(request->body, request->bytes, &m, &unread) != STK_OK)
+	{
+		WorkerDistrust(request, "it sent a failure that is none: %s", unread.message);
+		return REMOTE_LOST;
+	}
+	if (m.failure != STK_FAILED_COMPUTATION || (m.status != STK_EINVAL && m.status != STK_ERANGE))
+	{
+		OffloadFallback(OffloadFailure(&m));
+		return REMOTE_REFUSED;
+	}
+	named = (m.which == STK_ROWS_TRAINING && m.row < remote->t->n) ||
+			(m.which == STK_ROWS_HELDOUT && m.row < remote->t->heldout_n);
+	result->which = named ? m.which : STK_ROWS_NONE;
+	err->row = named ? (size_t) m.row : SIZE_MAX;
+	err->level = m.level;
+	strlcpy(err->message, m.message, sizeof(err->message));
+	*status = m.status;
+	return REMOTE_DONE;
+}
+
+/* One attempt; there is a connection. */
+static RemoteEnd
+RemoteAttempt(RemoteTraining *remote, stk_train_result *result, stk_status *status, stk_error *err)
+{
+	WorkerRequest *request = remote->request;
+
+	RemoteAsk(remote, result);
+	if (request->answer == WORKER_LOST)
+		return REMOTE_LOST;
+	if (request->kind == STK_MSG_TRAINED)
+		return RemoteTrained(remote, result, status);
+	if (request->kind == STK_MSG_FAILED)
+		return RemoteFailed(remote, result, status, err);
+	WorkerDistrust(request, "it sent an answer to another question");
+	return REMOTE_LOST;
+}
+
+/* In a worker, if that is to be. A worker that is lost is followed by another one, once. */
+static RemoteEnd
+TrainAway(const OffloadTraining *t, MemoryContext context, void (*restarted)(void *ctx),
+		  stk_train_result *result, stk_status *status, stk_error *err)
+{
+	RemoteTraining remote = {
+		.t = t, .context = context, .result_bytes = stk_train_result_bytes(&t->plan)};
+	RemoteEnd end = REMOTE_LOST;
+
+	remote.request = WorkerRequestCreate(context);
+	remote.request->progress = RemoteReport;
+	remote.request->progress_ctx = &remote;
+	for (int attempt = 0; attempt < 2 && end == REMOTE_LOST; attempt++)
+	{
+		if (attempt > 0 && !WorkerConnect(true))
+			break;
+		end = RemoteAttempt(&remote, result, status, err);
+		if (end != REMOTE_DONE && remote.reported && restarted)
+			restarted(t->report_ctx);
+	}
+	if (end == REMOTE_LOST)
+		OffloadFallback(WorkerTrouble());
+	return end;
+}
+
+/* Is it for a worker? */
+static bool
+TrainGoes(const OffloadTraining *t)
+{
+	uint64 width = (uint64) t->plan.dim * sizeof(float);
+	uint64 bytes =
+		(t->n + t->heldout_n) * width + stk_train_result_bytes(&t->plan) * (t->plan.resume ? 2 : 1);
+	double work =
+		(double) t->n * (t->plan.epochs + t->plan.refine) * RemoteCodewords(&t->plan) * t->plan.dim;
+	bool away;
+
+	if (!OffloadGoes(work, OffloadAssumed(work), &away))
+		return false;
+	if (bytes > OffloadLimit())
+		OffloadTooMuch(bytes);
+	return true;
+}
+
 stk_status
 OffloadTrain(const OffloadTraining *t, void (*restarted)(void *ctx), stk_train_result *result,
 			 stk_error *err)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok training", ALLOCSET_DEFAULT_SIZES);
-	stk_status status;
+	stk_status status = STK_OK;
 
 	OffloadCheckDevice(t->device);
-	status = TrainHere(t, context, result, err);
+	if (!TrainGoes(t) || TrainAway(t, context, restarted, result, &status, err) != REMOTE_DONE)
+	{
+		OffloadWhere(NULL);
+		status = TrainHere(t, context, result, err);
+	}
 	MemoryContextDelete(context);
 	return status;
 }

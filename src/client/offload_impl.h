@@ -1,0 +1,40 @@
+/*
+ * What the client's ways of computing share: where something is to be computed, and what is said
+ * when that is not possible.
+ */
+#ifndef SEMTOK_OFFLOAD_IMPL_H
+#define SEMTOK_OFFLOAD_IMPL_H
+
+#include "postgres.h"
+
+#include "client/offload.h"
+#include "client/worker.h"
+#include "compat.h"
+
+/*
+ * Is this work for the worker? Connects to it when it is.
+ *
+ *   multiply_adds  of the work at hand
+ *   known_ms       of one-thread time that the statement's work is known to take at least, beside
+ *                  the work at hand: what makes up for starting a worker
+ *   away           becomes true when there is no worker though it is wanted: after OffloadFallback
+ */
+extern bool OffloadGoes(double multiply_adds, double known_ms, bool *away);
+
+/* Multiply-adds of one-thread milliseconds, where nobody has measured yet. */
+extern double OffloadAssumed(double multiply_adds);
+
+/* The session computes what was meant for a worker: count it, and warn once a statement. */
+extern void OffloadFallback(const char *why);
+/* Why a request failed, for people; palloc'd. */
+extern char *OffloadFailure(const stk_failed *failed);
+
+/* Bytes that may be in a worker; UINT64_MAX = any. */
+extern uint64 OffloadLimit(void);
+/* Raise 53400: so many bytes at least would have to be in a worker. */
+pg_noreturn extern void OffloadTooMuch(uint64 bytes);
+
+/* Say where the work is computed now; NULL for the session. */
+extern void OffloadWhere(const WorkerInfo *info);
+
+#endif
