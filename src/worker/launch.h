@@ -37,6 +37,7 @@ typedef struct stk_launch
 	const stk_pool *pool;    /* of the team */
 	struct stk_letter *last; /* to say that it has ended, so that nothing can fail then */
 	atomic_bool cancelled;   /* nobody waits for it any more */
+	uint64_t cancelled_ns;   /* when that was, monotonic; 0 = not; the loop's */
 	atomic_ullong ticks;     /* looks at the monitor so far */
 	unsigned unread;         /* reports in the outbox or not yet sent; under the outbox's lock */
 	unsigned unsent;         /* of these, written to the client's connection; the loop's */

@@ -28,6 +28,14 @@
 #define OWN_DESCRIPTORS 32
 /* Until accepting is tried again when descriptors are short, ms. */
 #define ACCEPT_AGAIN_MS 100
+/*
+ * A computation that was cancelled looks at its monitor within some 100 ms. One that goes on will
+ * never give its runner back, and clients would wait for good: then the program ends, to be started
+ * again. Looked at once a second.
+ */
+#define STUCK_NS ((uint64_t) 5000000000)
+#define STUCK_LOOK_MS 1000
+#define EXIT_STUCK 3
 
 /* Written to by a signal that says stop. */
 static int stop_fd = -1;
@@ -223,6 +231,15 @@ settle(stk_server *s)
 	}
 }
 
+/* Until something is to be looked at without an event, ms. */
+static int
+time_to_wait(const stk_server *s)
+{
+	if (s->deaf)
+		return ACCEPT_AGAIN_MS;
+	return s->cancelled > 0 ? STUCK_LOOK_MS : -1;
+}
+
 int
 stk_loop_run(const stk_settings *settings)
 {
@@ -240,7 +257,7 @@ stk_loop_run(const stk_settings *settings)
 	while (!s->ending)
 	{
 		struct epoll_event events[MAX_EVENTS];
-		int n = epoll_wait(s->epoll, events, MAX_EVENTS, s->deaf ? ACCEPT_AGAIN_MS : -1);
+		int n = epoll_wait(s->epoll, events, MAX_EVENTS, time_to_wait(s));
 
 		if (n < 0 && errno != EINTR)
 		{
@@ -253,6 +270,11 @@ stk_loop_run(const stk_settings *settings)
 			serve(s, &events[i]);
 		stk_schedule(s);
 		settle(s);
+		if (s->cancelled > 0 && stk_runners_stuck(s->runners, stk_now_ns(), STUCK_NS))
+		{
+			stk_log_line("a computation does not end although it was cancelled: ending");
+			return EXIT_STUCK;
+		}
 	}
 	return 0;
 }

@@ -19,12 +19,23 @@ seconds(void)
 	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
 }
 
-/* Numbers that are all different; they need not be random. */
+/*
+ * Numbers in [-1, 1) without a pattern (splitmix64): the filter decides nearly all rows then, as it
+ * does with real ones.
+ */
 static void
 fill(float *x, size_t n)
 {
+	uint64_t state = 0;
+
 	for (size_t i = 0; i < n; i++)
-		x[i] = (float) ((i * 2654435761u) % 2001) / 1000 - 1;
+	{
+		uint64_t z = (state += 0x9E3779B97F4A7C15);
+
+		z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+		z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+		x[i] = (float) ((double) ((z ^ (z >> 31)) >> 40) * 0x1p-23 - 1);
+	}
 }
 
 stk_status

@@ -160,6 +160,19 @@ stk_runners_begin(stk_runners *r, stk_team *team, stk_launch *l)
 	pthread_mutex_unlock(&r->lock);
 }
 
+bool
+stk_runners_stuck(const stk_runners *r, uint64_t now_ns, uint64_t patience_ns)
+{
+	for (size_t i = 0; i < RUNNERS; i++)
+	{
+		const stk_launch *l = r->runners[i].running;
+
+		if (l && l->cancelled_ns > 0 && now_ns - l->cancelled_ns > patience_ns)
+			return true;
+	}
+	return false;
+}
+
 void
 stk_runners_ended(stk_runners *r, stk_launch *l)
 {

@@ -26,6 +26,8 @@ extern int stk_team_threads(const stk_team *team);
 extern bool stk_runners_free(const stk_runners *r, stk_class class);
 /* Run it on one that is free, with this team. */
 extern void stk_runners_begin(stk_runners *r, stk_team *team, stk_launch *l);
+/* Does one of them go on for longer than this after it was cancelled? */
+extern bool stk_runners_stuck(const stk_runners *r, uint64_t now_ns, uint64_t patience_ns);
 /* It has ended, as the outbox said: its runner is free. */
 extern void stk_runners_ended(stk_runners *r, stk_launch *l);
 

@@ -43,7 +43,11 @@ stk_schedule_drop(stk_server *s, stk_job *job)
 	for (const stk_job *j = job->launch->jobs; j; j = j->next)
 		wanted |= j->session != NULL;
 	if (!wanted)
+	{
+		job->launch->cancelled_ns = stk_now_ns();
+		s->cancelled++;
 		stk_outbox_cancel(s->shop.outbox, job->launch);
+	}
 }
 
 /* What a job must have to be gathered. */
@@ -250,6 +254,7 @@ end_launch(stk_server *s, stk_launch *l)
 
 	stk_runners_ended(s->runners, l);
 	s->running--;
+	s->cancelled -= l->cancelled_ns > 0;
 	s->train_bytes -= l->train_bytes;
 	memset(s->blocked, 0, sizeof(s->blocked));
 	if (l->pin)

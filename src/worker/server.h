@@ -62,6 +62,7 @@ typedef struct stk_server
 	stk_queue queues[STK_CLASSES];
 	bool blocked[STK_CLASSES]; /* there was no room; until a launch ends */
 	unsigned running;          /* launches */
+	unsigned cancelled;        /* of these, whose clients have gone */
 	uint64_t train_bytes;      /* that running trainings take */
 	stk_purse purse;           /* for what the loop computes itself */
 
