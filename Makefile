@@ -179,8 +179,19 @@ $(BENCH_BIN)/common/%.o: bench/core/common/%.c $(wildcard bench/core/common/*.h 
 $(BENCH_BIN)/%: bench/core/%.c $(BENCH_COMMON) $(UNIT_OBJS)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench/core -o $@ $< $(BENCH_COMMON) $(UNIT_OBJS) -lm -ldl -pthread
 
-.SECONDARY: $(BENCH_COMMON)
-bench-core: $(BENCH_PROGRAMS)
+# Benchmarks of semtokd by a client in C: each bench/worker/*.c, over bench/worker/common, too.
+BENCH_CLIENT = $(patsubst bench/%.c,$(BENCH_BIN)/%.o,$(sort $(wildcard bench/worker/common/*.c)))
+BENCH_WORKER_PROGRAMS = $(patsubst bench/worker/%.c,$(BENCH_BIN)/worker-%,$(sort $(wildcard bench/worker/*.c)))
+
+$(BENCH_BIN)/worker/common/%.o: bench/worker/common/%.c $(wildcard bench/*/common/*.h src/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench -Ibench/core -c -o $@ $<
+
+$(BENCH_BIN)/worker-%: bench/worker/%.c $(BENCH_COMMON) $(BENCH_CLIENT) $(WORKER_OBJS) $(UNIT_OBJS)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench -Ibench/core -o $@ $^ -lcrypto -lm -ldl -pthread
+
+.SECONDARY: $(BENCH_COMMON) $(BENCH_CLIENT)
+bench-core: $(BENCH_PROGRAMS) $(BENCH_WORKER_PROGRAMS)
 
 demo:
 	@demo/run

@@ -257,7 +257,7 @@ check_bytes(wire *w, uint64_t bytes, uint64_t n, uint64_t width, const char *wha
 {
 	uint64_t expected;
 
-	if (__builtin_mul_overflow(n, width, &expected) || expected > INT64_MAX)
+	if (__builtin_mul_overflow(n, width, &expected))
 		refuse(w, "%s have no possible size", what);
 	else if (bytes != expected)
 		refuse(w, "%s have %llu bytes, expected %llu", what, (unsigned long long) bytes,

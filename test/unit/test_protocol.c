@@ -293,7 +293,10 @@ check_cuts(const message *m, const asked *q, const uint8_t *body, size_t bytes)
 	message in;
 
 	for (size_t cut = 0; cut < bytes; cut++)
+	{
 		assert_int_equal(read_exactly(m->kind, body, cut, q, &in, &err), STK_ECORRUPT);
+		assert_string_equal(err.message, "message is cut off");
+	}
 	assert_int_equal(message_read(m->kind, body, bytes + 1, q, &in, &err), STK_ECORRUPT);
 }
 
@@ -568,6 +571,9 @@ answers_refused(void **state)
 	assert_refused(&m, &q, "codes in use and dead ones are not all codes");
 	sample(STK_MSG_TRAINED, false, &m, &q);
 	m.as.trained.rows.largest = m.as.trained.rows.rows = 1;
+	assert_refused(&m, &q, "more ids than rows");
+	m.as.trained.rows.ids = 0;
+	m.as.trained.rows.largest = 2;
 	assert_refused(&m, &q, "more ids than rows");
 	sample(STK_MSG_TRAINED, false, &m, &q);
 	m.as.trained.result = in_body(119);

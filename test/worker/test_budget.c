@@ -131,7 +131,7 @@ purses(void **state)
 	assert_null(stk_realloc_array(&a, y, 3500, 1));
 	assert_int_equal(y[1999], 2);
 	assert_in_range(stk_purse_held(&p), 2900, 3000);
-	assert_null(stk_alloc_array(&a, SIZE_MAX - 8, 1));
+	assert_null(a.alloc(a.ctx, SIZE_MAX - 8));
 	y = stk_realloc_array(&a, y, 2500, 1);
 	assert_int_equal(y[1999], 2);
 	y = stk_realloc_array(&a, y, 10, 1);

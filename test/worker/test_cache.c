@@ -407,6 +407,67 @@ same_wanted_at_once(void **state)
 	}
 }
 
+/* Two threads that read the same in at the same time: one of them keeps it. */
+typedef struct reading
+{
+	stk_cache *c;
+	stored s;
+	atomic_int *at_it;
+	stk_status status;
+	stk_cached *e;
+} reading;
+
+static stk_status
+fill_together(void *ctx, uint8_t *to, size_t bytes, stk_error *err)
+{
+	reading *r = ctx;
+
+	atomic_fetch_add(r->at_it, 1);
+	while (atomic_load(r->at_it) < 2)
+		sched_yield();
+	return fill_from(&r->s, to, bytes, err);
+}
+
+static void *
+read_in(void *arg)
+{
+	reading *r = arg;
+	stk_error err;
+
+	r->status = stk_cache_put(r->c, r->s.hash, sizeof(r->s.bytes), fill_together, r, &r->e, &err);
+	return NULL;
+}
+
+static void
+same_put_at_once(void **state)
+{
+	atomic_int at_it = 0;
+	reading r[2];
+	pthread_t t[2];
+	stk_budget *b;
+	stk_cache *c;
+
+	(void) state;
+	open_cache(1 << 20, &b, &c);
+	for (int i = 0; i < 2; i++)
+	{
+		r[i] = (reading){.c = c, .s = store(1), .at_it = &at_it};
+		assert_int_equal(pthread_create(&t[i], NULL, read_in, &r[i]), 0);
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		pthread_join(t[i], NULL);
+		assert_int_equal(r[i].status, STK_OK);
+		assert_int_equal(r[i].s.fills, 1);
+	}
+	assert_ptr_equal(r[0].e, r[1].e);
+	assert_int_equal(stk_cache_measure(c).codebooks, 1);
+	assert_int_equal(stk_cache_measure(c).bytes, stk_budget_used(b));
+	for (int i = 0; i < 2; i++)
+		stk_cache_unpin(c, r[i].e);
+	close_cache(b, c);
+}
+
 /* Threads that use more codebooks than fit, in any order. */
 typedef struct user
 {
@@ -490,6 +551,7 @@ main(void)
 		cmocka_unit_test(least_recently_used_goes),
 		cmocka_unit_test(residents),
 		cmocka_unit_test(same_wanted_at_once),
+		cmocka_unit_test(same_put_at_once),
 		cmocka_unit_test(many_threads),
 	};
 
