@@ -1,9 +1,13 @@
-# The tokenizer verbs stop when they are told to, at any point, and leave nothing behind.
+# The tokenizer verbs stop when they are told to, at any point, and leave nothing behind, in the session
+# and in a worker.
 use strict;
 use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WorkerTest qw(wait_for workers);
 
 my $rounds = $ENV{TORTURE_ROUNDS} || 8;
 srand($ENV{TORTURE_SEED} || 1);
@@ -50,8 +54,9 @@ foreach my $what (sort keys %statements)
 	for my $round (1 .. $rounds)
 	{
 		my $timeout = 1 + int(rand(150));
+		my $offload = $round % 2 ? 'on' : 'off';
 		my ($status, $out, $err) = $node->psql('postgres',
-			"\\set VERBOSITY sqlstate\nSET statement_timeout = $timeout;\n$statements{$what};");
+			"\\set VERBOSITY sqlstate\nSET semtok.offload = $offload;\nSET statement_timeout = $timeout;\n$statements{$what};");
 		push @states, $err =~ /(\w{5})$/ ? $1 : "no error: $out";
 	}
 	is("@states", join(' ', ('57014') x $rounds), "$what is cancelled");
@@ -65,6 +70,10 @@ is( $node->safe_psql(
 is( $node->safe_psql(
 		'postgres', q{SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND locktype <> 'virtualxid'}),
 	0, 'no lock is held');
+
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_ls_tmpdir()'), 0, 'no temporary file');
+chomp(my $libraries = `pg_config --pkglibdir`);
+ok(wait_for(sub { !workers("$libraries/semtok/semtokd") }), 'no worker');
 
 # What tokenize had committed is right, and it goes on from there.
 is( $node->safe_psql(
