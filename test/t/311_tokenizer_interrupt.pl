@@ -1,13 +1,17 @@
 # The tokenizer verbs are cancelled, and their sessions terminated, in the middle of each thing that
-# they do: while the source runs, while they learn, and with the catalog's row or the log half written.
-# Nothing is left, and tokenize goes on afterwards.
+# they do: while the source runs, while they learn, in the session and in a worker, and with the
+# catalog's row or the log half written. Nothing is left, and tokenize goes on afterwards.
 use strict;
 use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WorkerTest qw(wait_for workers);
 
+chomp(my $libraries = `pg_config --pkglibdir`);
 my $node = PostgreSQL::Test::Cluster->new('interrupt');
 $node->init;
 $node->append_conf('postgresql.conf', 'autovacuum = off');
@@ -29,9 +33,10 @@ $node->safe_psql(
 # A session with one statement, which its application name tells; then one more, to see that it lives.
 sub start
 {
-	my ($name, $sql) = @_;
+	my ($name, $sql, $offload) = @_;
 	my %session = (out => '', err => '');
 	local $ENV{PGAPPNAME} = $name;
+	local $ENV{PGOPTIONS} = '-c semtok.offload=' . ($offload // 'off');
 	$session{run} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-v', 'VERBOSITY=sqlstate', '-c', $sql, '-c', q{SELECT 'lives'} ],
 		'<', \undef, '>', \$session{out}, '2>', \$session{err});
@@ -55,6 +60,9 @@ my %gates = (
 	rows => 'SELECT FROM items WHERE id = 1500 FOR UPDATE');
 my $waits = "wait_event_type = 'Lock'";
 my $learns = q{EXISTS (SELECT FROM pg_ls_tmpdir() AS f WHERE f.name LIKE 'pgsql_tmp' || a.pid || '.%')};
+
+# on 17 and later the event has a name
+my $away = q{wait_event_type = 'Extension' AND wait_event IN ('Extension', 'SemtokWorkerReply')};
 
 my $gated = 'SELECT x FROM items WHERE gate(id)';
 my $short = q{levels => 2, codes => 8, epochs => 1};
@@ -84,6 +92,13 @@ my %verbs = (
 	'tokenize by appending' => {
 		source => q{CALL semtok.tokenize('appended', 'x', 'sid', 'items', batch_size => 100, collisions => 'append', where_clause => 'gate(id)')} });
 
+# What learns can do so in a worker, which then goes with what asked it.
+foreach my $verb (grep { $verbs{$_}{learning} } keys %verbs)
+{
+	$verbs{$verb}{'learning in a worker'} = $verbs{$verb}{learning};
+}
+my %meets = ('learning' => $learns, 'learning in a worker' => $away);
+
 foreach my $verb (sort keys %verbs)
 {
 	foreach my $phase (sort keys %{ $verbs{$verb} })
@@ -92,8 +107,8 @@ foreach my $verb (sort keys %verbs)
 		reached('gate', "wait_event = 'PgSleep'") if $gate;
 		foreach my $end ('cancel', 'terminate')
 		{
-			my $session = start('verb', $verbs{$verb}{$phase});
-			ok(reached('verb', $phase eq 'learning' ? $learns : $waits), "$verb: $phase");
+			my $session = start('verb', $verbs{$verb}{$phase}, $phase =~ /worker/ ? 'on' : 'off');
+			ok(reached('verb', $meets{$phase} // $waits), "$verb: $phase");
 			$node->safe_psql('postgres', "SELECT pg_${end}_backend(pid) FROM pg_stat_activity WHERE application_name = 'verb'");
 			$session->{run}->finish;
 			if ($end eq 'cancel')
@@ -117,6 +132,7 @@ foreach my $verb (sort keys %verbs)
 				'postgres', q{SELECT (SELECT string_agg(name, ',') FROM semtok.tokenizers), (SELECT count(DISTINCT tokenizer) FROM semtok.training_log),
 					(SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid() AND locktype <> 'virtualxid'), (SELECT count(*) FROM pg_ls_tmpdir())}),
 			'items|1|0|0', "$verb leaves nothing: $phase");
+		ok(wait_for(sub { !workers("$libraries/semtok/semtokd") }), 'and no worker');
 	}
 }
 
