@@ -168,12 +168,19 @@ CREATE FUNCTION semtok.encode(name text, embedding real[], beam int DEFAULT NULL
 COMMENT ON FUNCTION semtok.encode(text, real[], int) IS
 	'semantic ID of an embedding by the active version of a tokenizer; beam null is the tokenizer''s own';
 
-CREATE FUNCTION semtok.encode_row(tokenizer int, embedding real[], row_id tid)
-	RETURNS @extschema@.semid
-	AS 'MODULE_PATHNAME', 'semtok_encode_row' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000
-	SUPPORT @extschema@.semtok_embedding_support;
-COMMENT ON FUNCTION semtok.encode_row(int, real[], tid) IS
-	'semantic ID of a table row''s embedding; an error names the row by its ctid (tokenize calls it)';
+CREATE FUNCTION semtok.encode_batch(tokenizer int, source text, beam int DEFAULT NULL)
+	RETURNS TABLE (number bigint, key text, sid @extschema@.semid)
+	AS 'MODULE_PATHNAME', 'semtok_encode_batch_id' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	COST 10000 ROWS 1000;
+COMMENT ON FUNCTION semtok.encode_batch(int, text, int) IS
+	'semantic IDs of a query''s embeddings by the tokenizer with this id, encoded together; of two columns the first is a key';
+
+CREATE FUNCTION semtok.encode_batch(name text, source text, beam int DEFAULT NULL)
+	RETURNS TABLE (number bigint, key text, sid @extschema@.semid)
+	AS 'MODULE_PATHNAME', 'semtok_encode_batch_name' LANGUAGE C VOLATILE PARALLEL UNSAFE
+	COST 10000 ROWS 1000;
+COMMENT ON FUNCTION semtok.encode_batch(text, text, int) IS
+	'semantic IDs of a query''s embeddings by the active version of a tokenizer, encoded together; of two columns the first is a key';
 
 CREATE FUNCTION semtok.decode(codebook @extschema@.codebook, sid @extschema@.semid) RETURNS real[]
 	AS 'MODULE_PATHNAME', 'semtok_decode_codebook' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;

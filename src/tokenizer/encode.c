@@ -7,13 +7,11 @@
 #include "tokenizer/encode.h"
 #include "types/bridge.h"
 #include "types/semid.h"
-#include "storage/itemptr.h"
 #include "storage/shmem.h"
 
 PG_FUNCTION_INFO_V1(semtok_encode_codebook);
 PG_FUNCTION_INFO_V1(semtok_encode_id);
 PG_FUNCTION_INFO_V1(semtok_encode_name);
-PG_FUNCTION_INFO_V1(semtok_encode_row);
 PG_FUNCTION_INFO_V1(semtok_decode_codebook);
 PG_FUNCTION_INFO_V1(semtok_decode_id);
 PG_FUNCTION_INFO_V1(semtok_decode_name);
@@ -37,9 +35,8 @@ EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 be
 	return SemidMakeDatum(&id);
 }
 
-/* The argument beam; null: what the tokenizer is meant to be encoded with. */
-static int32
-EncodeBeam(FunctionCallInfo fcinfo, int argno, int32 own)
+int32
+EncodeBeamArg(FunctionCallInfo fcinfo, int argno, int32 own)
 {
 	int32 beam = PG_ARGISNULL(argno) ? own : PG_GETARG_INT32(argno);
 
@@ -55,14 +52,15 @@ semtok_encode_codebook(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	return EncodeEmbedding(CodebookArg(fcinfo, 0), 0, PG_GETARG_DATUM(1), EncodeBeam(fcinfo, 2, 1));
+	return EncodeEmbedding(CodebookArg(fcinfo, 0), 0, PG_GETARG_DATUM(1),
+						   EncodeBeamArg(fcinfo, 2, 1));
 }
 
 static Datum
 EncodeWith(FunctionCallInfo fcinfo, const TokenizerRef *ref)
 {
 	return EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1),
-						   EncodeBeam(fcinfo, 2, ref->info.beam));
+						   EncodeBeamArg(fcinfo, 2, ref->info.beam));
 }
 
 /* semtok.encode(tokenizer int, real[], beam int) */
@@ -81,30 +79,6 @@ semtok_encode_name(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	return EncodeWith(fcinfo, TokenizerRefByName(fcinfo, PG_GETARG_TEXT_PP(0)));
-}
-
-static void
-EncodeRowContext(void *arg)
-{
-	const ItemPointerData *tid = arg;
-
-	errcontext("embedding of row (%u,%u)", ItemPointerGetBlockNumberNoCheck(tid),
-			   ItemPointerGetOffsetNumberNoCheck(tid));
-}
-
-/* semtok.encode_row(tokenizer int, real[], tid): an error names the row by its ctid. */
-Datum
-semtok_encode_row(PG_FUNCTION_ARGS)
-{
-	const TokenizerRef *ref = TokenizerRefById(fcinfo, PG_GETARG_INT32(0));
-	ErrorContextCallback callback = {
-		.previous = error_context_stack, .callback = EncodeRowContext, .arg = PG_GETARG_POINTER(2)};
-	Datum id;
-
-	error_context_stack = &callback;
-	id = EncodeEmbedding(ref->codebook, ref->info.id, PG_GETARG_DATUM(1), ref->info.beam);
-	error_context_stack = callback.previous;
-	return id;
 }
 
 /*

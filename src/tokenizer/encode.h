@@ -6,6 +6,7 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "tokenizer/catalog.h"
 
 /*
@@ -13,5 +14,8 @@
  * it names the tokenizer, 0 = none.
  */
 extern Datum EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 beam);
+
+/* An argument beam (22023); null: `own`, what the tokenizer is meant to be encoded with. */
+extern int32 EncodeBeamArg(FunctionCallInfo fcinfo, int argno, int32 own);
 
 #endif

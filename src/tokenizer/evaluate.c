@@ -5,13 +5,15 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "client/offload.h"
+#include "core/evaluate.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "tokenizer/catalog.h"
-#include "tokenizer/measure.h"
+#include "tokenizer/progress.h"
 #include "tokenizer/source.h"
 #include "types/bridge.h"
 #include "utils/builtins.h"
@@ -41,14 +43,69 @@ enum
 	EVALUATION_COLUMNS
 };
 
+#define EVALUATE_FAILED "could not evaluate tokenizer"
+
+/* Rows under evaluation. */
+typedef struct Evaluation
+{
+	EncodePipe *pipe;
+	stk_evaluator *evaluator;
+	stk_allocator allocator;
+	SourcePlace place; /* of the row that an error is about */
+} Evaluation;
+
+static void
+EvaluateBlame(void *ctx, int64 number)
+{
+	SourcePushPlace(&((Evaluation *) ctx)->place, "source", number);
+}
+
+static void
+EvaluateTake(void *ctx, const float *x, const int64 *numbers, size_t n, const uint16 *codes)
+{
+	Evaluation *e = ctx;
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status = stk_evaluator_add(e->evaluator, x, codes, n, &err);
+
+	if (status != STK_OK)
+		SourceReportStatus(status, &err, EVALUATE_FAILED, "source", numbers, n);
+}
+
 static void
 EvaluateTakeRow(void *ctx, const SourceItem *item)
 {
-	SourcePlace place;
+	EncodePipeAdd(((Evaluation *) ctx)->pipe, item->x, item->number);
+}
 
-	SourcePushPlace(&place, "source", item->number);
-	MeasureRow(ctx, item->x);
-	error_context_stack = place.callback.previous;
+static void
+EvaluateBegin(Evaluation *e, const TokenizerInfo *info)
+{
+	EncodePipeOptions options = {.codebook = TokenizerCodebook(info, CurrentMemoryContext),
+								 .beam = info->beam,
+								 .device = STK_DEVICE_AUTO,
+								 .failed = EVALUATE_FAILED,
+								 .take = EvaluateTake,
+								 .blame = EvaluateBlame,
+								 .ctx = e};
+	stk_status status;
+
+	e->allocator = SemtokAllocator(CurrentMemoryContext);
+	status = stk_evaluator_create(CodebookView(options.codebook), &e->allocator, &e->evaluator);
+	if (status != STK_OK)
+		SemtokReportStatus(status, NULL, EVALUATE_FAILED);
+	e->pipe = EncodePipeBegin(&options);
+}
+
+static void
+EvaluateFinish(Evaluation *e, stk_evaluation *result)
+{
+	stk_status status;
+
+	EncodePipeEnd(e->pipe);
+	status = stk_evaluator_finish(e->evaluator, &SemtokMonitor, result);
+	if (status != STK_OK)
+		SemtokReportStatus(status, NULL, EVALUATE_FAILED);
+	stk_evaluator_free(e->evaluator);
 }
 
 static void
@@ -102,19 +159,21 @@ static Datum
 Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	CodebookEntry *entry = TokenizerCodebook(info, CurrentMemoryContext);
 	Source source = {.query = text_to_cstring(PG_GETARG_TEXT_PP(1)),
 					 .argument = "source",
 					 .what = "evaluating",
 					 .dim = info->dim,
 					 .metric = info->metric};
-	Measurement *measurement;
+	Evaluation evaluation;
 	stk_evaluation e;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	measurement = MeasureBegin(entry, info->beam);
-	SourceScan(&source, EvaluateTakeRow, measurement);
-	MeasureFinish(measurement, &e);
+	ProgressBegin("evaluate", info->name, CurrentMemoryContext);
+	ProgressPhase("encoding");
+	EvaluateBegin(&evaluation, info);
+	SourceScan(&source, EvaluateTakeRow, &evaluation);
+	EvaluateFinish(&evaluation, &e);
+	ProgressEnd();
 
 	EvaluateReturnOverall(rsinfo, &e);
 	for (int l = 0; l < e.levels; l++)

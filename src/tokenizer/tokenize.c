@@ -63,7 +63,8 @@ enum
 typedef struct TokenizeTable
 {
 	Oid oid;
-	BlockNumber blocks; /* when the run began: rows beyond are not ours */
+	double density;     /* rows a block, as estimated */
+	BlockNumber blocks; /* when the walk began: rows beyond are not ours */
 	BlockNumber step;   /* blocks a batch */
 } TokenizeTable;
 
@@ -178,9 +179,25 @@ TokenizeFindTables(TokenizeWalk *walk)
 
 			double step = tuples < 1 ? 1 : walk->batch_size * (double) pages / tuples;
 
+			table->density = pages < 1 ? 0 : tuples / pages;
 			table->step = (BlockNumber) Max(1, Min(step, (double) MaxBlockNumber));
 			walk->ntables++;
 		}
+		relation_close(rel, NoLock);
+	}
+}
+
+/* Measure the tables again: rows that were updated have new places, most of them at the end. */
+static void
+TokenizeMeasureTables(TokenizeWalk *walk)
+{
+	for (int i = 0; i < walk->ntables; i++)
+	{
+		Relation rel = try_relation_open(walk->tables[i].oid, AccessShareLock);
+
+		if (!rel)
+			continue;
+		walk->tables[i].blocks = RelationGetNumberOfBlocks(rel);
 		relation_close(rel, NoLock);
 	}
 }
@@ -269,9 +286,15 @@ TokenizeBatch(TokenizeWalk *walk, Oid table, TokenizeRange *range)
 	return true;
 }
 
+/* How far the walk is. What is still to come is estimated, and may have ids already. */
 static void
-TokenizeNotice(TokenizeWalk *walk, int table, BlockNumber done)
+TokenizeProgress(TokenizeWalk *walk, int table, BlockNumber done)
 {
+	double rest = 0;
+
+	for (int i = table; i < walk->ntables; i++)
+		rest += walk->tables[i].density * (walk->tables[i].blocks - (i == table ? done : 0));
+	ProgressRows(walk->run.rows, walk->run.rows + (int64) rest);
 	if (!ProgressDue(&walk->noticed))
 		return;
 	ereport(NOTICE, (errmsg("tokenizing %s: %lld rows, table %d of %d, block %u of %u",
@@ -297,7 +320,7 @@ TokenizeWalkTables(TokenizeWalk *walk, bool lock)
 			if (!TokenizeBatch(walk, table->oid, &range))
 				break;
 			first = range.end;
-			TokenizeNotice(walk, i, first);
+			TokenizeProgress(walk, i, first);
 		}
 	}
 }
@@ -381,10 +404,17 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 
 	run->pipe = TokenizePipe(run, TokenizerCodebook(&run->tokenizer, CurrentMemoryContext));
 
+	ProgressBegin("tokenize", get_rel_name(run->relation), CurrentMemoryContext);
+	ProgressPhase("first walk");
 	TokenizeWalkTables(&walk, run->append);
 	if (run->found > 0)
+	{
+		ProgressPhase("second walk");
+		TokenizeMeasureTables(&walk);
 		TokenizeWalkTables(&walk, true);
+	}
 	EncodePipeEnd(run->pipe);
+	ProgressEnd();
 	SPI_commit();
 	SPI_finish();
 	PG_RETURN_VOID();

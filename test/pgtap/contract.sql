@@ -279,8 +279,11 @@ SELECT checks($$SELECT count(*) FROM semtok.tokenizers$$, '0', 'semtok.drop_toke
 SELECT checks($$SELECT semtok.encode(codebook => book, embedding => '{9,2}'), semtok.encode(book, '{9,2}', beam => 1) FROM books$$, '[1,1] [1,1]', 'semtok.encode(codebook, real[])');
 SELECT checks(format($$SELECT semtok.encode(name => 'points', embedding => '{9,2}') = semtok.encode(tokenizer => %s, embedding => '{9,2}', beam => 2),
 	semid_tokenizer(semtok.encode('points', '{9,2}')) = %1$s, semtok.decode('points', semtok.encode('points', '{9,2}'))$$, :points_id), 'true true [10,1]', 'semtok.encode(tokenizer | name, real[]): carries its tokenizer');
-SELECT checks(format($$SELECT semtok.encode_row(tokenizer => %s, embedding => '{9,2}', row_id => '(0,1)') = semtok.encode('points', '{9,2}')$$, :points_id), 'true', 'semtok.encode_row');
-SELECT checks(format($$SELECT semtok.encode_row(%s, '{9}', '(7,1)')$$, :points_id), 'ERROR 22023: expected 2 dimensions, not 1', 'semtok.encode_row refuses what encode refuses');
+SELECT checks(format($$SELECT number, key, sid = semtok.encode('points', '{9,2}') FROM semtok.encode_batch(tokenizer => %s, source => 'VALUES (''{9,2}''::real[]), (null)', beam => 2)$$, :points_id),
+	E'1 NULL true\n2 NULL NULL', 'semtok.encode_batch(tokenizer, source)');
+SELECT checks($$SELECT number, key, b.sid = semtok.encode('points', p.embedding) FROM semtok.encode_batch(name => 'points', source => 'SELECT note, embedding FROM points WHERE id < 3 ORDER BY id') b
+	JOIN points p ON note = key ORDER BY number$$, E'1 n0 true\n2 n1 true\n3 n2 true', 'semtok.encode_batch(name, source): keys and embeddings');
+SELECT checks($$SELECT semtok.encode_batch('points', 'VALUES (''{9}''::real[])')$$, 'ERROR 22023: expected 2 dimensions, not 1', 'semtok.encode_batch refuses what encode refuses');
 SELECT checks($$SELECT semtok.embedding_of(vector => '{1,2}'::real[])$$, 'ERROR 42804: expected pgvector''s vector or halfvec, not real[]', 'semtok.embedding_of reads pgvector''s types only');
 SELECT checks(format($$SELECT b.level, b.code = semid_code(semtok.encode('points', '{9,2}'), b.level), b.second_code <> b.code, a = b
 	FROM semtok.encode_trace(%s, '{9,2}') a JOIN semtok.encode_trace('points', '{9,2}') b USING (level) ORDER BY level$$, :points_id),

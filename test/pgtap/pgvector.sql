@@ -1,7 +1,7 @@
 -- Embeddings in pgvector's types, where pgvector is installed: every place that takes an embedding.
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector') AS installed \gset
 \if :installed
-SELECT plan(181);
+SELECT plan(183);
 CREATE EXTENSION vector;
 -- small whole numbers and halves, which half precision holds exactly
 CREATE TABLE items (id int, x real[], v vector(3), h halfvec(3), w vector, by_x semid, by_v semid, by_h semid, by_w semid);
@@ -84,6 +84,8 @@ SELECT results_eq(format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', '
 	format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT x FROM items'), 'evaluate reads vectors');
 SELECT results_eq(format('SELECT e.*::text FROM semtok.evaluate(%s, %L) AS e', :by_h, 'SELECT h FROM items'),
 	format('SELECT e.*::text FROM semtok.evaluate(%L, %L) AS e', 'items', 'SELECT x FROM items'), 'evaluate reads halfvecs');
+SELECT is(count(*), 200::bigint, 'encode_batch reads ' || type) FROM (VALUES ('v', 'vectors'), ('h', 'halfvecs'), ('w', 'vectors of any dimension'), ('v::meaning', 'a domain')) AS t (value, type),
+	semtok.encode_batch('items', format('SELECT id, %s FROM items', value)) AS b JOIN items ON id = key::int WHERE b.sid = by_x GROUP BY type;
 
 -- The trigger: an insert, a new embedding, none
 CREATE TABLE kept (id int, v vector(3), h halfvec(3), by_v semid, by_h semid);
@@ -167,7 +169,7 @@ END $$;
 SELECT matches(planned(format(query, value)), 'embedding_of\(', format(query, value))
 	FROM (VALUES ('v'), ('w'), ('h::real[]'), ('v::meaning'), ('h::vector'), ('v::vector(3)::real[]')) AS t (value), unnest(array[
 		$$SELECT semtok.encode('items', %s) FROM items$$, format('SELECT semtok.encode(%s, %%s, 4) FROM items', :by_x), 'SELECT semtok.encode(codebook, %s) FROM items, codebook',
-		format('SELECT semtok.encode_row(%s, %%s, items.ctid) FROM items', :by_x), $$SELECT semtok.neighbors('items', embedding => %s) FROM items$$,
+		$$SELECT semtok.neighbors('items', embedding => %s) FROM items$$,
 		format('SELECT semtok.neighbors(%s, %%s) FROM items', :by_x), 'SELECT semtok.neighbors(codebook, %s) FROM items, codebook',
 		$$SELECT e.* FROM items, semtok.encode_trace('items', %s) AS e$$, format('SELECT e.* FROM items, semtok.encode_trace(%s, %%s) AS e', :by_x),
 		$$SELECT e.* FROM items, semtok.encode_candidates('items', %s, 2) AS e$$, format('SELECT semtok.encode_candidates(%s, %%s, 2) FROM items', :by_x)]) AS query;
@@ -198,6 +200,7 @@ BEGIN
 END $$;
 SELECT is(reads_with(format(statement, value)), 200::bigint, format(statement, value))
 	FROM unnest('{v,w,h,v::meaning}'::text[]) AS value, unnest(array[$$SELECT semtok.evaluate('items', 'SELECT %s FROM items WHERE id > 0')$$,
+		$$SELECT count(*) FROM semtok.encode_batch('items', 'SELECT id, %s FROM items WHERE id > 0')$$,
 		$$SELECT semtok.train('other', 'SELECT %s FROM items WHERE id > 0', levels => 1, codes => 4)$$, $$SELECT semtok.partial_fit('items', 'SELECT %s FROM items WHERE id > 0;')$$]) AS statement;
 SELECT is(reads_with('INSERT INTO kept (id, v, h) SELECT id, v, h FROM items'), 400::bigint, 'two triggers');
 SELECT is(reads_with($$SELECT semtok.evaluate('items', 'SELECT x FROM items')$$), 0::bigint, 'not for real[]');

@@ -1,5 +1,5 @@
 -- Nothing is seen or changed without the right.
-SELECT plan(57);
+SELECT plan(58);
 
 CREATE ROLE semtok_priv_owner;
 CREATE ROLE semtok_priv_reader;
@@ -106,6 +106,7 @@ SELECT refused($$SELECT semtok.drop_tokenizer('own')$$, 'drop_tokenizer is the o
 SELECT refused($$SELECT semtok.train('own', 'SELECT array[id, id]::real[] FROM items', levels => 1, codes => 4)$$,
   'a new version is the owner''s');
 SELECT refused($$SELECT semtok.evaluate('own', 'SELECT embedding FROM items')$$, 'evaluate reads with the caller''s rights');
+SELECT refused($$SELECT semtok.encode_batch('own', 'SELECT id, embedding FROM items')$$, 'encode_batch reads with the caller''s rights');
 RESET ROLE;
 SET ROLE semtok_priv_owner;
 SELECT lives_ok($$SELECT semtok.activate('own', 2)$$, 'the owner activates');

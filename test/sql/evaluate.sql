@@ -15,9 +15,6 @@ SELECT level, rows, round(mse::numeric, 3) AS mse, round(relative_error::numeric
 	largest_collision AS largest
 	FROM semtok.evaluate('places', 'SELECT x FROM places') ORDER BY level NULLS FIRST;
 
--- Long work says how far it is.
-SELECT rows FROM semtok.evaluate('places', 'SELECT x FROM pg_sleep(5.5), places') WHERE level IS NULL;
-
 -- The same, said in SQL.
 CREATE TEMP TABLE coded AS SELECT id, x, semtok.encode('places', x) AS sid FROM places WHERE x IS NOT NULL;
 SELECT e.rows = s.rows AND e.used = s.ids AND e.unique_fraction = s.ids / s.rows::float8

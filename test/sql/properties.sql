@@ -29,7 +29,7 @@ SELECT signature FROM p_functions
 SELECT signature FROM p_functions WHERE pronamespace NOT IN ('public'::regnamespace, 'semtok'::regnamespace);
 -- what makes a query or an id is dear: the planner works it out after a LIMIT, not before
 SELECT p.signature FROM p_functions p JOIN pg_proc f USING (oid)
- WHERE f.proname IN ('neighbors', 'logits', 'encode', 'encode_row', 'encode_trace', 'encode_candidates') AND f.procost < 1000;
+ WHERE f.proname IN ('neighbors', 'logits', 'encode', 'encode_batch', 'encode_trace', 'encode_candidates') AND f.procost < 1000;
 -- operators of the same names, on untyped literals, still mean what they mean without the extension
 SELECT 'text' || 1 AS int, 'text' || 1::bigint AS bigint, 'text' || 1::smallint AS smallint, 1 || 'text' AS left,
        pg_typeof('[1]' || 1), '{1}' || 2 AS array, '{1}' || array[2] AS arrays, 'text' ^@ 'te' AS starts,

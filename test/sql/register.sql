@@ -34,7 +34,7 @@ SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest
 	-- whatever needs a codebook says that there is none
 	$$SELECT semtok.encode('letter', '{1}')$$,
 	$$SELECT semtok.encode(700002, '{1}')$$,
-	$$SELECT semtok.encode_row(700002, '{1}', '(0,1)')$$,
+	$$SELECT semtok.encode_batch(700002, 'SELECT 1/0')$$,
 	$$SELECT semtok.decode('letter', '[1,2,3,4]')$$,
 	$$SELECT semtok.decode('[1]@700002')$$,
 	$$SELECT semtok.neighbors('letter', '{1}')$$,

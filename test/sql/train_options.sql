@@ -22,12 +22,12 @@ SELECT version, method, options FROM semtok.tokenizers WHERE name = 't' ORDER BY
 SELECT version, method, round(s::numeric, 6) AS counted, (SELECT count(*) FROM unnest(counts) AS c WHERE c < 0) AS negative
 	FROM semtok.tokenizer, LATERAL (SELECT sum(c) / 2 FROM unnest(counts) AS c) AS u(s) WHERE name = 't' AND method = 'rqkmeans' ORDER BY version;
 
--- The tokenizer's own width is what encode, encode_row, evaluate and the log go by.
+-- The tokenizer's own width is what encode, encode_batch, evaluate and the log go by.
 SELECT t.version, t.options ->> 'beam' AS beam,
 	bool_and(semtok.encode(t.id, x) = semtok.encode(t.id, x, (t.options ->> 'beam')::int)) AS encode,
-	bool_and(semtok.encode(t.id, x, null) = semtok.encode_row(t.id, x, '(0,1)')) AS encode_row,
+	(SELECT bool_and(b.sid = semtok.encode(t.id, b.key::real[], null)) FROM semtok.encode_batch(t.id, 'SELECT x, x FROM cloud') AS b) AS encode_batch,
 	bool_or(semtok.encode(t.id, x) <> semtok.encode(t.id, x, 1)) AS wider_differs
-	FROM semtok.tokenizers AS t, cloud WHERE t.name = 't' GROUP BY t.version, t.options ORDER BY version;
+	FROM semtok.tokenizers AS t, cloud WHERE t.name = 't' GROUP BY t.id, t.version, t.options ORDER BY version;
 SELECT t.version, l.value = e.mse AS logged
 	FROM semtok.tokenizers AS t
 	JOIN semtok.training_log AS l ON l.tokenizer = t.id AND l.metric = 'mse' AND l.epoch IS NULL AND l.level IS NULL,

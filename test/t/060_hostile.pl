@@ -44,7 +44,7 @@ my @names = map { "'$_'" } qw(h_points h_items nobody full none masked keep appe
   index.json sid2pid embedding sid kmeans++ random);
 my @numbers = qw(0 1 2 3 7 -1 255 256 65535 65536 1000000 2147483647 -2147483648);
 my @texts = (@names, "''", "'[1,2]'", "'{}'", "'x y'", "E'\\x01'", "repeat('x', 100000)", "'SELECT embedding FROM h_items'",
-	"'SELECT sid FROM h_items'", "'SELECT 1, 2'", "'SELECT'", "'VALUES (array[1,2,3]::real[]), (NULL)'", "'SELECT 1/0'",
+	"'SELECT sid FROM h_items'", "'SELECT note, embedding FROM h_items'", "'SELECT ROW(id), sid FROM h_items'", "'SELECT 1, 2'", "'SELECT'", "'VALUES (array[1,2,3]::real[]), (NULL)'", "'SELECT 1/0'",
 	"'DELETE FROM h_plain'", "'DELETE FROM h_plain RETURNING embedding'", "'id > 0'", "'1/0 = 1'", "'<item_L0_C12><item_L1_C7>'", "'<a_1><b_2>'", "'<s_a_1>'", "'<item_L0_C65536>'",
 	"'%s %n'", "'NaN'");
 my %pool = (

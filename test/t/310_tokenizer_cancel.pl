@@ -40,6 +40,8 @@ my %statements = (
 	  q{SELECT semtok.partial_fit('items', 'SELECT x FROM items', epochs => 100000, batch_size => 100)},
 	'train from a slow source' =>
 	  q{SELECT semtok.train('items', 'SELECT array[sum(i)] FROM generate_series(1, 100000000) AS i')},
+	'encode_batch' =>
+	  q{SELECT count(*) FROM semtok.encode_batch('items', 'SELECT id, x FROM items, generate_series(1, 1000)')},
 	'evaluate' =>
 	  q{SELECT * FROM semtok.evaluate('items', 'SELECT x FROM items, generate_series(1, 1000)')},
 	'encode' => q{SELECT count(semtok.encode('items', x, 32)) FROM items, generate_series(1, 1000)},

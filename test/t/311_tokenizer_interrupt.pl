@@ -82,6 +82,7 @@ my %verbs = (
 		learning => qq{SELECT semtok.partial_fit('items', 'SELECT x FROM items', epochs => 100000, batch_size => 50)},
 		catalog => q{SELECT semtok.partial_fit('items', 'SELECT x FROM items')},
 		log => q{SELECT semtok.partial_fit('items', 'SELECT x FROM items')}},
+	'encode_batch' => { source => qq{SELECT count(*) FROM semtok.encode_batch('items', '$gated')} },
 	'evaluate' => { source => qq{SELECT count(*) FROM semtok.evaluate('items', '$gated')} },
 	'import_tokenizer' => { catalog => q{SELECT semtok.import_tokenizer('new', codebook) FROM semtok.tokenizer}, name => q{SELECT semtok.import_tokenizer('new', codebook) FROM semtok.tokenizer} },
 	'import_safetensors' => { catalog => q{SELECT semtok.import_safetensors('new', semtok.export_safetensors('items'))} },
