@@ -169,7 +169,7 @@ Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	ProgressBegin("evaluate", info->name, CurrentMemoryContext);
-	ProgressPhase("encoding");
+	ProgressPhase("evaluating");
 	EvaluateBegin(&evaluation, info);
 	SourceScan(&source, EvaluateTakeRow, &evaluation);
 	EvaluateFinish(&evaluation, &e);
