@@ -1,5 +1,5 @@
 /*
- * Engines: whatever the threads, the same bits as core's functions in one thread; several callers at
+ * Engines: whatever the threads, the same bits as core in one thread; several callers at
  * once; memory, patience and what an engine says of itself.
  */
 #include <setjmp.h>
