@@ -268,8 +268,13 @@ stk_loop_run(const stk_settings *settings)
 			listen_again(s, true);
 		for (int i = 0; i < n; i++)
 			serve(s, &events[i]);
+		/* Each may leave something to the other: a request that waited becomes a job. */
 		stk_schedule(s);
-		settle(s);
+		while (s->touched)
+		{
+			settle(s);
+			stk_schedule(s);
+		}
 		if (s->cancelled > 0 && stk_runners_stuck(s->runners, stk_now_ns(), STUCK_NS))
 		{
 			stk_log_line("a computation does not end although it was cancelled: ending");
