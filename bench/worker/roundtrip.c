@@ -150,6 +150,8 @@ main(int argc, char **argv)
 	w = bench_worker_start(program, NULL, MEMORY);
 	p.worker = &w;
 	print_row("private worker, ping", &p, true, 1);
+	bench_worker_stop(&w);
+	w = bench_worker_start(program, NULL, MEMORY);
 	one = print_row("private worker, encode", &p, false, 1);
 	bench_worker_stop(&w);
 	w = bench_worker_start(program, SOCKET, MEMORY);
