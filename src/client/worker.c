@@ -15,7 +15,6 @@
 #include "client/launch.h"
 #include "client/shared.h"
 #include "guc.h"
-#include "libpq/libpq.h"
 #include "miscadmin.h"
 #include "port.h"
 #include "storage/fd.h"
