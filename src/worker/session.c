@@ -233,6 +233,7 @@ stk_session_read(stk_server *s, stk_session *session)
 		{
 			session->parked = m;
 			session->has_parked = true;
+			touch(s, session);
 		}
 		else if (!stk_request_take(s, session, &m, &err))
 			end_broken(s, session, &err);

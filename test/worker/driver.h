@@ -234,6 +234,7 @@ start_with(daemon_process *d, bool shared, const char *const *more)
 	const char *program = getenv("SEMTOKD");
 	char run[1024];
 	char *argv[48];
+	static int started = 0;
 	int n = 0;
 	int pair[2];
 
@@ -243,7 +244,8 @@ start_with(daemon_process *d, bool shared, const char *const *more)
 		argv[n++] = word;
 	memset(d, 0, sizeof(*d));
 	if (shared)
-		snprintf(d->path, sizeof(d->path), "/tmp/semtokd-test-%d.sock", (int) getpid());
+		snprintf(d->path, sizeof(d->path), "/tmp/semtokd-test-%d-%d.sock", (int) getpid(),
+				 started++);
 	argv[n++] = shared ? (char *) (uintptr_t) "--listen" : (char *) (uintptr_t) "--private";
 	if (shared)
 		argv[n++] = d->path;
@@ -436,7 +438,7 @@ encoding_make(encoding *e, const book *b, uint32_t n, int beam, uint64_t seed)
 	size_t values = n * (size_t) b->cb.dim;
 
 	*e = (encoding){.b = b, .n = n, .beam = beam, .file = -1};
-	e->x = malloc(values * sizeof(float));
+	e->x = calloc(values, sizeof(float));
 	e->expected = malloc(n * (size_t) b->cb.levels * sizeof(uint16_t));
 	fill(e->x, values, 1, &seed);
 	assert_int_equal(stk_rq_encode(b->rq, plain_exec(), e->x, n, beam, e->expected, NULL, NULL),

@@ -1,0 +1,397 @@
+/*
+ * Many clients of one semtokd: their requests are gathered, nobody waits for another's long work,
+ * and what a client leaves behind when it goes is dropped.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "driver.h"
+#include "training.h"
+
+#define CLIENTS 12
+
+/* Wait until the daemon's statistics say what the test waits for. */
+static stk_statistics
+wait_for(client *c, bool (*is_so)(const stk_statistics *s))
+{
+	stk_statistics s = statistics(c);
+	time_t until = time(NULL) + PATIENCE_MS / 1000;
+
+	while (!is_so(&s) && time(NULL) < until)
+	{
+		struct timespec ms = {.tv_nsec = 1000000};
+
+		nanosleep(&ms, NULL);
+		s = statistics(c);
+	}
+	assert_true(is_so(&s));
+	return s;
+}
+
+static bool
+nothing_is_done(const stk_statistics *s)
+{
+	return s->running == 0 && s->queued == 0;
+}
+
+static bool
+one_client(const stk_statistics *s)
+{
+	return s->clients == 1;
+}
+
+/*
+ * Requests for one codebook that wait together are computed together, each with its own answer; one
+ * that fails does so alone.
+ */
+static void
+requests_are_gathered(void **state)
+{
+	static const char *const more[] = {"--threads",       "2",           "--memory",
+									   "268435456",       "--batch-max", "12",
+									   "--batch-wait-us", "60000000",    NULL};
+	daemon_process d;
+	client clients[CLIENTS];
+	encoding e[CLIENTS];
+	book b;
+	stk_statistics s;
+
+	(void) state;
+	start_with(&d, true, more);
+	book_make(&b, 3, 512, 64, 1);
+	for (int i = 0; i < CLIENTS; i++)
+		join(&d, &clients[i]);
+	load(&clients[0], &b);
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		/* Too much for the loop to do at once, and of different lengths, inside and in a file. */
+		encoding_make(&e[i], &b, 240 + (uint32_t) i * 3, 1, (uint64_t) i);
+		if (i == 5)
+			e[i].x[100 * 64 + 3] = NAN;
+		send_encode(&clients[i], &e[i]);
+	}
+	/* They wait for the twelfth, not for the minute. */
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		if (i == 5)
+		{
+			stk_failed f = expect_failure(&clients[i], e[i].request, STK_FAILED_COMPUTATION);
+
+			assert_int_equal(f.row, 100);
+		}
+		else
+			expect_codes(&clients[i], &e[i]);
+	}
+	s = statistics(&d.zero);
+	assert_int_equal(s.batches, 1);
+	assert_int_equal(s.requests, CLIENTS + 1);
+	assert_int_equal(s.failures, 1);
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		encoding_free(&e[i]);
+		leave(&clients[i]);
+	}
+	book_free(&b);
+	stop(&d);
+}
+
+/* Waiting for more ends after batch_wait_us, and other codebooks and beams are not mixed. */
+static void
+unlike_requests_are_not_gathered(void **state)
+{
+	static const char *const more[] = {"--threads",       "2",           "--memory",
+									   "268435456",       "--batch-max", "64",
+									   "--batch-wait-us", "20000",       NULL};
+	daemon_process d;
+	client clients[CLIENTS];
+	encoding e[CLIENTS];
+	book b[2];
+
+	(void) state;
+	start_with(&d, true, more);
+	for (int i = 0; i < 2; i++)
+		book_make(&b[i], 3, 512, 64, (uint64_t) i + 1);
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		join(&d, &clients[i]);
+		load(&clients[i], &b[i % 2]);
+		encoding_make(&e[i], &b[i % 2], 250, 1 + i % 3, (uint64_t) i);
+	}
+	for (int i = 0; i < CLIENTS; i++)
+		send_encode(&clients[i], &e[i]);
+	for (int i = 0; i < CLIENTS; i++)
+		expect_codes(&clients[i], &e[i]);
+	assert_true(statistics(&d.zero).batches >= 6);
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		encoding_free(&e[i]);
+		leave(&clients[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		book_free(&b[i]);
+	stop(&d);
+}
+
+/* Trainings and large requests of some do not keep others' from being answered before they end. */
+static void
+long_work_does_not_delay_others(void **state)
+{
+	daemon_process d;
+	client busy[6], bulk, quick;
+	training t[6];
+	book b;
+	encoding large[4];
+
+	(void) state;
+	start(&d, true);
+	book_make(&b, 3, 64, 32, 1);
+	for (int i = 0; i < 6; i++)
+	{
+		join(&d, &busy[i]);
+		training_make(&t[i], TRAINING_LONG);
+		send_train(&busy[i], &t[i]);
+	}
+	/* Four of them run; all of one client's window is taken by more. */
+	expect(&busy[0], STK_MSG_PROGRESS, t[0].request);
+	join(&d, &bulk);
+	load(&bulk, &b);
+	for (int i = 0; i < 4; i++)
+	{
+		encoding_make(&large[i], &b, 200000, 5, (uint64_t) i);
+		send_encode(&bulk, &large[i]);
+	}
+	join(&d, &quick);
+	for (uint32_t n = 1; n <= 1000; n *= 10)
+	{
+		encoding e;
+
+		encoding_make(&e, &b, n, 1, n);
+		encode(&quick, &e);
+		encoding_free(&e);
+		assert_int_equal(ping(&quick).state, STK_WORK_NONE);
+	}
+	for (int i = 0; i < 4; i++)
+		encoding_free(&large[i]);
+	leave(&bulk);
+	/* Nobody has been answered who asked for a training. */
+	assert_int_equal(statistics(&d.zero).failures, 0);
+	assert_true(statistics(&d.zero).running >= 4);
+	for (int i = 0; i < 6; i++)
+	{
+		leave(&busy[i]);
+		training_free(&t[i]);
+	}
+	leave(&quick);
+	book_free(&b);
+	stop(&d);
+}
+
+/* A client that goes takes along what it asked for, running and waiting, files and memory too. */
+static void
+work_of_those_who_go_is_dropped(void **state)
+{
+	daemon_process d;
+	client first;
+	encoding warm;
+	book b;
+	int before;
+	uint64_t used;
+
+	(void) state;
+	start(&d, true);
+	join(&d, &first);
+	book_make(&b, 3, 64, 32, 1);
+	load(&first, &b);
+	/* What a beam needs stays with the codebook, and is no leak. */
+	encoding_make(&warm, &b, 100, 5, 1);
+	encode(&first, &warm);
+	encoding_free(&warm);
+	wait_for(&d.zero, nothing_is_done);
+	before = descriptors(&d);
+	used = statistics(&d.zero).memory_used;
+	for (int round = 0; round < 5; round++)
+	{
+		client c[6];
+		training t;
+		encoding e;
+
+		training_make(&t, TRAINING_LONG);
+		encoding_make(&e, &b, 100000, 5, 1);
+		for (int i = 0; i < 6; i++)
+		{
+			join(&d, &c[i]);
+			for (int j = 0; j < 3; j++)
+				send_train(&c[i], &t);
+			for (int j = 0; j < 3; j++)
+				send_encode(&c[i], &e);
+			send_load(&c[i], &b);
+		}
+		/* Something runs, and the codebook is there already. */
+		do
+			assert_true(receive(&c[0]));
+		while (c[0].header.kind != STK_MSG_PROGRESS);
+		for (int i = 0; i < 6; i++)
+			leave(&c[i]);
+		training_free(&t);
+		encoding_free(&e);
+		wait_for(&d.zero, one_client);
+		wait_for(&d.zero, nothing_is_done);
+		assert_int_equal(descriptors(&d), before);
+		assert_int_equal(statistics(&d.zero).memory_used, used);
+	}
+	leave(&first);
+	book_free(&b);
+	stop(&d);
+}
+
+/* A client may send more than its window; it is answered, in time, and pings are until then. */
+static void
+more_than_the_window(void **state)
+{
+	daemon_process d;
+	client c, other;
+	book b;
+	encoding e[40];
+	bool answered[40] = {false};
+	training t;
+
+	(void) state;
+	start(&d, true);
+	join(&d, &c);
+	book_make(&b, 3, 64, 32, 1);
+	load(&c, &b);
+	for (int i = 0; i < 40; i++)
+	{
+		encoding_make(&e[i], &b, 3000, 1, (uint64_t) i);
+		send_encode(&c, &e[i]);
+	}
+	for (int i = 0; i < 40; i++)
+	{
+		int j = 0;
+
+		assert_true(receive(&c));
+		assert_int_equal(c.header.kind, STK_MSG_CODES);
+		while (j < 40 && e[j].request != c.header.request)
+			j++;
+		assert_true(j < 40 && !answered[j]);
+		answered[j] = true;
+		check_codes(&c, &e[j]);
+	}
+	/* A window full of what takes long: pings are answered, and the state of the oldest told. */
+	training_make(&t, TRAINING_LONG);
+	join(&d, &other);
+	for (uint32_t i = 0; i < other.window; i++)
+		send_train(&other, &t);
+	for (int i = 0; i < 3; i++)
+	{
+		stk_pong pong;
+
+		send_empty(&other, STK_MSG_PING);
+		while (receive(&other) && other.header.kind == STK_MSG_PROGRESS)
+			continue;
+		assert_int_equal(other.header.kind, STK_MSG_PONG);
+		assert_int_equal(stk_read_pong(other.body, other.header.bytes, &pong, NULL), STK_OK);
+		assert_int_equal(pong.request, t.request - other.window + 1);
+		assert_int_not_equal(pong.state, STK_WORK_NONE);
+	}
+	leave(&other);
+	training_free(&t);
+	for (int i = 0; i < 40; i++)
+		encoding_free(&e[i]);
+	leave(&c);
+	book_free(&b);
+	stop(&d);
+}
+
+/* Trainings that do not fit together take turns; one that would never fit is refused at once. */
+static void
+trainings_wait_for_memory(void **state)
+{
+	static const char *const more[] = {"--threads",       "2",           "--memory",
+									   "16777216",        "--batch-max", "64",
+									   "--batch-wait-us", "0",           NULL};
+	daemon_process d;
+	client c[3];
+	training t[3];
+
+	(void) state;
+	start_with(&d, true, more);
+	for (int i = 0; i < 3; i++)
+	{
+		join(&d, &c[i]);
+		training_make(&t[i], TRAINING_LONG);
+		send_train(&c[i], &t[i]);
+	}
+	/* One takes about 11 of the 14 MB that trainings may have. */
+	for (int i = 0; i < 3; i++)
+	{
+		expect(&c[i], STK_MSG_PROGRESS, t[i].request);
+		assert_int_equal(statistics(&d.zero).running, 1);
+		for (int j = i + 1; j < 3; j++)
+			assert_int_equal(ping(&c[j]).state, STK_WORK_QUEUED);
+		leave(&c[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		training_free(&t[i]);
+	stop(&d);
+}
+
+/* One who does not read holds up nobody else, and costs no memory beyond a few answers. */
+static void
+clients_that_do_not_read(void **state)
+{
+	daemon_process d;
+	client lazy, trainer, quick;
+	book b;
+	encoding large, small;
+	training t;
+
+	(void) state;
+	start(&d, true);
+	join(&d, &lazy);
+	book_make(&b, 8, 64, 16, 1);
+	load(&lazy, &b);
+	/* Answers of 64 kB, until the sockets are full in both directions. */
+	encoding_make(&large, &b, 4096, 1, 1);
+	assert_int_equal(large.n * 8 * sizeof(uint16_t), STK_INLINE_MAX);
+	fcntl(lazy.fd, F_SETFL, O_NONBLOCK);
+	for (int i = 0; i < 2000; i++)
+		send_encode(&lazy, &large);
+	join(&d, &trainer);
+	training_make(&t, TRAINING_LONG);
+	t.plan.dim = 1;
+	send_train(&trainer, &t);
+	join(&d, &quick);
+	encoding_make(&small, &b, 300, 1, 2);
+	for (int i = 0; i < 20; i++)
+		encode(&quick, &small);
+	leave(&lazy);
+	leave(&trainer);
+	wait_for(&d.zero, one_client);
+	wait_for(&d.zero, nothing_is_done);
+	encode(&quick, &small);
+	encoding_free(&large);
+	encoding_free(&small);
+	training_free(&t);
+	leave(&quick);
+	book_free(&b);
+	stop(&d);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(requests_are_gathered),
+									   cmocka_unit_test(unlike_requests_are_not_gathered),
+									   cmocka_unit_test(long_work_does_not_delay_others),
+									   cmocka_unit_test(work_of_those_who_go_is_dropped),
+									   cmocka_unit_test(more_than_the_window),
+									   cmocka_unit_test(trainings_wait_for_memory),
+									   cmocka_unit_test(clients_that_do_not_read)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
