@@ -52,7 +52,7 @@ SQL
 time_client() {
   local lsn seconds
   lsn=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
-  seconds=$(PYTHONPATH=bench/rivals tmp/rivals/bin/python bench/worker/tokenize.py dsn='' \
+  seconds=$(tmp/rivals/bin/python bench/rivals/faiss_tokenize.py dsn='' \
     table=tokenizing.copy tokenizer="$tokenizer" write="$1" batch=10000 threads=2 |
     awk '/^seconds/ {print $2}')
   sql -c "INSERT INTO tokenizing.timing SELECT 'client $1', $seconds,
