@@ -202,6 +202,16 @@ WorkerExit(int code, Datum arg)
 			;
 }
 
+/* What the settings say that a worker of the session's is to be. */
+static stk_configure
+WorkerSettings(void)
+{
+	return (stk_configure){.threads = (uint32) WorkerThreads(),
+						   .memory = (uint64) semtok_worker_memory * 1024,
+						   .batch_max = (uint32) semtok_batch_max,
+						   .batch_wait_us = (uint32) semtok_batch_wait_us};
+}
+
 /* A connection over a socket, which is closed when that is not possible. */
 static Worker *
 WorkerOpen(pgsocket sock, pid_t pid)
@@ -230,6 +240,7 @@ WorkerOpen(pgsocket sock, pid_t pid)
 	PG_END_TRY();
 	worker->pid = pid;
 	worker->info.shared = pid == 0;
+	worker->settings = WorkerSettings();
 	dlist_init(&worker->requests);
 	return worker;
 }
@@ -238,19 +249,20 @@ WorkerOpen(pgsocket sock, pid_t pid)
 static bool
 WorkerAskShortly(Worker *worker, WorkerRequest *request, stk_kind kind, double until)
 {
+	stk_hello hello = {.version = STK_PROTOCOL_VERSION, .program = SEMTOK_VERSION};
 	uint64 number;
 	uint8 *out = RequestCompose(worker, request, &number);
+	Size bytes;
 
 	if (!out)
 		return false;
 	if (kind == STK_MSG_HELLO)
-	{
-		stk_hello hello = {.version = STK_PROTOCOL_VERSION, .program = SEMTOK_VERSION};
-
-		RequestAsk(request, stk_write_hello(out, number, &hello), NULL);
-	}
+		bytes = stk_write_hello(out, number, &hello);
+	else if (kind == STK_MSG_CONFIGURE)
+		bytes = stk_write_configure(out, number, &worker->settings);
 	else
-		RequestAsk(request, stk_write_empty(out, kind, number), NULL);
+		bytes = stk_write_empty(out, kind, number);
+	RequestAsk(request, bytes, NULL);
 	RequestWait(request, until);
 	return request->answer == WORKER_ANSWERED;
 }
@@ -285,8 +297,9 @@ WorkerGreet(Worker *worker, MemoryContext context, double until)
 	}
 	if (welcome->version != STK_PROTOCOL_VERSION || strcmp(welcome->program, SEMTOK_VERSION) != 0)
 	{
-		WorkerSetTrouble("it is version %s, and this session has version %s", welcome->program,
-						 SEMTOK_VERSION);
+		WorkerSetTrouble("it is of version %s, not %s: the server has not been started anew since "
+						 "semtok was replaced",
+						 welcome->program, SEMTOK_VERSION);
 		WorkerEnd(worker);
 		return false;
 	}
@@ -411,6 +424,23 @@ WorkerAdopt(Worker *worker)
 	return good;
 }
 
+/* Tell the session's own worker of settings that have changed since it began. */
+static void
+WorkerReconfigure(Worker *worker)
+{
+	stk_configure now = WorkerSettings();
+	stk_configure *told = &worker->settings;
+	MemoryContext context;
+
+	if (now.threads == told->threads && now.memory == told->memory &&
+		now.batch_max == told->batch_max && now.batch_wait_us == told->batch_wait_us)
+		return;
+	*told = now;
+	context = AllocSetContextCreate(CurrentMemoryContext, "semtok worker", ALLOCSET_SMALL_SIZES);
+	WorkerAskShortly(worker, WorkerRequestCreate(context), STK_MSG_CONFIGURE, 0);
+	MemoryContextDelete(context);
+}
+
 bool
 WorkerConnect(bool launch)
 {
@@ -422,6 +452,8 @@ WorkerConnect(bool launch)
 	/* One that has gone while nothing was asked of it was not lost on the way. */
 	if (mine && mine->nrequests == 0)
 		WorkerPoll();
+	if (mine && mine->nrequests == 0 && mine->pid != 0)
+		WorkerReconfigure(mine);
 	if (mine)
 		return true;
 

@@ -17,8 +17,9 @@ typedef struct Worker
 	pid_t pid;     /* of a private worker, our child; 0 = shared */
 	bool welcomed; /* it has said who it is; before, it is not pinged */
 	WorkerInfo info;
-	uint64 numbers;      /* given to requests so far */
-	dlist_head requests; /* asked, oldest first */
+	stk_configure settings; /* that a private worker was started with, or told of since */
+	uint64 numbers;         /* given to requests so far */
+	dlist_head requests;    /* asked, oldest first */
 	uint32 nrequests;
 	uint64 data; /* theirs */
 
