@@ -2,7 +2,7 @@
 -- defaults that it promises, and the answer checked (test/lib/checks.sql says how). At the end every
 -- object of the extension must have a check that notices when it is gone (test/lib/every_object.sql).
 --
--- Entries of later versions, not here: stat_progress (a view), device other than null, auto and cpu;
+-- Entries of later versions, not here: device other than null, auto and cpu;
 -- beam_search_with, beam_search_set_with, beam_step, beam_step_set, mask, mask_set, catalog_version,
 -- changes, beam_search_batch, beam_search_batch_set, beam_search's top_k and temperatures above 0;
 -- semset <@ on an index; method rq-vae.
@@ -329,6 +329,19 @@ SELECT checks($$SELECT count(*) FROM pg_proc WHERE pronamespace = 'semtok'::regn
 SELECT checks('SELECT', 'ERROR 42602: invalid configuration parameter name "semtok.unheard"', 'the prefix semtok is reserved', 'SET semtok.unheard = 1');
 SELECT checks($$SELECT current_setting('semtok.simd'), current_setting('semtok.codebook_cache'), current_setting('semtok.beam_width'), semtok.encode(book, '{9,2}') FROM books$$,
 	'scalar 64kB 7 [1,1]', 'settings', 'SET LOCAL semtok.simd = scalar; SET LOCAL semtok.codebook_cache = 64; SET LOCAL semtok.beam_width = 7');
+SELECT checks($$SELECT current_setting('semtok.device'), current_setting('semtok.offload'), current_setting('semtok.worker_timeout'), current_setting('semtok.max_worker_bytes'), codebook_metric(book) FROM books$$,
+	'cpu off 7s 64kB l2', 'settings of a session that has heavy work done',
+	$$SET LOCAL semtok.device = cpu; SET LOCAL semtok.offload = off; SET LOCAL semtok.worker_timeout = 7000; SET LOCAL semtok.max_worker_bytes = 64$$);
+SELECT checks($$SELECT current_setting('semtok.worker_memory'), current_setting('semtok.worker_threads'), current_setting('semtok.batch_max'), current_setting('semtok.batch_wait_us'), codebook_metric(book) FROM books$$,
+	'1GB 0 64 0 l2', 'settings of worker processes');
+SELECT checks($$SELECT bool_and(kind IN ('shared', 'private')) IS NOT FALSE FROM semtok.workers$$, 'true', 'view semtok.workers');
+SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.workers'::regclass AND attnum > 0$$,
+	'kind pid backend engine device threads memory memory_limit codebooks cache_bytes clients requests batches rows fallbacks restarts round_trip_us offload_above_us last_error started_at state', 'its columns');
+SELECT checks($$SELECT count(*) FROM semtok.stat_progress$$, '0', 'view semtok.stat_progress without work');
+SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.stat_progress'::regclass AND attnum > 0$$,
+	'pid datname usename verb subject phase computed level levels epoch epochs rows_done rows_total loss rate began eta', 'its columns');
+SELECT checks($$SELECT has_table_privilege('public', v, 'SELECT'), has_table_privilege('public', v, 'INSERT') FROM unnest('{semtok.workers,semtok.stat_progress}'::regclass[]) v$$,
+	E'true false\ntrue false', 'everybody reads the views');
 
 --
 -- what is behind the entries: planner, parallel plans, index support

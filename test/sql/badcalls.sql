@@ -549,6 +549,10 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.set_owner('', 'pg_database_owner')$$),
 ($$SELECT semtok.set_owner('b_one', 'b_no_such_role')$$),
 ($$SELECT semtok.library_version(1)$$),
+($$SELECT semtok.worker_list(1)$$),
+($$SELECT semtok.progress_list(1)$$),
+($$DELETE FROM semtok.workers$$),
+($$DELETE FROM semtok.stat_progress$$),
 ($$SELECT semtok.index_info(0)$$),
 ($$SELECT semtok.index_check('b_items', true)$$),
 ($$SELECT semtok.index_check(4294967295)$$),
@@ -563,6 +567,14 @@ INSERT INTO b_calls (call) VALUES
 ($$SET semtok.codebook_cache = -1$$),
 ($$SET semtok.beam_width = 10000000$$),
 ($$SET semtok.tokenizer_id_base = -1$$),
+($$SET semtok.device = gpu$$),
+($$SET semtok.offload = maybe$$),
+($$SET semtok.worker_timeout = 0$$),
+($$SET semtok.max_worker_bytes = -2$$),
+($$SET semtok.worker_memory = '2GB'$$),
+($$SET semtok.worker_threads = 4$$),
+($$SET semtok.batch_max = 0$$),
+($$SET semtok.batch_wait_us = -1$$),
 ($$SET semtok.unheard = 1$$);
 
 CREATE TABLE b_answers (i int, sqlstate text, message text, hint text);
@@ -580,7 +592,7 @@ BEGIN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, text_said = MESSAGE_TEXT, hinted = PG_EXCEPTION_HINT;
         -- 17 says schemas and units where 15 did not
         text_said := replace(text_said, 'type public.semid', 'type semid');
-        text_said := regexp_replace(text_said, '\((\d+) kB \.\. (\d+) kB\)', '(\1 .. \2)');
+        text_said := regexp_replace(text_said, '\((-?\d+) (kB|ms) \.\. (\d+) (kB|ms)\)', '(\1 .. \3)');
         INSERT INTO b_answers VALUES (c.i, state, text_said, hinted);
     END;
   END LOOP;

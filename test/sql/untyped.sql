@@ -58,6 +58,8 @@ INSERT INTO u_calls (verb, call) VALUES
 ('index_info', $$SELECT semtok.index_info('u_items_sid')$$),
 ('index_check', $$SELECT semtok.index_check('u_items_sid', 'true')$$),
 ('library_version', $$SELECT semtok.library_version()$$),
+('worker_list', $$SELECT semtok.worker_list()$$),
+('progress_list', $$SELECT semtok.progress_list()$$),
 ('set_owner', $$SELECT semtok.set_owner('u_one', 'pg_database_owner')$$),
 ('', $$UPDATE u_items SET sid = NULL$$),
 ('activate', $$SELECT semtok.activate('u_one', '1')$$),

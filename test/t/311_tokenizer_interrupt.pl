@@ -161,9 +161,37 @@ is( $node->safe_psql(
 		'postgres', q{SELECT count(sid), count(DISTINCT sid), (SELECT count(*) FROM (SELECT semid_prefix(sid, 2) AS base, count(*) - 1 AS n, max(CASE semid_levels(sid) WHEN 3 THEN semid_code(sid, 2) ELSE 0 END) AS top FROM appended GROUP BY 1) AS g WHERE n <> top) FROM appended}),
 	'2000|2000|0', 'appended numbers go on where they stopped');
 
-# How far it is, it tells every few seconds.
-my ($status, $out, $err) = $node->psql('postgres',
-	q{UPDATE items SET sid = NULL WHERE id > 1000; CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => 'id <> 1500 OR pg_sleep(5.1) IS NOT NULL')});
-like($err, qr/NOTICE:  tokenizing items: \d+ rows, table 1 of 1, block \d+ of \d+/, 'tokenize tells how far it is');
+# How far they are, they tell in the view where sessions share memory without preloading, from 17 on;
+# else every few seconds by a NOTICE. The verb, with a place for a condition; what the view calls its
+# subject; what the NOTICE says.
+my %long = (
+	tokenize => [ q{CALL semtok.tokenize('items', 'x', 'sid', 'items', batch_size => 100, where_clause => '%s')}, 'items',
+		qr/NOTICE:  tokenizing items: \d+ rows, table 1 of 1, block \d+ of \d+/ ],
+	evaluate => [ q{SELECT semtok.evaluate('items', 'SELECT x FROM items WHERE id > 1000 AND %s')}, 'items', qr/NOTICE:  evaluating: \d+ rows read/ ],
+	train => [ q{SELECT semtok.train('new', 'SELECT x FROM items WHERE id > 1000 AND %s', levels => 2, codes => 8, epochs => 1)}, 'new',
+		qr/NOTICE:  training "new": \d+ rows read/ ]);
+my $mine = q{FROM semtok.stat_progress WHERE pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = 'verb')};
+foreach my $verb (sort keys %long)
+{
+	my ($sql, $subject, $notice) = @{ $long{$verb} };
+	$node->safe_psql('postgres', 'UPDATE items SET sid = NULL WHERE id > 1000');
+	if ($node->pg_version < 17)
+	{
+		my ($status, $out, $err) = $node->psql('postgres', sprintf $sql, 'id <> 1500 OR pg_sleep(5.1) IS NOT NULL' =~ s/'/''/gr);
+		like($err, $notice, "$verb tells how far it is");
+		next;
+	}
+	my $gate = start('gate', 'BEGIN; SELECT pg_advisory_lock(1); SELECT pg_sleep(1000)');
+	reached('gate', "wait_event = 'PgSleep'");
+	my $session = start('verb', sprintf $sql, 'gate(id)');
+	ok(reached('verb', $waits), "$verb waits half-way");
+	is($node->safe_psql('postgres', "SELECT datname, usename = current_user, verb, subject, rows_done > 0, rows_done < 1000, now() - began < '1h' $mine"),
+		"postgres|t|$verb|$subject|t|t|t", 'and the view tells how far it is');
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 100000) FROM pg_stat_activity WHERE application_name = 'gate'});
+	$_->{run}->finish foreach $gate, $session;
+	like($session->{out}, qr/lives\n$/, 'its session goes on');
+	unlike($session->{err}, qr/NOTICE/, 'and says nothing else');
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM semtok.stat_progress'), 0, 'when it is done it is not shown');
+}
 
 done_testing();
