@@ -180,11 +180,15 @@ accept_client(stk_server *s)
 	else if (fd >= 0)
 	{
 		STK_FAULT(STK_STEP_ACCEPT, 0, false);
+		s->short_of_files = false;
 		(void) stk_session_open(s, fd, false);
 	}
 	else if (errno != EAGAIN && errno != EWOULDBLOCK)
 	{
-		stk_log_line("could not accept a client: %s", strerror(errno));
+		/* Once, however long it takes. */
+		if (!s->short_of_files)
+			stk_log_line("could not accept a client: %s", strerror(errno));
+		s->short_of_files = true;
 		listen_again(s, false);
 	}
 }

@@ -50,9 +50,10 @@ typedef struct stk_server
 	double rate; /* multiply-adds a second, one thread */
 
 	int epoll;
-	int timer;    /* for batch_wait_us */
-	int listener; /* -1 = none */
-	bool deaf;    /* the listener is not waited for: descriptors are short */
+	int timer;           /* for batch_wait_us */
+	int listener;        /* -1 = none */
+	bool short_of_files; /* the latest client could not be accepted */
+	bool deaf;           /* the listener is not waited for: descriptors are short */
 	stk_session *sessions;
 	stk_session *touched; /* something has changed about them */
 	unsigned nsessions;
