@@ -68,8 +68,8 @@ typedef struct RemoteTraining
 	uint64 result_bytes;
 	uint64 result_at; /* in the spool; unused when the result is short */
 	uint64 start_at;
-	bool placed;   /* the two are known */
-	bool reported; /* in this attempt */
+	bool placed;    /* the two are known */
+	uint64 reports; /* in this attempt */
 } RemoteTraining;
 
 typedef enum RemoteEnd
@@ -78,6 +78,13 @@ typedef enum RemoteEnd
 	REMOTE_LOST,
 	REMOTE_REFUSED /* the session is to compute; a warning has been given */
 } RemoteEnd;
+
+/* Reports that a training gives at most: of every epoch of every level, and of each encoding. */
+static uint64
+RemoteReports(const stk_train_plan *plan)
+{
+	return (uint64) plan->levels * plan->epochs + plan->refine + 2;
+}
 
 static bool
 RemoteReport(void *ctx, const uint8 *body, uint32 bytes)
@@ -88,7 +95,9 @@ RemoteReport(void *ctx, const uint8 *body, uint32 bytes)
 
 	if (stk_read_progress(body, bytes, &remote->t->plan, &report, &err) != STK_OK)
 		return false;
-	remote->reported = true;
+	/* Each makes the session's log longer: no honest worker sends more than there are epochs. */
+	if (++remote->reports > RemoteReports(&remote->t->plan))
+		return false;
 	if (remote->t->report)
 		remote->t->report(remote->t->report_ctx, &report);
 	return true;
@@ -157,7 +166,7 @@ RemoteAsk(RemoteTraining *remote, const stk_train_result *result)
 		if (remote->placed)
 			SpoolWrite(t->spool, remote->start_at, start, remote->result_bytes);
 	}
-	remote->reported = false;
+	remote->reports = 0;
 	out = WorkerCompose(remote->request, &number);
 	if (out)
 		WorkerAsk(remote->request, stk_write_train(out, number, &m), t->spool);
@@ -281,7 +290,7 @@ TrainAway(const OffloadTraining *t, MemoryContext context, void (*restarted)(voi
 		if (attempt > 0 && !WorkerConnect(true))
 			break;
 		end = RemoteAttempt(&remote, result, status, err);
-		if (end != REMOTE_DONE && remote.reported && restarted)
+		if (end != REMOTE_DONE && remote.reports > 0 && restarted)
 			restarted(t->report_ctx);
 	}
 	if (end == REMOTE_LOST)
