@@ -381,6 +381,7 @@ book_make(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
 	assert_int_equal(stk_hash(b->stored, b->bytes, b->hash, NULL), STK_OK);
 	assert_int_equal(stk_codebook_view(b->stored, b->bytes, &b->cb, NULL), STK_OK);
 	assert_int_equal(stk_rq_create(&b->cb, plain_exec(), STK_FILTER_BEST, &b->rq, NULL), STK_OK);
+	assert_int_equal(stk_rq_prepare_beam(b->rq, plain_exec()), STK_OK);
 }
 
 static inline void

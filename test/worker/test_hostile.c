@@ -24,13 +24,19 @@ typedef struct scene
 	uint64_t used;
 } scene;
 
+/* Until there are so many, and nothing is computed. */
 static void
 wait_for_clients(scene *s, uint32_t n)
 {
 	time_t until = time(NULL) + PATIENCE_MS / 1000;
 
-	while (statistics(&s->d.zero).clients != n)
+	stk_statistics t = statistics(&s->d.zero);
+
+	while (t.clients != n || t.running > 0)
+	{
 		assert_true(time(NULL) < until);
+		t = statistics(&s->d.zero);
+	}
 }
 
 static void
@@ -41,7 +47,13 @@ begin(scene *s)
 	book_make(&s->b, 3, 32, 16, 1);
 	load(&s->honest, &s->b);
 	encoding_make(&s->e, &s->b, 5, 1, 1);
+	/* With a beam too: what that needs stays with the codebook, and is no leak. */
+	s->e.beam = 2;
+	send_encode(&s->honest, &s->e);
+	expect(&s->honest, STK_MSG_CODES, s->e.request);
+	s->e.beam = 1;
 	encode(&s->honest, &s->e);
+	wait_for_clients(s, 1);
 	s->descriptors = descriptors(&s->d);
 	s->used = statistics(&s->d.zero).memory_used;
 }

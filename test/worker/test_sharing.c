@@ -66,12 +66,19 @@ requests_are_gathered(void **state)
 	for (int i = 0; i < CLIENTS; i++)
 		join(&d, &clients[i]);
 	load(&clients[0], &b);
+
+	uint32_t two_ms = 101 + (uint32_t) (clients[0].rate * 2e-3 / (3 * 512 * 64));
+
 	for (int i = 0; i < CLIENTS; i++)
 	{
 		/* Too much for the loop to do at once, and of different lengths, inside and in a file. */
-		encoding_make(&e[i], &b, 240 + (uint32_t) i * 3, 1, (uint64_t) i);
+		encoding_make(&e[i], &b, two_ms + (uint32_t) i * 3, 1, (uint64_t) i);
 		if (i == 5)
+		{
 			e[i].x[100 * 64 + 3] = NAN;
+			if (e[i].file >= 0)
+				put(e[i].file, 0, e[i].x, e[i].n * 64 * sizeof(float));
+		}
 		send_encode(&clients[i], &e[i]);
 	}
 	/* They wait for the twelfth, not for the minute. */
@@ -161,7 +168,7 @@ long_work_does_not_delay_others(void **state)
 	load(&bulk, &b);
 	for (int i = 0; i < 4; i++)
 	{
-		encoding_make(&large[i], &b, 200000, 5, (uint64_t) i);
+		encoding_make(&large[i], &b, 50000, 5, (uint64_t) i);
 		send_encode(&bulk, &large[i]);
 	}
 	join(&d, &quick);
@@ -220,7 +227,7 @@ work_of_those_who_go_is_dropped(void **state)
 		encoding e;
 
 		training_make(&t, TRAINING_LONG);
-		encoding_make(&e, &b, 100000, 5, 1);
+		encoding_make(&e, &b, 20000, 5, 1);
 		for (int i = 0; i < 6; i++)
 		{
 			join(&d, &c[i]);
