@@ -27,7 +27,7 @@ sql -c "CREATE TABLE training.some AS SELECT embedding FROM training.item ORDER 
 time_sql() {
   sql <<SQL
 SET client_min_messages = warning;
-$3
+${3:-}
 SELECT clock_timestamp() AS began \\gset
 $2 \\g /dev/null
 INSERT INTO training.timing SELECT '$1', extract(epoch FROM clock_timestamp() - :'began');
