@@ -52,7 +52,7 @@ sub worker_node
 	my ($name, $conf, %new) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name, %new);
 	$node->init(allows_streaming => 1);
-	$node->append_conf('postgresql.conf', "autovacuum = off\njit = off\nfsync = off\n$conf\n");
+	$node->append_conf('postgresql.conf', "autovacuum = off\njit = off\nmax_connections = 40\n$conf\n");
 	$node->start;
 	# 600 rows of 32 dimensions are more than a message holds, and so are 512 codewords.
 	$node->safe_psql(
@@ -98,7 +98,7 @@ our %verbs = (
 		answer => 'codes' },
 	tokenize => {
 		sql => q{TRUNCATE given; INSERT INTO given SELECT * FROM items;
-			CALL semtok.tokenize('given', 'x', 'sid', 'items', batch_size => 250);
+			CALL semtok.tokenize('given', 'x', 'sid', 'items', batch_size => 600);
 			SELECT md5(string_agg(sid::text, ',' ORDER BY id)), count(sid) FROM given;},
 		prepare => q{CREATE TABLE IF NOT EXISTS given (LIKE items)},
 		request => 'encode',
@@ -125,11 +125,11 @@ sub faults_met
 	return -e $file ? scalar(split /\n/, slurp_file($file)) : 0;
 }
 
-# Wait until it is so; false when it never is.
+# Wait until it is so; false when it never is, or not within so many seconds.
 sub wait_for
 {
-	my ($condition) = @_;
-	my $end = time + $patience;
+	my ($condition, $seconds) = @_;
+	my $end = time + ($seconds // $patience);
 	until ($condition->())
 	{
 		return 0 if time > $end;
