@@ -30,7 +30,13 @@ worker_program($program, "$installed/semtok/semtokd");
 sub computed
 {
 	my ($pid) = @_;
-	return sum0(map { open(my $file, '<', $_) ? (split ' ', <$file> // 0)[0] : () } glob "/proc/$pid/task/*/schedstat");
+	my $sum = 0;
+	foreach my $thread (glob "/proc/$pid/task/*/schedstat")
+	{
+		open(my $file, '<', $thread) or next;
+		$sum += (split ' ', <$file> // '0')[0];
+	}
+	return $sum;
 }
 
 # Seconds from `since` until the last of these processes did not compute any more, or was gone.
