@@ -32,7 +32,6 @@ typedef struct stk_job
 		stk_encode encode;
 		stk_train_message train;
 	};
-	uint64_t cost;    /* multiply-adds, of encoding */
 	uint64_t counted; /* bytes of the budget, for the message */
 	uint64_t since;   /* it has been here, monotonic ns */
 	bool held;        /* until its client's codebook is loaded; in no queue */

@@ -18,7 +18,6 @@ typedef struct run
 	stk_purse purse;
 	stk_monitor monitor;
 	stk_exec exec;
-	bool control; /* for faults */
 } run;
 
 uint64_t
@@ -52,14 +51,6 @@ stop(void *ctx)
 	STK_FAULT(STK_STEP_COMPUTING, l->jobs->message.header.kind, false);
 	atomic_fetch_add_explicit(&l->ticks, 1, memory_order_relaxed);
 	return atomic_load_explicit(&l->cancelled, memory_order_relaxed);
-}
-
-static void *
-purse_alloc(void *ctx, size_t size)
-{
-	stk_allocator a = stk_purse_allocator(ctx);
-
-	return STK_FAULT_MEMORY() ? NULL : a.alloc(a.ctx, size);
 }
 
 /* Write codes of rows first .. first + n - 1 of the job to where its answer takes them from. */
@@ -280,7 +271,7 @@ report(void *ctx, const stk_train_report *progress)
 
 /* The answer's result: inside, or written to the file. */
 static stk_status
-put_result(run *r, stk_job *job, const stk_train_result *result, size_t vectors, size_t counts,
+put_result(stk_job *job, const stk_train_result *result, size_t vectors, size_t counts,
 		   stk_error *err)
 {
 	stk_status status;
@@ -296,7 +287,6 @@ put_result(run *r, stk_job *job, const stk_train_result *result, size_t vectors,
 		memcpy(job->result + vectors, result->counts, counts);
 		return STK_OK;
 	}
-	(void) r;
 	if (STK_FAULT_DISK())
 		return stk_fail(err, STK_EIO, "no space left on device");
 	status = stk_job_write(job, job->train.result_at, result->codewords, vectors, err);
@@ -330,7 +320,7 @@ train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t cou
 							   report, r, result, err);
 		STK_FAULT(STK_STEP_COMPUTED, STK_MSG_TRAIN, false);
 	}
-	return status == STK_OK ? put_result(r, job, result, vectors, counts, err) : status;
+	return status == STK_OK ? put_result(job, result, vectors, counts, err) : status;
 }
 
 static void
@@ -402,7 +392,6 @@ stk_launch_run(const stk_shop *shop, stk_launch *l)
 						.cpu = &shop->cpu,
 						.pool = l->pool,
 						.monitor = &r.monitor};
-	r.exec.a.alloc = purse_alloc;
 	if (l->class == STK_CLASS_LOAD)
 		run_load(&r);
 	else if (l->class == STK_CLASS_TRAIN)

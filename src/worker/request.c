@@ -321,11 +321,7 @@ take_encode(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 	bool done = false;
 
 	if (status == STK_OK)
-		status =
-			check_file(m,
-					   e.rows.in_file ||
-						   (uint64_t) e.n * (uint64_t) e.levels * sizeof(uint16_t) > STK_INLINE_MAX,
-					   err);
+		status = check_file(m, stk_encode_needs_file(&e), err);
 	if (status != STK_OK)
 		return status;
 	if (e.device == STK_DEVICE_CUDA)
@@ -353,15 +349,10 @@ take_train(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 {
 	stk_train_message t;
 	stk_status status = stk_read_train(m->body, m->header.bytes, &t, err);
-	stk_error why = {.row = SIZE_MAX, .level = -1};
 	stk_job *job;
 
 	if (status == STK_OK)
-		status = check_file(m,
-							t.rows.in_file || (t.heldout_n > 0 && t.heldout.in_file) ||
-								(t.plan.resume && t.start.in_file) ||
-								stk_train_result_bytes(&t.plan) > STK_INLINE_MAX,
-							err);
+		status = check_file(m, stk_train_needs_file(&t), err);
 	if (status != STK_OK)
 		return status;
 	if (t.device == STK_DEVICE_CUDA)
@@ -374,11 +365,7 @@ take_train(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 		return STK_OK;
 	job->train = t;
 	job->class = STK_CLASS_TRAIN;
-	status = stk_train_check(&t.plan, &why);
-	if (status != STK_OK)
-		fail_job(s, job, STK_FAILED_COMPUTATION, status, why.message);
-	else
-		stk_schedule_add(s, job);
+	stk_schedule_add(s, job);
 	return STK_OK;
 }
 

@@ -60,7 +60,7 @@ read_option(stk_settings *s, const char *option, const char *value)
 		ok = read_number(option, value, 1 << 20, INT64_MAX, &s->memory);
 	else if (strcmp(option, "--batch-max") == 0)
 	{
-		ok = read_number(option, value, 1, UINT32_MAX, &number);
+		ok = read_number(option, value, 1, STK_MAX_BATCH, &number);
 		s->batch_max = (uint32_t) number;
 	}
 	else if (strcmp(option, "--batch-wait-us") == 0)
@@ -84,21 +84,23 @@ read_option(stk_settings *s, const char *option, const char *value)
 static bool
 read_arguments(int argc, char **argv, stk_settings *s)
 {
-	bool private = false;
+	bool one_client = false;
 
 	for (int i = 1; i < argc; i++)
 	{
 		if (strcmp(argv[i], "--private") == 0)
-		private = true;
+			one_client = true;
 		else if (i + 1 == argc)
 		{
 			fputs(usage, stderr);
 			return false;
 		}
-		else if (!read_option(s, argv[i], argv[i + 1])) return false;
-		else i++;
+		else if (!read_option(s, argv[i], argv[i + 1]))
+			return false;
+		else
+			i++;
 	}
-	if (private != (s->listen_path == NULL) || s->threads == 0 || s->memory == 0 ||
+	if (one_client != (s->listen_path == NULL) || s->threads == 0 || s->memory == 0 ||
 		s->batch_max == 0)
 	{
 		fputs(usage, stderr);

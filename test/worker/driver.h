@@ -356,7 +356,7 @@ get(int file, uint64_t at, void *to, size_t bytes)
 	assert_int_equal(pread(file, to, bytes, (off_t) at), bytes);
 }
 
-/* A codebook, its stored form and name, and core's own quantizer of it. */
+/* A codebook, its stored form and name, and core's own quantizer of it where it is needed. */
 typedef struct book
 {
 	size_t bytes;
@@ -367,7 +367,7 @@ typedef struct book
 } book;
 
 static inline void
-book_make(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
+book_store(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
 {
 	uint32_t sizes[STK_MAX_LEVELS];
 	size_t at;
@@ -380,6 +380,13 @@ book_make(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
 	fill((float *) (void *) (b->stored + at), (b->bytes - at) / sizeof(float), 1, &seed);
 	assert_int_equal(stk_hash(b->stored, b->bytes, b->hash, NULL), STK_OK);
 	assert_int_equal(stk_codebook_view(b->stored, b->bytes, &b->cb, NULL), STK_OK);
+	b->rq = NULL;
+}
+
+static inline void
+book_make(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
+{
+	book_store(b, levels, codes, dim, seed);
 	assert_int_equal(stk_rq_create(&b->cb, plain_exec(), STK_FILTER_BEST, &b->rq, NULL), STK_OK);
 	assert_int_equal(stk_rq_prepare_beam(b->rq, plain_exec()), STK_OK);
 }
@@ -387,7 +394,8 @@ book_make(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
 static inline void
 book_free(book *b)
 {
-	stk_rq_free(b->rq);
+	if (b->rq)
+		stk_rq_free(b->rq);
 	free(b->stored);
 }
 
@@ -433,8 +441,9 @@ typedef struct encoding
 	uint64_t request;
 } encoding;
 
+/* Rows whose codes nobody will look at. */
 static inline void
-encoding_make(encoding *e, const book *b, uint32_t n, int beam, uint64_t seed)
+encoding_fill(encoding *e, const book *b, uint32_t n, int beam, uint64_t seed)
 {
 	size_t values = n * (size_t) b->cb.dim;
 
@@ -442,14 +451,20 @@ encoding_make(encoding *e, const book *b, uint32_t n, int beam, uint64_t seed)
 	e->x = calloc(values, sizeof(float));
 	e->expected = malloc(n * (size_t) b->cb.levels * sizeof(uint16_t));
 	fill(e->x, values, 1, &seed);
-	assert_int_equal(stk_rq_encode(b->rq, plain_exec(), e->x, n, beam, e->expected, NULL, NULL),
-					 STK_OK);
 	if (values * sizeof(float) > STK_INLINE_MAX)
 	{
 		e->file = new_file();
 		put(e->file, 0, e->x, values * sizeof(float));
 		e->codes_at = (values * sizeof(float) + 7) / 8 * 8;
 	}
+}
+
+static inline void
+encoding_make(encoding *e, const book *b, uint32_t n, int beam, uint64_t seed)
+{
+	encoding_fill(e, b, n, beam, seed);
+	assert_int_equal(stk_rq_encode(b->rq, plain_exec(), e->x, n, beam, e->expected, NULL, NULL),
+					 STK_OK);
 }
 
 static inline void

@@ -272,7 +272,7 @@ files_that_fail(void **state)
 	training_free(&t);
 
 	/* A codebook of which a part is said to be there. */
-	book_make(&large, 2, 256, 64, 1);
+	book_store(&large, 2, 256, 64, 1);
 	large.bytes += 4;
 	large.stored = realloc(large.stored, large.bytes);
 	request = send_load(&d.zero, &large);
@@ -297,12 +297,12 @@ requests_beyond_the_memory(void **state)
 
 	(void) state;
 	start_with(&d, false, more);
-	book_make(&b, 2, 8192, 256, 1);
+	book_store(&b, 2, 8192, 256, 1);
 	request = send_load(&d.zero, &b);
 	(void) expect_failure(&d.zero, request, STK_FAILED_MEMORY);
 	book_free(&b);
 	/* One that fits by itself, but not with what is made of it. */
-	book_make(&b, 2, 4096, 480, 1);
+	book_store(&b, 2, 4096, 480, 1);
 	request = send_load(&d.zero, &b);
 	(void) expect_failure(&d.zero, request, STK_FAILED_MEMORY);
 	book_free(&b);
@@ -315,7 +315,7 @@ requests_beyond_the_memory(void **state)
 	assert_int_equal(s.failures, 3);
 	assert_true(s.memory_used <= s.memory);
 	/* What fits is served none the less. */
-	book_make(&b, 2, 256, 64, 1);
+	book_store(&b, 2, 256, 64, 1);
 	load(&d.zero, &b);
 	book_free(&b);
 	stop(&d);

@@ -38,6 +38,13 @@ nothing_is_done(const stk_statistics *s)
 	return s->running == 0 && s->queued == 0;
 }
 
+/* As much as can run at a time: four trainings, and two large encodings. */
+static bool
+all_is_running(const stk_statistics *s)
+{
+	return s->running == 6;
+}
+
 static bool
 one_client(const stk_statistics *s)
 {
@@ -168,7 +175,7 @@ long_work_does_not_delay_others(void **state)
 	load(&bulk, &b);
 	for (int i = 0; i < 4; i++)
 	{
-		encoding_make(&large[i], &b, 50000, 5, (uint64_t) i);
+		encoding_fill(&large[i], &b, 50000, 5, (uint64_t) i);
 		send_encode(&bulk, &large[i]);
 	}
 	join(&d, &quick);
@@ -203,7 +210,8 @@ work_of_those_who_go_is_dropped(void **state)
 {
 	daemon_process d;
 	client first;
-	encoding warm;
+	encoding warm, e;
+	training t;
 	book b;
 	int before;
 	uint64_t used;
@@ -220,14 +228,12 @@ work_of_those_who_go_is_dropped(void **state)
 	wait_for(&d.zero, nothing_is_done);
 	before = descriptors(&d);
 	used = statistics(&d.zero).memory_used;
+	training_make(&t, TRAINING_LONG);
+	encoding_fill(&e, &b, 200000, 5, 1);
 	for (int round = 0; round < 5; round++)
 	{
 		client c[6];
-		training t;
-		encoding e;
 
-		training_make(&t, TRAINING_LONG);
-		encoding_make(&e, &b, 20000, 5, 1);
 		for (int i = 0; i < 6; i++)
 		{
 			join(&d, &c[i]);
@@ -237,19 +243,16 @@ work_of_those_who_go_is_dropped(void **state)
 				send_encode(&c[i], &e);
 			send_load(&c[i], &b);
 		}
-		/* Something runs, and the codebook is there already. */
-		do
-			assert_true(receive(&c[0]));
-		while (c[0].header.kind != STK_MSG_PROGRESS);
+		wait_for(&d.zero, all_is_running);
 		for (int i = 0; i < 6; i++)
 			leave(&c[i]);
-		training_free(&t);
-		encoding_free(&e);
 		wait_for(&d.zero, one_client);
 		wait_for(&d.zero, nothing_is_done);
 		assert_int_equal(descriptors(&d), before);
 		assert_int_equal(statistics(&d.zero).memory_used, used);
 	}
+	training_free(&t);
+	encoding_free(&e);
 	leave(&first);
 	book_free(&b);
 	stop(&d);
