@@ -3,6 +3,7 @@ package SemtokTest;
 
 use strict;
 use warnings;
+use Cwd qw(abs_path);
 use Exporter 'import';
 use File::Basename;
 use PostgreSQL::Test::Cluster;
@@ -32,7 +33,7 @@ sub extension_catalog
 # Returns install_path for PostgreSQL::Test::Cluster, the folder of scripts and that of libraries.
 sub private_installation
 {
-	my ($dir) = @_;
+	my $dir = abs_path(shift); # from 16 on, tempdir's may be relative
 	my %from = map { chomp(my $path = `pg_config --$_`); $_ => $path } qw(bindir pkglibdir sharedir);
 	# Where they lie relative to each other is compiled in.
 	my $common = $from{bindir};
