@@ -28,7 +28,7 @@ srand $seed;
 my ($path, $program) = faulty_installation();
 my %preload = (private => '', shared => "shared_preload_libraries = 'semtok'");
 my $settings = 'SET semtok.offload = on; SET semtok.worker_timeout = 100';
-my $long = q{SELECT semtok.train('long', 'SELECT x FROM items, generate_series(1, 20)', codes => 512, epochs => 100000)};
+my $long = q{SELECT semtok.train('long', 'SELECT x FROM items, generate_series(1, 20)', codes => 512, epochs => 100000, batch_size => 100)};
 
 # Hundredths of a second that a process has computed.
 sub computed
