@@ -449,6 +449,7 @@ WorkerConnect(bool launch)
 	bool kept;
 	pid_t pid;
 
+	WorkerReapDying();
 	/* One that has gone while nothing was asked of it was not lost on the way. */
 	if (mine && mine->nrequests == 0)
 		WorkerPoll();
