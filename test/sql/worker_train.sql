@@ -66,7 +66,9 @@ BEGIN
 	RETURN 'no error';
 EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
-	RETURN concat_ws(' | ', sqlstate, sqlerrm, substring(context FROM 'row \d+ of the \w+ query'));
+	-- 18 quotes the setting
+	RETURN concat_ws(' | ', sqlstate, replace(sqlerrm, '"temp_file_limit"', 'temp_file_limit'),
+		substring(context FROM 'row \d+ of the \w+ query'));
 END $$;
 CREATE FUNCTION alike(statement text, OUT same boolean, OUT told text) LANGUAGE plpgsql AS $$
 BEGIN
