@@ -116,7 +116,9 @@ TokenizeArrays(const TokenizeRun *run, const TokenizeRows *rows, Datum *tids, Da
 /*
  * Plan a statement that joins an array of ctids, of a length not known yet, to the table: row by row
  * of the array, each fetched by its ctid, which on an estimate the planner may miss. The plan serves
- * all pieces of the batch; the table cannot be altered meanwhile.
+ * all pieces of the batch; the table cannot be altered meanwhile. With plan_cache_mode =
+ * force_custom_plan, which goes before what we ask for, each piece is planned again, as the planner
+ * sees fit: slower, but with the same result.
  */
 static void
 TokenizePlanByTid(SPIPlanPtr plan)

@@ -20,12 +20,20 @@ CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
 SELECT * FROM state;
 CREATE TEMP TABLE before AS SELECT id, ctid AS tid FROM goods;
 CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods', where_clause => 'false OR true');
 SELECT count(*) FROM goods JOIN before USING (id) WHERE goods.ctid <> tid;
 
 -- The other version replaces the ids of this one, and back.
 CALL semtok.tokenize('goods', 'x', 'sid', 'goods', version => 2);
 SELECT ids, "right" FROM state;
 CALL semtok.tokenize('goods', 'x', 'sid', 'goods', 1, 100);
+SELECT * FROM state;
+
+-- Whatever is planned again.
+SET plan_cache_mode = force_custom_plan;
+UPDATE goods SET sid = null;
+CALL semtok.tokenize('goods', 'x', 'sid', 'goods');
+RESET plan_cache_mode;
 SELECT * FROM state;
 
 -- Only some rows; the condition may name the table, end in a comment and use the caller's functions.
@@ -90,6 +98,15 @@ CREATE TABLE texts (x text, sid semid(2, 8));
 INSERT INTO texts SELECT x::text FROM goods;
 CALL semtok.tokenize('texts', 'x', 'sid', 'goods');
 SELECT count(sid) FROM texts;
+-- A cast that makes null of a value: the row has no id.
+CREATE TYPE boxed AS (x real[]);
+CREATE FUNCTION unboxed(boxed) RETURNS real[] LANGUAGE sql AS 'SELECT CASE WHEN ($1).x[1] > 50 THEN ($1).x END';
+CREATE CAST (boxed AS real[]) WITH FUNCTION unboxed(boxed);
+CREATE TABLE boxes AS SELECT row(x)::boxed AS x, null::semid AS sid FROM goods WHERE x IS NOT NULL;
+CALL semtok.tokenize('boxes', 'x', 'sid', 'goods');
+SELECT count(*) = count(sid) AS all, bool_and(sid IS NOT DISTINCT FROM semtok.encode('goods', x::real[])) AS right FROM boxes;
+DROP TABLE boxes;
+DROP TYPE boxed CASCADE;
 
 -- Partitions: one numbering over all of them.
 CREATE TABLE parts (id int, sid semid, gone int, x real[]) PARTITION BY RANGE (id);
@@ -105,9 +122,13 @@ SELECT count(*), count(DISTINCT sid) FROM parts WHERE sid IS NOT NULL;
 CREATE TABLE parents (x real[], sid semid);
 CREATE TABLE children () INHERITS (parents);
 INSERT INTO parents SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id LIMIT 30;
-INSERT INTO children SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id LIMIT 30;
+INSERT INTO children SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id DESC LIMIT 60;
 CALL semtok.tokenize('parents', 'x', 'sid', 'goods');
-SELECT tableoid::regclass, count(sid) FROM parents GROUP BY 1 ORDER BY 1;
+SELECT tableoid::regclass, count(sid), count(*) FILTER (WHERE sid = semtok.encode('goods', x)) AS right FROM parents GROUP BY 1 ORDER BY 1;
+UPDATE parents SET sid = null;
+CALL semtok.tokenize('parents', 'x', 'sid', 'goods', collisions => 'append');
+SELECT tableoid::regclass, count(DISTINCT sid), count(*) FILTER (WHERE semid_prefix(sid, 2) = semtok.encode('goods', x)) AS right FROM parents GROUP BY 1 ORDER BY 1;
+SELECT count(DISTINCT sid) FROM parents;
 CREATE TABLE n (id int, x real[], sid semid);
 INSERT INTO n SELECT i, '{1,2,3}' FROM generate_series(1, 5) AS i;
 CALL semtok.tokenize('n', 'x', 'sid', 'goods', collisions => 'append');

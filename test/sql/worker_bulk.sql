@@ -38,7 +38,7 @@ CREATE TABLE tokenized (id int, x real[], by_on semid, by_off semid, appended_on
 INSERT INTO tokenized (id, x) SELECT id, x FROM stones ORDER BY id;
 SET semtok.offload = on;
 CALL semtok.tokenize('tokenized', 'x', 'by_on', 'l21');
-CALL semtok.tokenize('tokenized', 'x', 'appended_on', 'ip7', batch_size => 700, collisions => 'append');
+CALL semtok.tokenize('tokenized', 'x', 'appended_on', 'ip7', collisions => 'append');
 SET semtok.offload = off;
 CALL semtok.tokenize('tokenized', 'x', 'by_off', 'l21');
 CALL semtok.tokenize('tokenized', 'x', 'appended_off', 'ip7', batch_size => 700, collisions => 'append');
