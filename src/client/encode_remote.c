@@ -174,6 +174,8 @@ PipeRetry(EncodePipe *pipe)
 
 		if (!piece->away || piece->request->answer != WORKER_LOST)
 			continue;
+		/* Who was lost may live and write the codes yet: nothing else is to be there then. */
+		piece->bytes = 0;
 		if (!connected)
 			piece->away = false;
 		else if (WorkerConnected())
@@ -236,7 +238,8 @@ PipeMissing(EncodePipe *pipe, Piece *piece)
 {
 	if (++piece->missing > PIPE_MAX_MISSING)
 		return PipeGiveUp(pipe, "it forgets codebooks too soon");
-	if (piece->loads == pipe->loads)
+	/* The worker may have said so as the last it ever said. */
+	if (WorkerConnected() && piece->loads == pipe->loads)
 	{
 		WorkerAnswer answer = PipeLoad(pipe);
 

@@ -67,9 +67,9 @@ typedef struct Supervisor
 	int64 deadline;    /* for that */
 	int64 next_ping;
 	int64 next_start; /* when there is no worker */
-	int64 started;
-	int rest;        /* before the next start */
-	bool complained; /* that it cannot be started */
+	int64 started;    /* 0 = not since the last one was lost */
+	int rest;         /* before the next start */
+	bool complained;  /* that it cannot be started */
 
 	size_t have; /* bytes of in */
 	uint8 in[STK_HEADER_BYTES + STK_BODY_MAX];
@@ -167,6 +167,7 @@ SupervisorRest(const char *error)
 
 	if (supervisor.started != 0 && now - supervisor.started >= SUPERVISOR_HEALTHY)
 		supervisor.rest = SUPERVISOR_REST_MIN;
+	supervisor.started = 0;
 	supervisor.next_start = now + supervisor.rest;
 	SupervisorPublish(0, error, supervisor.rest);
 	supervisor.rest = Min(2 * supervisor.rest, SUPERVISOR_REST_MAX);

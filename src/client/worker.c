@@ -29,6 +29,8 @@
 #define WORKER_PINGS 5
 /* How long the shared worker may be away before a session does without it. */
 #define WORKER_AWAY_MS 1000
+/* How long it is not waited for again when that was in vain. */
+#define WORKER_VAIN_MS 10000
 /* How long a private worker has to end by itself when its session does. */
 #define WORKER_EXIT_MS 1000
 /* How long statistics may take. */
@@ -364,7 +366,9 @@ WorkerIsKept(int ms, bool *soon)
 static pgsocket
 WorkerFindShared(bool *kept)
 {
-	double until = WorkerClock() + WORKER_AWAY_MS;
+	static double patient_from = 0; /* of the clock */
+	double now = WorkerClock();
+	double until = now < patient_from ? now : now + WORKER_AWAY_MS;
 	pgsocket sock = WorkerReachShared();
 	bool soon;
 
@@ -379,6 +383,8 @@ WorkerFindShared(bool *kept)
 		sock = WorkerReachShared();
 		*kept = WorkerIsKept(WORKER_AWAY_MS, &soon);
 	}
+	if (sock == PGINVALID_SOCKET && until > now && WorkerClock() >= until)
+		patient_from = WorkerClock() + WORKER_VAIN_MS;
 	return sock;
 }
 
@@ -445,11 +451,15 @@ bool
 WorkerConnect(bool launch)
 {
 	static bool had_private = false;
+	Worker *worker;
 	pgsocket sock;
 	bool kept;
 	pid_t pid;
 
 	WorkerReapDying();
+	/* An error broke off its greeting. */
+	if (mine && !mine->welcomed)
+		WorkerEnd(mine);
 	/* One that has gone while nothing was asked of it was not lost on the way. */
 	if (mine && mine->nrequests == 0)
 		WorkerPoll();
@@ -474,9 +484,10 @@ WorkerConnect(bool launch)
 	pid = WorkerStart(&sock);
 	if (pid == 0)
 		return false;
+	worker = WorkerOpen(sock, pid);
 	WorkerPublish(pid, had_private);
 	had_private = true;
-	return WorkerAdopt(WorkerOpen(sock, pid));
+	return WorkerAdopt(worker);
 }
 
 uint8 *
@@ -526,16 +537,21 @@ WorkerDistrust(WorkerRequest *request, const char *format, ...)
 	WorkerGone(mine);
 }
 
-/* Statistics over one connection. */
+/* Statistics over one connection. False when the worker was lost. */
 static bool
 WorkerAskStatistics(Worker *worker, MemoryContext context, double until, stk_statistics *s)
 {
 	WorkerRequest *request = WorkerRequestCreate(context);
 	stk_error err = {.level = -1};
 
-	return WorkerAskShortly(worker, request, STK_MSG_STATISTICS, until) &&
-		   request->kind == STK_MSG_STATISTICS_ARE &&
-		   stk_read_statistics(request->body, request->bytes, s, &err) == STK_OK;
+	if (!WorkerAskShortly(worker, request, STK_MSG_STATISTICS, until))
+		return false;
+	if (request->kind == STK_MSG_STATISTICS_ARE &&
+		stk_read_statistics(request->body, request->bytes, s, &err) == STK_OK)
+		return true;
+	ChannelFail(worker->channel, "it sent statistics that are none: %s", err.message);
+	WorkerGone(worker);
+	return false;
 }
 
 bool

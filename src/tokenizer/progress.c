@@ -62,17 +62,19 @@ ProgressClear(SharedSession *mine, TimestampTz now)
 	mine->loss = NAN;
 }
 
-/* Work is over, with an error or without. What is inside it is over before. */
+/* Work is over, with an error or without. An error may let go of it before of what is inside it. */
 static void
 ProgressOver(void *arg)
 {
 	ProgressWork *work = arg;
+	ProgressWork **at = &progress_work;
 
 	if (work->ended)
 		return;
 	work->ended = true;
-	while (progress_work && progress_work->ended)
-		progress_work = progress_work->outer;
+	while (*at != work)
+		at = &(*at)->outer;
+	*at = work->outer;
 	if (!progress_work)
 	{
 		SharedSession *mine = SharedMine();

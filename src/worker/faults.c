@@ -58,6 +58,7 @@ typedef enum fault
 	FAULT_DRIP,    /* byte by byte: nothing is wrong */
 	FAULT_TWICE,   /* a second time */
 	FAULT_EXTRA,   /* after a message that nobody has asked for */
+	FAULT_MORE,    /* before what is no message, in one go */
 	FAULT_SWALLOW, /* not at all */
 
 	/* FAILED instead of it, in the order of stk_failure */
@@ -491,6 +492,12 @@ fault_message(fault f, int fd, uint8_t *message, size_t *bytes, stk_header *h)
 		case FAULT_EXTRA:
 			fault_write(fd, other, stk_write_empty(other, STK_MSG_DONE, h->request + 1));
 			break;
+		case FAULT_MORE:
+			if (*bytes > STK_BODY_MAX)
+				break;
+			fault_random(message + *bytes, STK_HEADER_BYTES);
+			*bytes += STK_HEADER_BYTES;
+			break;
 		case FAULT_SWALLOW:
 			*bytes = 0;
 			break;
@@ -514,7 +521,7 @@ stk_fault_answer(int fd, uint8_t *message, size_t *bytes, bool control)
 	atomic_store(&no_memory, false);
 	atomic_store(&no_disk, false);
 	n = fault_pass(STK_STEP_ANSWER, h.kind, control, false, due);
-	for (int i = 0; i<n && * bytes> 0; i++)
+	for (int i = 0; i < n && *bytes != 0; i++)
 		if (!fault_happen(&due[i]))
 			fault_message(due[i].fault, fd, message, bytes, &h);
 }

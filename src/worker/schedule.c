@@ -134,7 +134,7 @@ may_begin(stk_server *s, stk_class class, uint64_t *train_bytes)
 		if (*train_bytes > train_limit(s))
 			answer_first(s, class, STK_MSG_FAILED);
 		else
-			return *train_bytes <= train_limit(s) - s->train_bytes;
+			return s->train_bytes + *train_bytes <= train_limit(s);
 		return may_begin(s, class, train_bytes);
 	}
 	return class != STK_CLASS_SMALL || !waits_for_more(s, job);

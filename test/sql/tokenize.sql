@@ -207,7 +207,20 @@ CALL semtok.tokenize('damaged', 'x', 'sid', 'goods', collisions => 'append');
 \set SHOW_CONTEXT errors
 SELECT count(sid) FROM damaged;
 
-DROP TABLE damaged, before, published, goods, texts, parts, parents, n, empty CASCADE;
+-- An error of a verb inside this one, in one batch or another: which of the two is let go of first
+-- depends on what the batches' cursors are called.
+CREATE TABLE many AS SELECT i AS id, ARRAY[i, 1, 1]::real[] AS x, NULL::semid AS sid
+  FROM generate_series(1, 3000) AS i;
+CREATE FUNCTION broken() RETURNS bigint LANGUAGE sql AS
+  $$ SELECT rows FROM semtok.evaluate('goods', 'SELECT ARRAY[1, 1, 1 / (random() * 0)::int]::real[]') $$;
+\set VERBOSITY sqlstate
+SELECT format('CALL semtok.tokenize(''many'', ''x'', ''sid'', ''goods'', batch_size => 100,'
+  ' where_clause => ''id < %s OR broken() > 0'')', i) FROM generate_series(100, 3000, 100) AS i \gexec
+\set VERBOSITY default
+SELECT count(sid) BETWEEN 2500 AND 3000 AS some FROM many;
+DROP FUNCTION broken;
+
+DROP TABLE many, damaged, before, published, goods, texts, parts, parents, n, empty CASCADE;
 DROP FUNCTION cheap, inside;
 DROP DOMAIN ids;
 -- A view without rows yet has no ids.

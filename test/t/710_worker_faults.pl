@@ -23,7 +23,7 @@ my @process = qw(segv abort exit stop hang late memory descriptors disk);
 my @steps = qw(start accept header descriptor body compute computing computed answer answered);
 # Faults of a message
 my @message = qw(garbage body version request earlier kind length short long half half_segv half_stop drip
-  twice extra swallow failed_memory failed_data failed_request failed_device failed_ending);
+  twice extra more swallow failed_memory failed_data failed_request failed_device failed_ending);
 
 # Where these are worth their time; a worker may take five seconds to say that it is there
 my %rarely = (
@@ -62,9 +62,9 @@ push @cases, map { { step => 'answer', message => 'welcome', fault => $_, rare =
 push @cases, map { { step => 'answer', message => 'progress', verbs => [qw(train partial_fit)], fault => $_ } }
   qw(garbage body request kind short half half_segv segv stop drip);
 push @cases, map { { step => 'answer', message => 'missing', verbs => [qw(evaluate encode_batch)], fault => $_ } }
-  qw(garbage request half swallow segv failed_memory drip);
+  qw(garbage request half more swallow segv failed_memory drip);
 push @cases, map { { step => 'answer', message => 'done', verbs => [qw(evaluate encode_batch)], fault => $_ } }
-  qw(garbage request half swallow segv failed_memory failed_data drip);
+  qw(garbage request half more swallow segv failed_memory failed_data drip);
 
 my $timeout = 100;
 my $settings = "SET semtok.offload = on; SET semtok.worker_timeout = $timeout";
