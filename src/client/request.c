@@ -128,6 +128,10 @@ RequestsTake(Worker *worker, const stk_header *header, const uint8 *body)
 		ChannelFail(worker->channel, "it sent a report that is none");
 }
 
+/*
+ * Nothing is read behind the last answer: who asked for that alone finds the worker still there, even
+ * if it was its last word.
+ */
 bool
 RequestsServe(Worker *worker)
 {
@@ -137,7 +141,11 @@ RequestsServe(Worker *worker)
 	PG_TRY();
 	{
 		while (ChannelReceive(worker->channel, &header, &body))
+		{
 			RequestsTake(worker, &header, body);
+			if (worker->nrequests == 0)
+				break;
+		}
 	}
 	PG_CATCH();
 	{

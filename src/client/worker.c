@@ -537,21 +537,13 @@ WorkerDistrust(WorkerRequest *request, const char *format, ...)
 	WorkerGone(mine);
 }
 
-/* Statistics over one connection. False when the worker was lost. */
 static bool
-WorkerAskStatistics(Worker *worker, MemoryContext context, double until, stk_statistics *s)
+WorkerReadStatistics(const WorkerRequest *request, stk_statistics *s)
 {
-	WorkerRequest *request = WorkerRequestCreate(context);
 	stk_error err = {.level = -1};
 
-	if (!WorkerAskShortly(worker, request, STK_MSG_STATISTICS, until))
-		return false;
-	if (request->kind == STK_MSG_STATISTICS_ARE &&
-		stk_read_statistics(request->body, request->bytes, s, &err) == STK_OK)
-		return true;
-	ChannelFail(worker->channel, "it sent statistics that are none: %s", err.message);
-	WorkerGone(worker);
-	return false;
+	return request->kind == STK_MSG_STATISTICS_ARE &&
+		   stk_read_statistics(request->body, request->bytes, s, &err) == STK_OK;
 }
 
 bool
@@ -559,6 +551,7 @@ WorkerStatistics(bool shared, stk_statistics *s, double *round_trip_us)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok statistics", ALLOCSET_SMALL_SIZES);
+	WorkerRequest *request = WorkerRequestCreate(context);
 	double until = WorkerClock() + WORKER_STATISTICS_MS;
 	bool good = false;
 
@@ -570,15 +563,22 @@ WorkerStatistics(bool shared, stk_statistics *s, double *round_trip_us)
 		if (worker && WorkerGreet(worker, context, until))
 		{
 			*round_trip_us = worker->info.round_trip_us;
-			good = WorkerAskStatistics(worker, context, until, s);
-			if (good)
+			if (WorkerAskShortly(worker, request, STK_MSG_STATISTICS, until))
+			{
+				good = WorkerReadStatistics(request, s);
 				WorkerEnd(worker);
+			}
 		}
 	}
 	else if (mine && !mine->info.shared)
 	{
 		*round_trip_us = mine->info.round_trip_us;
-		good = WorkerAskStatistics(mine, context, until, s);
+		if (WorkerAskShortly(mine, request, STK_MSG_STATISTICS, until))
+		{
+			good = WorkerReadStatistics(request, s);
+			if (!good)
+				WorkerDistrust(request, "it sent statistics that are none");
+		}
 	}
 	MemoryContextDelete(context);
 	return good;

@@ -72,17 +72,15 @@ typedef enum fault
 } fault;
 
 static const char *const fault_names[FAULTS] = {
-	"segv",          "abort",        "exit",
-	"stop",          "hang",         "late",
-	"descriptors",   "memory",       "disk",
-	"values",        "garbage",      "body",
-	"version",       "request",      "earlier",
-	"kind",          "length",       "short",
-	"long",          "half",         "half_segv",
-	"half_stop",     "drip",         "twice",
-	"extra",         "swallow",      "failed_computation",
-	"failed_memory", "failed_data",  "failed_request",
-	"failed_device", "failed_ending"};
+	"segv",          "abort",       "exit",           "stop",
+	"hang",          "late",        "descriptors",    "memory",
+	"disk",          "values",      "garbage",        "body",
+	"version",       "request",     "earlier",        "kind",
+	"length",        "short",       "long",           "half",
+	"half_segv",     "half_stop",   "drip",           "twice",
+	"extra",         "more",        "swallow",        "failed_computation",
+	"failed_memory", "failed_data", "failed_request", "failed_device",
+	"failed_ending"};
 
 static const char *const step_names[] = {"start",  "accept",  "header",    "descriptor",
 										 "body",   "compute", "computing", "computed",

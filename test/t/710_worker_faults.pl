@@ -58,7 +58,7 @@ push @cases, map { { step => 'answer', fault => $_ } } @message;
 push @cases, { step => 'computed', fault => 'values' };
 # What is said before and beside the answer
 push @cases, map { { step => 'answer', message => 'welcome', fault => $_, rare => /stop/ } }
-  qw(garbage body version length short long half half_segv half_stop swallow failed_request failed_ending segv stop drip);
+  qw(garbage body version length short long half half_segv half_stop more swallow failed_request failed_ending segv stop drip);
 push @cases, map { { step => 'answer', message => 'progress', verbs => [qw(train partial_fit)], fault => $_ } }
   qw(garbage body request kind short half half_segv segv stop drip);
 push @cases, map { { step => 'answer', message => 'missing', verbs => [qw(evaluate encode_batch)], fault => $_ } }
