@@ -52,9 +52,10 @@ lloyd_update(lloyd *l, const float *x, stk_empty empty)
 static void
 assert_others(const lloyd *l, const float *x)
 {
+	size_t step = unit_size(1, 1, 7);
 	size_t known = 0;
 
-	for (size_t i = 0; i < N; i++)
+	for (size_t i = 0; i < N; i += step)
 	{
 		known += isfinite(l->w.others[i]) && l->w.others[i] > l->w.scores[i];
 		for (uint32_t k = 0; k < SIZE; k++)
@@ -65,7 +66,7 @@ assert_others(const lloyd *l, const float *x)
 									l->km.inner_product) >= l->w.others[i]);
 		}
 	}
-	assert_true(known > N / 4);
+	assert_true(known * step > N / 4);
 }
 
 /* Iterations until nothing moves, side by side. Returns how many there were. */
