@@ -367,7 +367,7 @@ shrinking_files(void **state)
 	begin(&s);
 	c = hostile(&s);
 	encoding_make(&e, &s.b, 100000, 1, 1);
-	for (int i = 0; i < 30; i++)
+	for (size_t i = 0; i < unit_size(30, 30, 4); i++)
 	{
 		off_t whole = (off_t) 100000 * 16 * 4;
 
