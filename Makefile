@@ -89,7 +89,8 @@ test/faults/%.o: src/%.c $(wildcard src/*.h src/*/*.h)
 $(SEMTOKD_FAULTS): $(SEMTOKD_FAULTS_OBJS) $(CORE_OBJS)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -pthread
 
-ifdef PGXS
+# It waits for its clients by epoll. Where there is none, sessions compute by themselves.
+ifeq ($(PORTNAME),linux)
 all: $(SEMTOKD)
 install: install-semtokd
 uninstall: uninstall-semtokd

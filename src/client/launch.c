@@ -160,6 +160,16 @@ LaunchChild(const Launch *launch)
 	_exit(127);
 }
 
+bool
+WorkerPossible(void)
+{
+#ifdef __linux__
+	return true;
+#else
+	return false;
+#endif
+}
+
 /* Threads that a worker computes on. */
 int
 WorkerThreads(void)
@@ -185,6 +195,9 @@ WorkerLaunch(const char *listen_path, int *sock)
 	int failed;
 	pid_t pid;
 
+	if (!WorkerPossible())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("worker processes need Linux")));
 	LaunchFind(launch.path);
 	LaunchArguments(&launch, listen_path);
 	launch.missing = psprintf("could not execute \"%s\"\n", launch.path);

@@ -26,6 +26,9 @@
  */
 extern pid_t WorkerLaunch(const char *listen_path, int *sock);
 
+/* Are there worker processes on this platform? They need Linux; elsewhere sessions compute. */
+extern bool WorkerPossible(void);
+
 /* Threads that a worker computes on: semtok.worker_threads, or one for each core. */
 extern int WorkerThreads(void);
 

@@ -6,6 +6,7 @@
 #include "client/offload_impl.h"
 
 #include "access/xact.h"
+#include "client/launch.h"
 #include "client/shared.h"
 #include "guc.h"
 #include "tokenizer/progress.h"
@@ -39,7 +40,7 @@ OffloadGoes(double multiply_adds, double known_ms, bool *away)
 	bool launch = semtok_offload == OFFLOAD_ON || known_ms >= OFFLOAD_START_MS;
 
 	*away = false;
-	if (semtok_offload == OFFLOAD_OFF)
+	if (semtok_offload == OFFLOAD_OFF || (semtok_offload == OFFLOAD_AUTO && !WorkerPossible()))
 		return false;
 	if (!WorkerConnected() && !launch && known_ms < OFFLOAD_LOOK_MS)
 		return false;

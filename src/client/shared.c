@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "client/launch.h"
 #include "client/shared.h"
 #include "client/supervisor.h"
 #include "compat.h"
@@ -82,7 +83,8 @@ SharedRequest(void)
 	shmem_request_hook = SharedOnRequest;
 	next_startup = shmem_startup_hook;
 	shmem_startup_hook = SharedOnStartup;
-	SupervisorRegister();
+	if (WorkerPossible())
+		SupervisorRegister();
 }
 
 SharedState *

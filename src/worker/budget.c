@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "worker/faults.h"
+#include "worker/pages.h"
 
 struct stk_budget
 {
@@ -124,16 +126,57 @@ stk_budget_set_limit(stk_budget *b, uint64_t limit)
 }
 
 /*
- * Each block is preceded by its size. What malloc itself takes for a block, some 16 bytes, is
- * counted with it.
+ * Each block is preceded by its size. Counted is what it takes: of a small one what malloc itself
+ * takes, too, some 16 bytes; of a large one its pages.
  */
 typedef struct block
 {
 	uint64_t counted;
+	size_t bytes; /* of all this */
 	max_align_t data[];
 } block;
 
-#define BLOCK_OVERHEAD (offsetof(block, data) + 16)
+#define MALLOC_OVERHEAD 16
+
+static bool
+is_large(size_t bytes)
+{
+	return bytes >= STK_PAGES_MIN;
+}
+
+static uint64_t
+taken(size_t bytes)
+{
+	return is_large(bytes) ? stk_pages_taken(bytes) : bytes + MALLOC_OVERHEAD;
+}
+
+static void
+free_block(block *b)
+{
+	if (b && is_large(b->bytes))
+		stk_pages_unmap(b, b->bytes);
+	else
+		free(b);
+}
+
+/* As realloc; b may be NULL. Between small and large it is copied: both are there for a moment. */
+static block *
+resize_block(block *b, size_t bytes)
+{
+	block *to;
+
+	if (is_large(bytes) && b && is_large(b->bytes))
+		return stk_pages_resize(b, b->bytes, bytes);
+	if (!is_large(bytes) && !(b && is_large(b->bytes)))
+		return realloc(b, bytes);
+	to = is_large(bytes) ? stk_pages_map(bytes) : malloc(bytes);
+	if (to && b)
+	{
+		memcpy(to, b, b->bytes < bytes ? b->bytes : bytes);
+		free_block(b);
+	}
+	return to;
+}
 
 /* Bytes held when so many are used. */
 static uint64_t
@@ -156,6 +199,12 @@ count(stk_purse *p, uint64_t used)
 	return true;
 }
 
+static block *
+block_of(void *data)
+{
+	return (block *) (void *) ((char *) data - offsetof(block, data));
+}
+
 static void
 purse_free(void *ctx, void *ptr)
 {
@@ -164,26 +213,27 @@ purse_free(void *ctx, void *ptr)
 
 	if (!ptr)
 		return;
-	b = (block *) (void *) ((char *) ptr - offsetof(block, data));
+	b = block_of(ptr);
 	(void) count(p, p->used - b->counted);
-	free(b);
+	free_block(b);
 }
 
 static void *
 purse_realloc(void *ctx, void *ptr, size_t size)
 {
 	stk_purse *p = ctx;
-	block *b = ptr ? (block *) (void *) ((char *) ptr - offsetof(block, data)) : NULL;
+	block *b = ptr ? block_of(ptr) : NULL;
 	uint64_t before = b ? b->counted : 0;
 	uint64_t after;
+	size_t bytes;
 
-	if (size > SIZE_MAX / 2 || STK_FAULT_MEMORY())
+	if (size > SIZE_MAX / 4 || STK_FAULT_MEMORY())
 		return NULL;
-	after = size + BLOCK_OVERHEAD;
-	/* Growing may copy: both are there for a moment, which the kernel's mremap spares large ones. */
+	bytes = offsetof(block, data) + size;
+	after = taken(bytes);
 	if (after > before && !count(p, p->used + (after - before)))
 		return NULL;
-	b = realloc(b, offsetof(block, data) + size);
+	b = resize_block(b, bytes);
 	if (!b)
 	{
 		if (after > before)
@@ -193,6 +243,7 @@ purse_realloc(void *ctx, void *ptr, size_t size)
 	if (after < before)
 		(void) count(p, p->used - (before - after));
 	b->counted = after;
+	b->bytes = bytes;
 	return b->data;
 }
 

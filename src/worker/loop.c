@@ -26,6 +26,8 @@
 #define MAX_SESSIONS 8192
 /* Descriptors of the program's own. */
 #define OWN_DESCRIPTORS 32
+/* How long a training waits for a client that does not read its reports, ms. */
+#define REPORT_PATIENCE_MS 60000
 /* Until accepting is tried again when descriptors are short, ms. */
 #define ACCEPT_AGAIN_MS 100
 /*
@@ -117,7 +119,7 @@ open_shop(stk_server *s, stk_error *err)
 	if (status == STK_OK)
 		status = stk_engine_cpu_open(&stk_malloc, &shop->engine, err);
 	if (status == STK_OK)
-		status = stk_outbox_create(&shop->outbox);
+		status = stk_outbox_create(REPORT_PATIENCE_MS, &shop->outbox);
 	if (status == STK_OK)
 		status = stk_runners_start(shop, &s->runners);
 	if (status == STK_OK)

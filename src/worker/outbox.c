@@ -8,11 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Reports of a launch that may be unread before it waits. */
-#define MAX_UNREAD 64
-/* Seconds that it waits then. */
-#define PATIENCE 60
-
 struct stk_outbox
 {
 	pthread_mutex_t lock;
@@ -20,10 +15,11 @@ struct stk_outbox
 	stk_letter *first;
 	stk_letter **last;
 	int fd;
+	uint64_t patience_ms;
 };
 
 stk_status
-stk_outbox_create(stk_outbox **out)
+stk_outbox_create(uint64_t patience_ms, stk_outbox **out)
 {
 	stk_outbox *o = calloc(1, sizeof(*o));
 	pthread_condattr_t attr;
@@ -36,6 +32,7 @@ stk_outbox_create(stk_outbox **out)
 		free(o);
 		return STK_ENOMEM;
 	}
+	o->patience_ms = patience_ms;
 	o->last = &o->first;
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -71,8 +68,14 @@ wait_for_reader(stk_outbox *o, stk_launch *l)
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += PATIENCE;
-	while (l->unread >= MAX_UNREAD && !atomic_load(&l->cancelled))
+	until.tv_sec += (time_t) (o->patience_ms / 1000);
+	until.tv_nsec += (long) (o->patience_ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000)
+	{
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	while (l->unread >= STK_OUTBOX_UNREAD && !atomic_load(&l->cancelled))
 	{
 		if (pthread_cond_timedwait(&o->read, &o->lock, &until) == ETIMEDOUT)
 		{

@@ -18,8 +18,15 @@ typedef struct stk_letter
 	uint8_t message[]; /* [bytes] */
 } stk_letter;
 
-/* STK_ENOMEM; it lives as long as the program. */
-extern stk_status stk_outbox_create(stk_outbox **out);
+/*
+ * patience_ms: how long a report waits for its reader before its launch is given up. STK_ENOMEM; it
+ * lives as long as the program.
+ */
+extern stk_status stk_outbox_create(uint64_t patience_ms, stk_outbox **out);
+
+/* Reports of a launch that may be unread before it waits. */
+#define STK_OUTBOX_UNREAD 64
+
 /* Can be read from when letters are there. */
 extern int stk_outbox_fd(const stk_outbox *o);
 

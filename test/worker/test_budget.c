@@ -1,4 +1,4 @@
-/* budget: limits, room that someone gives back, purses, and many threads at once. */
+/* budget: limits, room that someone gives back, purses, large blocks, and many threads at once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,9 +10,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "rows.h"
 #include "worker/budget.h"
+#include "worker/pages.h"
 
 static stk_budget *
 open_budget(uint64_t limit)
@@ -150,6 +153,102 @@ purses(void **state)
 	stk_budget_free(b);
 }
 
+/* Is this page of ours? */
+static bool
+is_mapped(const char *at)
+{
+	uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE);
+	unsigned char in_memory;
+
+	return mincore((void *) ((uintptr_t) at / page * page), 1, &in_memory) == 0;
+}
+
+/* Blocks that have pages of their own, and those on the way to them and back. */
+static void
+large_blocks(void **state)
+{
+	const size_t large = STK_PAGES_MIN;
+	const size_t page = (size_t) sysconf(_SC_PAGESIZE);
+	stk_budget *b = open_budget(32 * large);
+	stk_purse p;
+	stk_allocator a = stk_purse_allocator(&p);
+	char *x, *end;
+
+	(void) state;
+	assert_true(stk_purse_open(&p, b, 0));
+	x = stk_alloc_array(&a, large, 1);
+	assert_int_equal((uintptr_t) x % ((size_t) 2 << 20), 16);
+	assert_int_equal(stk_budget_used(b), large + page);
+	memset(x, 7, large);
+
+	/* Its length is counted and had, at every one. */
+	x = stk_realloc_array(&a, x, 4 * large, 1);
+	assert_int_equal((uintptr_t) x % ((size_t) 2 << 20), 16);
+	assert_int_equal(stk_budget_used(b), 4 * large + page);
+	assert_true(x[0] == 7 && x[large - 1] == 7);
+	x[4 * large - 1] = 8;
+	assert_null(stk_realloc_array(&a, x, 33 * large, 1));
+	assert_int_equal(stk_budget_used(b), 4 * large + page);
+	assert_int_equal(x[4 * large - 1], 8);
+	end = x + 4 * large - 1;
+	x = stk_realloc_array(&a, x, 2 * large, 1);
+	assert_int_equal(stk_budget_used(b), 2 * large + page);
+	assert_false(is_mapped(end));
+	assert_true(x[0] == 7 && x[large - 1] == 7);
+	x = stk_realloc_array(&a, x, 1000, 1);
+	assert_in_range(stk_budget_used(b), 1000, 1100);
+	assert_int_equal(x[999], 7);
+	x = stk_realloc_array(&a, x, large, 1);
+	assert_int_equal(stk_budget_used(b), large + page);
+	assert_int_equal(x[999], 7);
+	end = x + large - 1;
+	*end = 1;
+	stk_free(&a, x);
+	assert_false(is_mapped(end));
+	assert_int_equal(stk_budget_used(b), 0);
+	stk_purse_close(&p);
+	stk_budget_free(b);
+}
+
+/* Blocks of any length made longer and shorter at random keep what they hold. */
+static void
+lengths_at_random(void **state)
+{
+	stk_budget *b = open_budget(STK_PAGES_MIN * 16);
+	stk_purse p;
+	stk_allocator a = stk_purse_allocator(&p);
+	size_t bytes[4] = {0};
+	char *blocks[4] = {NULL};
+	uint64_t seed = 1;
+
+	(void) state;
+	assert_true(stk_purse_open(&p, b, 0));
+	for (size_t i = 0; i < unit_size(400, 200, 50); i++)
+	{
+		size_t k = next_bits(&seed) % 4;
+		size_t to = 1 + next_bits(&seed) % (next_bits(&seed) % 2 ? 3 * STK_PAGES_MIN : 10000);
+		size_t kept = to < bytes[k] ? to : bytes[k];
+		char *x = stk_realloc_array(&a, blocks[k], to, 1);
+		uint64_t all = 0;
+
+		assert_non_null(x);
+		for (size_t at = 0; at < kept; at += 511)
+			assert_int_equal(x[at], (char) (at / 511 + k));
+		for (size_t at = 0; at < to; at += 511)
+			x[at] = (char) (at / 511 + k);
+		blocks[k] = x;
+		bytes[k] = to;
+		for (int j = 0; j < 4; j++)
+			all += bytes[j];
+		assert_in_range(stk_budget_used(b), all, all + 4 * 8192);
+	}
+	for (int k = 0; k < 4; k++)
+		stk_free(&a, blocks[k]);
+	assert_int_equal(stk_budget_used(b), 0);
+	stk_purse_close(&p);
+	stk_budget_free(b);
+}
+
 /* Threads with purses of their own: never more than the limit is allocated, and nothing is left. */
 #define THREADS 4
 #define LIMIT 20000
@@ -221,6 +320,8 @@ main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(shortage),
 		cmocka_unit_test(purses),
+		cmocka_unit_test(large_blocks),
+		cmocka_unit_test(lengths_at_random),
 		cmocka_unit_test(threads),
 	};
 
