@@ -168,6 +168,37 @@ foreach my $mode (qw(private shared))
 		is($answer, $right{evaluate}, "$mode: and the next statement gets its own");
 	}
 
+	# A shared worker that was taken for lost goes on, and writes codes when the session has other rows
+	# on their way: here those that wait while the source sleeps.
+	if ($mode eq 'shared')
+	{
+		$node->safe_psql(
+			'postgres', q{
+			SET semtok.offload = off;
+			SET client_min_messages = error;
+			CREATE TABLE wide AS SELECT i AS id, ARRAY[sin(i), cos(i), sin(2 * i), cos(3 * i)]::real[] AS x
+				FROM generate_series(1, 30000) AS i;
+			SELECT semtok.train('wide', 'SELECT x FROM wide WHERE id <= 1000', levels => 32, codes => 2, epochs => 1);
+		});
+		my $encode = sub {
+			my ($row) = @_;
+			return "SELECT md5(string_agg(sid::text, ',')) FROM semtok.encode_batch('wide',"
+			  . " 'SELECT x FROM wide WHERE CASE WHEN id = $row THEN pg_sleep(0.5) IS NOT NULL ELSE true END')";
+		};
+		my $session = WorkerTest->session($node, 'SET client_min_messages = error');
+		my $expected = $session->ask('SET semtok.offload = off; ' . $encode->(0));
+		# 1200 rows at a time are the fewest whose codes are more than a message holds.
+		$session->ask("SET semtok.offload = on; SET semtok.worker_timeout = 50; SET semtok.max_worker_bytes = '290kB'");
+		foreach my $piece (13 .. 16)
+		{
+			$well->();
+			set_faults($node, 'computed:encode late ms=400 first=6 last=6');
+			is($session->ask($encode->(1216 * $piece + 600)), $expected, "shared: late codes are nobody's, piece $piece");
+		}
+		set_faults($node);
+		$session->end;
+	}
+
 	# What the computation itself refuses is an error, by whomever it is computed.
 	set_faults($node, 'answer:trained failed_computation');
 	my (undef, $refused) = $old->ask($verbs{train}{sql});
