@@ -317,6 +317,33 @@ ping(client *c)
 	return pong;
 }
 
+/* Hold it, so that it finds at once what is sent meanwhile, and let it go on. */
+static inline void
+hold(const daemon_process *d)
+{
+	int status;
+
+	kill(d->pid, SIGSTOP);
+	assert_int_equal(waitpid(d->pid, &status, WUNTRACED), d->pid);
+	assert_true(WIFSTOPPED(status));
+}
+
+static inline void
+go_on(const daemon_process *d)
+{
+	kill(d->pid, SIGCONT);
+}
+
+/* Change its settings, by descriptor 0. */
+static inline void
+configure(daemon_process *d, stk_configure settings)
+{
+	uint8_t out[STK_HEADER_BYTES + STK_BODY_MAX];
+
+	send_message(&d->zero, out, stk_write_configure(out, ++d->zero.last, &settings), -1);
+	expect(&d->zero, STK_MSG_DONE, d->zero.last);
+}
+
 /* Entries of /proc/PID/fd. */
 static inline int
 descriptors(const daemon_process *d)

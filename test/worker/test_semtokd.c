@@ -325,9 +325,8 @@ requests_beyond_the_memory(void **state)
 static void
 codebooks_take_turns_in_the_cache(void **state)
 {
-	static const char *const more[] = {"--threads",       "2",           "--memory",
-									   "16777216",        "--batch-max", "64",
-									   "--batch-wait-us", "0",           NULL};
+	static const char *const more[] = {
+		"--threads", "2", "--memory", "4194304", "--batch-max", "64", "--batch-wait-us", "0", NULL};
 	daemon_process d;
 	client *c = &d.zero;
 	book b[50];
@@ -336,7 +335,7 @@ codebooks_take_turns_in_the_cache(void **state)
 	(void) state;
 	start_with(&d, false, more);
 	for (int i = 0; i < 50; i++)
-		book_make(&b[i], 2, 512, 256, (uint64_t) i);
+		book_make(&b[i], 2, 256, 128, (uint64_t) i);
 	for (int round = 0; round < 3; round++)
 	{
 		for (int i = 0; i < 50; i++)
@@ -368,7 +367,60 @@ codebooks_take_turns_in_the_cache(void **state)
 	stop(&d);
 }
 
-/* Statistics count; settings can be changed while it computes; a ping tells how far that is. */
+/* What it has done is counted, and nothing else; less memory takes codebooks away. */
+static void
+it_counts(void **state)
+{
+	daemon_process d;
+	client *c = &d.zero;
+	book b;
+	encoding e;
+	training t;
+	stk_statistics s;
+
+	(void) state;
+	start(&d, false);
+	book_make(&b, 2, 256, 1024, 1);
+	encoding_make(&e, &b, 10, 1, 1);
+	send_encode(c, &e);
+	expect(c, STK_MSG_MISSING, e.request);
+	s = statistics(c);
+	assert_true(s.requests == 0 && s.batches == 0 && s.rows == 0 && s.failures == 0);
+	assert_string_equal(s.last_error, "");
+	assert_int_equal(s.clients, 1);
+	load(c, &b);
+	encode(c, &e);
+	training_make(&t, TRAINING_LLOYD);
+	send_train(c, &t);
+	expect_trained(c, &t);
+	s = statistics(c);
+	assert_int_equal(s.requests, 3);
+	assert_int_equal(s.batches, 2);
+	assert_int_equal(s.rows, 10 + t.n);
+	assert_int_equal(s.failures, 0);
+	assert_int_equal(s.codebooks, 1);
+	assert_in_range(s.cache_bytes, b.bytes, s.memory_used);
+	e.x[3] = NAN;
+	send_encode(c, &e);
+	(void) expect_failure(c, e.request, STK_FAILED_COMPUTATION);
+	s = statistics(c);
+	assert_int_equal(s.requests, 4);
+	assert_int_equal(s.rows, 10 + t.n);
+	assert_int_equal(s.failures, 1);
+	assert_string_equal(s.last_error, "embedding holds NaN or infinity");
+	configure(&d, (stk_configure){2, 1 << 20, 64, 0});
+	s = statistics(c);
+	assert_int_equal(s.codebooks, 0);
+	assert_int_equal(s.cache_bytes, 0);
+	assert_int_equal(s.memory, 1 << 20);
+	assert_true(s.memory_used <= s.memory);
+	training_free(&t);
+	encoding_free(&e);
+	book_free(&b);
+	stop(&d);
+}
+
+/* Statistics tell the state; settings can be changed while it computes; a ping tells how far that is. */
 static void
 it_is_controlled(void **state)
 {
@@ -472,6 +524,7 @@ main(void)
 									   cmocka_unit_test(files_that_fail),
 									   cmocka_unit_test(requests_beyond_the_memory),
 									   cmocka_unit_test(codebooks_take_turns_in_the_cache),
+									   cmocka_unit_test(it_counts),
 									   cmocka_unit_test(it_is_controlled),
 									   cmocka_unit_test(it_ends)};
 

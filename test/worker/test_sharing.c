@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
 #include "driver.h"
 #include "training.h"
 
@@ -43,6 +45,12 @@ static bool
 all_is_running(const stk_statistics *s)
 {
 	return s->running == 6;
+}
+
+static bool
+something_runs(const stk_statistics *s)
+{
+	return s->running > 0;
 }
 
 static bool
@@ -104,6 +112,49 @@ requests_are_gathered(void **state)
 	assert_int_equal(s.batches, 1);
 	assert_int_equal(s.requests, CLIENTS + 1);
 	assert_int_equal(s.failures, 1);
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		encoding_free(&e[i]);
+		leave(&clients[i]);
+	}
+	book_free(&b);
+	stop(&d);
+}
+
+/* No more than batch_max are gathered, whatever it was set to since. */
+static void
+launches_have_a_limit(void **state)
+{
+	static const char *const more[] = {"--threads",       "2",           "--memory",
+									   "268435456",       "--batch-max", "4",
+									   "--batch-wait-us", "0",           NULL};
+	daemon_process d;
+	client clients[CLIENTS];
+	encoding e[CLIENTS];
+	book b;
+
+	(void) state;
+	start_with(&d, true, more);
+	book_make(&b, 3, 512, 64, 1);
+	for (int i = 0; i < CLIENTS; i++)
+	{
+		join(&d, &clients[i]);
+		encoding_make(&e[i], &b, 200, 2, (uint64_t) i);
+	}
+	load(&clients[0], &b);
+	for (int round = 0; round < 2; round++)
+	{
+		uint64_t before = statistics(&d.zero).batches;
+
+		hold(&d);
+		for (int i = 0; i < CLIENTS; i++)
+			send_encode(&clients[i], &e[i]);
+		go_on(&d);
+		for (int i = 0; i < CLIENTS; i++)
+			expect_codes(&clients[i], &e[i]);
+		assert_int_equal(statistics(&d.zero).batches - before, round == 0 ? 3 : 1);
+		configure(&d, (stk_configure){2, 1 << 28, CLIENTS, 0});
+	}
 	for (int i = 0; i < CLIENTS; i++)
 	{
 		encoding_free(&e[i]);
@@ -339,8 +390,12 @@ trainings_wait_for_memory(void **state)
 	/* One takes about 11 of the 14 MB that trainings may have. */
 	for (int i = 0; i < 3; i++)
 	{
+		stk_statistics s;
+
 		expect(&c[i], STK_MSG_PROGRESS, t[i].request);
-		assert_int_equal(statistics(&d.zero).running, 1);
+		s = statistics(&d.zero);
+		assert_int_equal(s.running, 1);
+		assert_int_equal(s.queued, 2 - i);
 		for (int j = i + 1; j < 3; j++)
 			assert_int_equal(ping(&c[j]).state, STK_WORK_QUEUED);
 		leave(&c[i]);
@@ -350,45 +405,114 @@ trainings_wait_for_memory(void **state)
 	stop(&d);
 }
 
-/* One who does not read holds up nobody else, and costs no memory beyond a few answers. */
+/* Requests from a thread, which waits while nobody reads them. */
+#define MANY 100
+
+typedef struct sender
+{
+	client c;
+	encoding *e;
+} sender;
+
+static void *
+send_many(void *arg)
+{
+	sender *s = arg;
+
+	for (int i = 0; i < MANY; i++)
+		send_encode(&s->c, s->e);
+	return NULL;
+}
+
+/*
+ * Who does not read its answers holds up nobody else, and is not read either: what waits for it is no
+ * more than the sockets and a window of answers. It loses none.
+ */
 static void
-clients_that_do_not_read(void **state)
+answers_wait_for_their_reader(void **state)
 {
 	daemon_process d;
-	client lazy, trainer, quick;
+	sender lazy;
+	client quick;
+	pthread_t thread;
 	book b;
-	encoding large, small;
-	training t;
+	encoding e;
+
+	(void) state;
+	start(&d, true);
+	join(&d, &lazy.c);
+	book_make(&b, 8, 64, 4, 1);
+	load(&lazy.c, &b);
+	/* Answers of 64 kB, as large as there are without a file. */
+	encoding_make(&e, &b, 4096, 1, 1);
+	assert_int_equal(e.n * 8 * sizeof(uint16_t), STK_INLINE_MAX);
+	lazy.e = &e;
+	lazy.c.last = 2;
+	assert_int_equal(pthread_create(&thread, NULL, send_many, &lazy), 0);
+	join(&d, &quick);
+	for (int i = 0; i < MANY; i++)
+	{
+		encoding again = e;
+
+		encode(&quick, &again);
+	}
+	wait_for(&d.zero, nothing_is_done);
+	/* The load, the quick one's, and what the sockets took. */
+	assert_in_range(statistics(&d.zero).requests, 1 + MANY, 1 + MANY + 40);
+	for (int i = 0; i < MANY; i++)
+	{
+		assert_true(receive(&lazy.c));
+		assert_int_equal(lazy.c.header.kind, STK_MSG_CODES);
+		check_codes(&lazy.c, &e);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(statistics(&d.zero).requests, 1 + 2 * MANY);
+	encoding_free(&e);
+	leave(&lazy.c);
+	leave(&quick);
+	book_free(&b);
+	stop(&d);
+}
+
+/* A training waits while its reports are not read, and goes on to its end when they are. */
+static void
+reports_wait_for_their_reader(void **state)
+{
+	daemon_process d;
+	client lazy, other;
+	training t[2];
+	int heard = 0;
 
 	(void) state;
 	start(&d, true);
 	join(&d, &lazy);
-	book_make(&b, 8, 64, 16, 1);
-	load(&lazy, &b);
-	/* Answers of 64 kB, until the sockets are full in both directions. */
-	encoding_make(&large, &b, 4096, 1, 1);
-	assert_int_equal(large.n * 8 * sizeof(uint16_t), STK_INLINE_MAX);
-	fcntl(lazy.fd, F_SETFL, O_NONBLOCK);
-	for (int i = 0; i < 2000; i++)
-		send_encode(&lazy, &large);
-	join(&d, &trainer);
-	training_make(&t, TRAINING_LONG);
-	t.plan.dim = 1;
-	send_train(&trainer, &t);
-	join(&d, &quick);
-	encoding_make(&small, &b, 300, 1, 2);
-	for (int i = 0; i < 20; i++)
-		encode(&quick, &small);
+	join(&d, &other);
+	for (int i = 0; i < 2; i++)
+	{
+		training_make(&t[i], TRAINING_BATCHES);
+		t[i].plan.epochs = (int) unit_size(400, 300, 200);
+	}
+	send_train(&lazy, &t[0]);
+	/* The other one's, begun later, comes to its end in the same time. */
+	send_train(&other, &t[1]);
+	do
+		assert_true(receive(&other));
+	while (other.header.kind == STK_MSG_PROGRESS);
+	assert_int_equal(other.header.kind, STK_MSG_TRAINED);
+	assert_int_equal(statistics(&d.zero).running, 1);
+	assert_int_equal(statistics(&d.zero).rows, t[1].n);
+	while (receive(&lazy) && lazy.header.kind == STK_MSG_PROGRESS)
+		heard++;
+	assert_int_equal(lazy.header.kind, STK_MSG_TRAINED);
+	assert_int_equal(heard, 3 * t[0].plan.epochs);
+	/* And one that waits so goes with its client. */
+	send_train(&lazy, &t[0]);
+	wait_for(&d.zero, something_runs);
 	leave(&lazy);
-	leave(&trainer);
-	wait_for(&d.zero, one_client);
 	wait_for(&d.zero, nothing_is_done);
-	encode(&quick, &small);
-	encoding_free(&large);
-	encoding_free(&small);
-	training_free(&t);
-	leave(&quick);
-	book_free(&b);
+	for (int i = 0; i < 2; i++)
+		training_free(&t[i]);
+	leave(&other);
 	stop(&d);
 }
 
@@ -396,12 +520,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(requests_are_gathered),
+									   cmocka_unit_test(launches_have_a_limit),
 									   cmocka_unit_test(unlike_requests_are_not_gathered),
 									   cmocka_unit_test(long_work_does_not_delay_others),
+
 									   cmocka_unit_test(work_of_those_who_go_is_dropped),
 									   cmocka_unit_test(more_than_the_window),
 									   cmocka_unit_test(trainings_wait_for_memory),
-									   cmocka_unit_test(clients_that_do_not_read)};
+									   cmocka_unit_test(answers_wait_for_their_reader),
+									   cmocka_unit_test(reports_wait_for_their_reader)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
