@@ -7,7 +7,7 @@ UPDATE shapes SET x = null WHERE id % 100 = 7;
 UPDATE shapes SET name = null WHERE id % 50 = 3;
 SELECT semtok.train('shapes', 'SELECT x FROM shapes', levels => 3, codes => 16, options => '{"beam": 4}') AS shapes \gset
 SELECT semtok.train('turned', 'SELECT x FROM shapes', levels => 2, codes => 16, metric => 'cosine') AS turned \gset
-RESET client_min_messages;
+SET client_min_messages = warning; -- not how far it is after a while
 
 -- Rows as the query has them: numbered, in its order, with a key where it gives one.
 SELECT number, key, sid IS NULL AS none FROM semtok.encode_batch('shapes', 'SELECT name, x FROM shapes WHERE id BETWEEN 3 AND 8 ORDER BY id DESC');
