@@ -99,7 +99,7 @@ SemtokDefineWorkerSettings(void)
 	DefineCustomIntVariable(
 		"semtok.worker_timeout", "Time without a sign of life after which a worker counts as lost.",
 		"What it was asked for is then asked of another one, and after that computed in the "
-		"session.",
+		"session. One that begins has 5 seconds at least.",
 		&semtok_worker_timeout, 5000, 10, INT_MAX / 2, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"semtok.max_worker_bytes", "Data that a session may hand to a worker at a time; -1 is any.",

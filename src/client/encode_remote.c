@@ -149,9 +149,9 @@ PipeLoad(EncodePipe *pipe)
 
 /* The session computes this piece and, for a while, what follows. */
 static bool
-PipeGiveUp(EncodePipe *pipe, const char *why)
+PipeGiveUp(EncodePipe *pipe, const char *why, const char *remedy)
 {
-	OffloadFallback(why);
+	OffloadFallback(why, remedy);
 	OffloadWhere(NULL);
 	pipe->rest_till = WorkerClock() + PIPE_REST_MS;
 	return false;
@@ -181,7 +181,9 @@ PipeRetry(EncodePipe *pipe)
 		else if (WorkerConnected())
 			PipeAsk(pipe, piece);
 	}
-	return connected || PipeGiveUp(pipe, again ? WorkerTrouble() : why);
+	if (connected)
+		return true;
+	return again ? PipeGiveUp(pipe, WorkerTrouble(), WorkerRemedy()) : PipeGiveUp(pipe, why, NULL);
 }
 
 /* Read the codes, from the body or the file, and see that the codebook has them. */
@@ -229,7 +231,7 @@ PipeFailed(EncodePipe *pipe, Piece *piece, const WorkerRequest *request)
 					 (failed.status == STK_EINVAL || failed.status == STK_ERANGE);
 	if (piece->accused)
 		return false;
-	return PipeGiveUp(pipe, OffloadFailure(&failed));
+	return PipeGiveUp(pipe, OffloadFailure(&failed), NULL);
 }
 
 /* The worker has not got the codebook. True when it has been asked again. */
@@ -237,7 +239,7 @@ static bool
 PipeMissing(EncodePipe *pipe, Piece *piece)
 {
 	if (++piece->missing > PIPE_MAX_MISSING)
-		return PipeGiveUp(pipe, "it forgets codebooks too soon");
+		return PipeGiveUp(pipe, "it forgets codebooks too soon", NULL);
 	/* The worker may have said so as the last it ever said. */
 	if (WorkerConnected() && piece->loads == pipe->loads)
 	{

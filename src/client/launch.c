@@ -24,7 +24,6 @@
 #include "guc.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
-#include "worker/protocol.h"
 
 /*
  * Descriptors closed one by one where the kernel cannot close a range: fd.c holds no more than
@@ -246,6 +245,13 @@ WorkerLaunch(const char *listen_path, int *sock)
 	MemoryContextDelete(context);
 	*sock = pair[0];
 	return pid;
+}
+
+bool
+WorkerIsOurs(const stk_welcome *welcome)
+{
+	return welcome->version == STK_PROTOCOL_VERSION &&
+		   strcmp(welcome->program, SEMTOK_VERSION) == 0;
 }
 
 bool

@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "worker/protocol.h"
+
 /* Socket of the shared worker, relative to the data directory. Base backups leave it out. */
 #define SEMTOK_SOCKET "pg_stat_tmp/semtok.sock"
 
@@ -31,6 +33,9 @@ extern bool WorkerPossible(void);
 
 /* Threads that a worker computes on: semtok.worker_threads, or one for each core. */
 extern int WorkerThreads(void);
+
+/* Is it of the version of this library, so that both speak and compute the same? */
+extern bool WorkerIsOurs(const stk_welcome *welcome);
 
 /* Has it ended? Then *status is what waitpid says, and it is no longer a zombie. */
 extern bool WorkerReap(pid_t pid, int *status);

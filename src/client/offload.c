@@ -48,14 +48,14 @@ OffloadGoes(double multiply_adds, double known_ms, bool *away)
 	{
 		*away = launch;
 		if (launch)
-			OffloadFallback(WorkerTrouble());
+			OffloadFallback(WorkerTrouble(), WorkerRemedy());
 		return false;
 	}
 	return semtok_offload == OFFLOAD_ON || OffloadPays(WorkerConnected(), multiply_adds);
 }
 
 void
-OffloadFallback(const char *why)
+OffloadFallback(const char *why, const char *remedy)
 {
 	static TimestampTz warned = 0;
 
@@ -66,7 +66,9 @@ OffloadFallback(const char *why)
 	ereport(WARNING,
 			(errmsg("semtok computes in the session what was meant for a worker: %s", why),
 			 errdetail("The answer is the same, but takes longer."),
-			 errhint("The server log tells more; semtok.offload = off does without a worker.")));
+			 remedy ? errhint("%s", remedy)
+					: errhint("The server log tells more; semtok.offload = off does without a "
+							  "worker.")));
 }
 
 char *

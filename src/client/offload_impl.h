@@ -24,8 +24,11 @@ extern bool OffloadGoes(double multiply_adds, double known_ms, bool *away);
 /* Multiply-adds of one-thread milliseconds, where nobody has measured yet. */
 extern double OffloadAssumed(double multiply_adds);
 
-/* The session computes what was meant for a worker: count it, and warn once a statement. */
-extern void OffloadFallback(const char *why);
+/*
+ * The session computes what was meant for a worker: count it, and warn once a statement. The remedy,
+ * a hint, may be NULL.
+ */
+extern void OffloadFallback(const char *why, const char *remedy);
 /* Why a request failed, for people; palloc'd. */
 extern char *OffloadFailure(const stk_failed *failed);
 

@@ -243,7 +243,7 @@ RemoteFailed(RemoteTraining *remote, stk_train_result *result, stk_status *statu
 	}
 	if (m.failure != STK_FAILED_COMPUTATION || (m.status != STK_EINVAL && m.status != STK_ERANGE))
 	{
-		OffloadFallback(OffloadFailure(&m));
+		OffloadFallback(OffloadFailure(&m), NULL);
 		return REMOTE_REFUSED;
 	}
 	named = (m.which == STK_ROWS_TRAINING && m.row < remote->t->n) ||
@@ -294,7 +294,7 @@ TrainAway(const OffloadTraining *t, MemoryContext context, void (*restarted)(voi
 			restarted(t->report_ctx);
 	}
 	if (end == REMOTE_LOST)
-		OffloadFallback(WorkerTrouble());
+		OffloadFallback(WorkerTrouble(), WorkerRemedy());
 	return end;
 }
 

@@ -159,18 +159,24 @@ SupervisorPublish(pid_t pid, const char *error, int rest)
 	SpinLockRelease(&shared->mutex);
 }
 
-/* There is no worker: rest before the next start, longer if this one has not lived for long. */
-static void
+/*
+ * There is no worker: rest before the next start, longer if this one has not lived for long. Returns
+ * for how long.
+ */
+static int
 SupervisorRest(const char *error)
 {
 	int64 now = SupervisorNow();
+	int rest;
 
 	if (supervisor.started != 0 && now - supervisor.started >= SUPERVISOR_HEALTHY)
 		supervisor.rest = SUPERVISOR_REST_MIN;
 	supervisor.started = 0;
-	supervisor.next_start = now + supervisor.rest;
-	SupervisorPublish(0, error, supervisor.rest);
-	supervisor.rest = Min(2 * supervisor.rest, SUPERVISOR_REST_MAX);
+	rest = supervisor.rest;
+	supervisor.next_start = now + rest;
+	SupervisorPublish(0, error, rest);
+	supervisor.rest = Min(2 * rest, SUPERVISOR_REST_MAX);
+	return rest;
 }
 
 /* The worker is of no more use: it has ended by itself, or this is why it must. */
@@ -179,12 +185,12 @@ SupervisorLost(const char *why)
 {
 	pid_t pid = supervisor.pid;
 	int status = SupervisorEndWorker(false);
+	int rest;
 
 	if (!why)
 		why = WorkerStatusText(status);
-	SupervisorRest(psprintf("worker %s", why));
-	ereport(LOG, (errmsg("semtok worker (PID %d) %s; restarting in %d ms", (int) pid, why,
-						 (int) Max(supervisor.next_start - SupervisorNow(), 0))));
+	rest = SupervisorRest(psprintf("worker %s", why));
+	ereport(LOG, (errmsg("semtok worker (PID %d) %s; restarting in %d ms", (int) pid, why, rest)));
 }
 
 /* Send a request, while nothing else is on its way, and expect an answer in time. */
@@ -295,11 +301,11 @@ SupervisorWelcome(const stk_welcome *welcome)
 {
 	struct stat st;
 
-	if (welcome->version != STK_PROTOCOL_VERSION)
+	if (!WorkerIsOurs(welcome))
 	{
 		supervisor.rest = SUPERVISOR_REST_MAX;
-		SupervisorLost(psprintf("(%s) speaks version %d of the protocol, not %d, and is ended",
-								welcome->program, welcome->version, STK_PROTOCOL_VERSION));
+		SupervisorLost(psprintf("is ended because it is of version %s, not %s", welcome->program,
+								SEMTOK_VERSION));
 		return;
 	}
 	if (lstat(SEMTOK_SOCKET, &st) != 0)

@@ -23,8 +23,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-/* A worker measures its machine when it begins, so its welcome may take longer than its answers. */
-#define WORKER_WELCOME_MS 5000
+/*
+ * How long a welcome may take at least, whatever semtok.worker_timeout says. A private worker is a
+ * program that has yet to be loaded and to measure its machine, on one that may be busy.
+ */
+#define WORKER_WELCOME_PRIVATE_MS 5000
+#define WORKER_WELCOME_SHARED_MS 1000
 /* Pings that measure the round trip. */
 #define WORKER_PINGS 5
 /* How long the shared worker may be away before a session does without it. */
@@ -42,6 +46,7 @@
 
 static Worker *mine = NULL;
 static char trouble[512];
+static const char *remedy = NULL;
 static pid_t dying[WORKER_DYING];
 static bool exit_registered = false;
 
@@ -63,6 +68,12 @@ WorkerTrouble(void)
 	return trouble;
 }
 
+const char *
+WorkerRemedy(void)
+{
+	return remedy;
+}
+
 static void WorkerSetTrouble(const char *format, ...) pg_attribute_printf(1, 2);
 
 static void
@@ -73,6 +84,7 @@ WorkerSetTrouble(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(trouble, sizeof(trouble), format, args);
 	va_end(args);
+	remedy = NULL;
 }
 
 /* Wait for a child's end, so many milliseconds. */
@@ -297,11 +309,12 @@ WorkerGreet(Worker *worker, MemoryContext context, double until)
 		WorkerGone(worker);
 		return false;
 	}
-	if (welcome->version != STK_PROTOCOL_VERSION || strcmp(welcome->program, SEMTOK_VERSION) != 0)
+	if (!WorkerIsOurs(welcome))
 	{
-		WorkerSetTrouble("it is of version %s, not %s: the server has not been started anew since "
-						 "semtok was replaced",
-						 welcome->program, SEMTOK_VERSION);
+		WorkerSetTrouble("it is of version %s, not %s", welcome->program, SEMTOK_VERSION);
+		remedy = worker->info.shared
+					 ? "semtok was replaced while the server ran. Restart the server."
+					 : "semtok was replaced while this session used it. Begin a new session.";
 		WorkerEnd(worker);
 		return false;
 	}
@@ -421,11 +434,11 @@ WorkerAdopt(Worker *worker)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok worker", ALLOCSET_SMALL_SIZES);
+	int least = worker->info.shared ? WORKER_WELCOME_SHARED_MS : WORKER_WELCOME_PRIVATE_MS;
 	bool good;
 
 	mine = worker;
-	good =
-		WorkerGreet(worker, context, WorkerClock() + Max(semtok_worker_timeout, WORKER_WELCOME_MS));
+	good = WorkerGreet(worker, context, WorkerClock() + Max(semtok_worker_timeout, least));
 	MemoryContextDelete(context);
 	return good;
 }

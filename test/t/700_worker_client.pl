@@ -146,31 +146,33 @@ foreach my $verb (@verbs)
 is($node->safe_psql('postgres', 'SELECT count(*) FROM semtok.tokenizers'), 2, 'nothing was left behind');
 
 # What ends a statement while it waits ends its worker, and the session works on.
-my %ends = (
-	'pg_cancel_backend' => sub { $node->safe_psql('postgres', "SELECT pg_cancel_backend($_[0]{pid})") },
-	'statement_timeout' => sub { });
+sub cancelled
+{
+	my ($session, $verb, $end, $open) = @_;
+	my (undef, $said) = $session->answer;
+	like($said, qr/^ERROR:  57014: canceling statement/, "$verb, $end: it is cancelled");
+	is(scalar(children($session->{pid})), 0, "$verb, $end: its worker is no more");
+	# the worker's socket, and what the session waits with for it
+	cmp_ok(descriptors($session->{pid}), '<', $open, "$verb, $end: and no descriptor");
+	$session->ask('SET statement_timeout = 0; ROLLBACK');
+	is(scalar($session->ask($verbs{$verb}{sql})), $right{$verb}, "$verb, $end: the next statement works");
+	is(descriptors($session->{pid}), $open, "$verb, $end: with the descriptors of before");
+	return;
+}
+
 foreach my $verb (@verbs)
 {
-	foreach my $end (sort keys %ends)
-	{
-		my ($session, $worker) = stopped($end eq 'statement_timeout' ? q{SET statement_timeout = '1s'} : undef);
-		$session->ask("\\set VERBOSITY verbose\n");
-		my $open = descriptors($session->{pid});
-		$session->send($verbs{$verb}{sql});
-		ok($end eq 'statement_timeout' || waits($session), "$verb, $end: waits");
-		$ends{$end}->($session);
-		my ($answer, $said) = $session->answer;
-		like($said, qr/^ERROR:  57014: canceling statement/, "$verb, $end: it is cancelled");
-		is(scalar(children($session->{pid})), 0, "$verb, $end: its worker is no more");
-		is(temporary_files(), 0, "$verb, $end: no temporary file is left");
-		# the worker's socket, and what the session waits with for it
-		cmp_ok(descriptors($session->{pid}), '<', $open, "$verb, $end: and no descriptor");
-		$session->ask('SET statement_timeout = 0; ROLLBACK');
-		is(scalar($session->ask($verbs{$verb}{sql})), $right{$verb}, "$verb, $end: the next statement works");
-		is(descriptors($session->{pid}), $open, "$verb, $end: with the descriptors of before");
-		$session->end;
-	}
 	my ($session, $worker) = stopped();
+	$session->ask("\\set VERBOSITY verbose\n");
+	my $open = descriptors($session->{pid});
+	$session->send($verbs{$verb}{sql});
+	ok(waits($session), "$verb, pg_cancel_backend: waits");
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($session->{pid})");
+	cancelled($session, $verb, 'pg_cancel_backend', $open);
+	is(temporary_files(), 0, "$verb, pg_cancel_backend: no temporary file is left");
+
+	($worker) = workers($program, $session->{pid});
+	kill 'STOP', $worker;
 	$session->send($verbs{$verb}{sql});
 	ok(waits($session), "$verb, pg_terminate_backend: waits");
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($session->{pid})");
@@ -180,20 +182,37 @@ foreach my $verb (@verbs)
 	$session->end;
 }
 
+# A timeout gives each time enough to come to wait, so all of them wait together.
+my @timed;
+foreach my $verb (@verbs)
+{
+	my ($session) = stopped(q{SET statement_timeout = '1s'});
+	$session->ask("\\set VERBOSITY verbose\n");
+	push @timed, [ $session, $verb, descriptors($session->{pid}) ];
+	$session->send($verbs{$verb}{sql});
+}
+cancelled($_->[0], $_->[1], 'statement_timeout', $_->[2]) foreach @timed;
+is(temporary_files(), 0, 'statement_timeout: no temporary file is left');
+$_->[0]->end foreach @timed;
+
 # An error of the caller's while rows are on their way, caught by it.
 {
 	my $session = WorkerTest->session($node, "$on; SET client_min_messages = error");
 	$session->ask($begin);
 	my ($worker) = workers($program, $session->{pid});
+	my $open = descriptors($session->{pid});
+	kill 'STOP', $worker;
 	$session->ask(q{CREATE FUNCTION fails(int) RETURNS bool LANGUAGE plpgsql AS
 		'BEGIN IF $1 = 599 THEN RAISE EXCEPTION ''here''; END IF; RETURN true; END'});
 	my $caught = $session->ask(q{DO $$ BEGIN
-			PERFORM count(*) FROM semtok.evaluate('items', 'SELECT x FROM items, generate_series(1, 200) AS g WHERE g < 200 OR fails(id)');
+			PERFORM count(*) FROM semtok.evaluate('items', 'SELECT x FROM items, generate_series(1, 60) AS g WHERE g < 60 OR fails(id)');
 			RAISE EXCEPTION 'no error';
 		EXCEPTION WHEN raise_exception THEN
 			IF sqlerrm <> 'here' THEN RAISE; END IF;
 		END $$});
 	is($caught, '', 'an error among the rows reaches the caller');
+	is(scalar(children($session->{pid})), 0, 'what it was asked for ends with the worker');
+	cmp_ok(descriptors($session->{pid}), '<', $open, 'and with the connection');
 	is(scalar($session->ask($verbs{evaluate}{sql})), $right{evaluate}, 'and the session works on');
 	is(temporary_files(), 0, 'no temporary file is left');
 	$session->ask('DROP FUNCTION fails');
@@ -209,6 +228,11 @@ foreach my $verb (@verbs)
 	my ($answer, $said) = $session->ask($train);
 	like($said, qr/^ERROR:  53400: temporary file size exceeds "?temp_file_limit"? \(4096kB\)/, 'temp_file_limit holds');
 	is(temporary_files(), 0, 'and leaves no file');
+	# Rows take less than that, and so does the answer.
+	$session->ask(q{SET temp_file_limit = '100kB'});
+	($answer, $said) = $session->ask($verbs{train}{sql});
+	like($said, qr/^ERROR:  53400: temporary file size exceeds "?temp_file_limit"? \(100kB\)/, 'it counts the room for the answer, too');
+	$session->ask('ROLLBACK');
 	$session->ask(q{RESET temp_file_limit; SET semtok.max_worker_bytes = '4MB'});
 	($answer, $said) = $session->ask($train);
 	like($said, qr/^ERROR:  53400: expected at most 4096 kB of data for a worker, not 7505 kB\n(.*\n)*HINT:/,
@@ -230,7 +254,8 @@ foreach my $verb (@verbs)
 	my $session = WorkerTest->session($node, 'SET client_min_messages = warning');
 	$session->ask(q{
 		CREATE TABLE many AS SELECT g * 10000 + i AS id, array(SELECT ((hashint4(i * 7 + g * 1000003 + j)) / 1e6)::real FROM generate_series(1, 384) AS j) AS x, null::semid AS sid
-			FROM generate_series(1, 5) AS g, generate_series(1, 2000) AS i;
+			FROM generate_series(1, 5) AS g, generate_series(1, 300) AS i;
+		SET semtok.max_worker_bytes = '1MB';
 		SET semtok.offload = off;
 		SELECT semtok.train('many', 'SELECT x FROM many WHERE id % 10 = 0', levels => 3, codes => 64, epochs => 2)});
 	# A codebook that the row at fault is farther away from than a number can tell.
@@ -242,9 +267,11 @@ foreach my $verb (@verbs)
 	foreach my $offload (qw(off on auto))
 	{
 		$session->ask("SET semtok.offload = $offload; UPDATE many SET sid = NULL");
-		$session->ask(q{CALL semtok.tokenize('many', 'x', 'sid', 'many', batch_size => 7000)});
+		$session->ask(q{CALL semtok.tokenize('many', 'x', 'sid', 'many', batch_size => 1000)});
 		push @{ $answers{tokenize} }, scalar $session->ask(q{SELECT md5(string_agg(sid::text, ',' ORDER BY id)), count(sid) FROM many});
 		push @{ $answers{evaluate} }, scalar $session->ask(q{SELECT e::text FROM semtok.evaluate('many', 'SELECT x FROM many') AS e});
+		push @{ $answers{'so many codes that they come in the file'} },
+		  scalar $session->ask(q{RESET semtok.max_worker_bytes; SELECT e::text FROM semtok.evaluate('items', 'SELECT x FROM items, generate_series(1, 60)') AS e; SET semtok.max_worker_bytes = '1MB'});
 		push @{ $answers{'a row at fault'} }, join ' ', $session->ask(q{CALL semtok.tokenize('wrong', 'x', 'sid', 'far')});
 		push @{ $answers{'a row at fault of evaluate'} }, join ' ', $session->ask(q{SELECT * FROM semtok.evaluate('far', 'SELECT x FROM wrong ORDER BY id')});
 	}
@@ -262,6 +289,7 @@ foreach my $verb (@verbs)
 	my $session = WorkerTest->session($node, $on);
 	$session->ask($begin);
 	my ($worker) = workers($program, $session->{pid});
+	kill 'STOP', $worker; # it does not see that the connection ends
 	kill 'KILL', $session->{pid};
 	ok(wait_for(sub { !kill(0, $worker) || `ps -o stat= -p $worker` =~ /^Z/ }), 'the worker of a session that is killed ends');
 	$session->end;

@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SemtokTest qw(private_installation restarted);
 use Test::More;
+use WorkerTest;
 
 my $preload = "shared_preload_libraries = 'semtok'\nsemtok.worker_timeout = '1s'\nsemtok.worker_threads = 1\nautovacuum = off\nrestart_after_crash = on\n";
 
@@ -45,6 +46,7 @@ my $supervisors = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'semto
 my $node = PostgreSQL::Test::Cluster->new('supervised');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', $preload);
+my $log = -s $node->logfile // 0;
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION semtok');
 my $pid = worker($node);
@@ -71,10 +73,13 @@ SKIP:
 	like(slurp_file("/proc/$pid/status"), qr/^SigIgn:\s0*[01]000$|^SigIgn:\s0+$/m, 'it ignores no signal but, by itself, SIGPIPE');
 }
 
+# The rests before the starts of new workers, in milliseconds, so far.
+my $rests = sub { join ' ', slurp_file($node->logfile, $log) =~ /restarting in (\d+) ms/g };
+
 # Another session lives through all that follows.
-my $session = $node->background_psql('postgres');
+my $session = WorkerTest->session($node);
 my $lives = q{SELECT pg_backend_pid(), pg_postmaster_start_time()};
-my $before = $session->query($lives);
+my $before = $session->ask($lives);
 
 kill 'KILL', $pid;
 my $next = worker($node, $pid);
@@ -93,20 +98,24 @@ unlink $socket or die "$socket: $!";
 is(one($node, 'restarts, last_error'), '3|worker is ended because its socket "pg_stat_tmp/semtok.sock" was removed', 'one that nobody can reach is replaced');
 ok(-S $socket, 'by one that can be reached');
 ok(gone($pid), 'and ends');
+is($rests->(), '100 200 400', 'each after a longer rest');
 
 $node->safe_psql('postgres', $_) foreach q{ALTER SYSTEM SET semtok.worker_threads = 3}, q{ALTER SYSTEM SET semtok.worker_memory = '64MB'}, 'SELECT pg_reload_conf()';
 ok($node->poll_query_until('postgres', q{SELECT threads = 3 AND memory_limit = 64 * 1024 * 1024 FROM semtok.workers}), 'a reload changes threads and memory');
 is(one($node, 'pid, restarts'), "$next|3", 'of the same worker');
+kill 'KILL', $next;
+($pid, $next) = ($next, worker($node, $next));
+is($rests->(), '100 200 400 100', 'and the next rest begins anew');
 
 my $supervisor = $node->safe_psql('postgres', $supervisors);
 is($node->safe_psql('postgres', "SELECT pg_terminate_backend($supervisor)"), 't', 'the supervisor is terminated');
 ($pid, $next) = ($next, worker($node, $next));
 isnt($node->safe_psql('postgres', $supervisors), $supervisor, 'a new one comes');
-is(one($node, 'restarts, threads'), '4|3', 'and starts a new worker with the settings of now');
+is(one($node, 'restarts, threads'), '5|3', 'and starts a new worker with the settings of now');
 ok(gone($pid), 'the old one is gone');
 $supervisor = $node->safe_psql('postgres', $supervisors);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($supervisor)");
-is($session->query($lives), $before, 'the server and its sessions have noticed nothing');
+is($session->ask($lives), $before, 'the server and its sessions have noticed nothing');
 
 #
 # Who sees what
@@ -156,14 +165,16 @@ isnt($other, $pid, 'a standby has its own worker');
 kill 'KILL', $other;
 ($next, $other) = ($other, worker($standby, $other));
 is(one($standby, 'restarts'), 1, 'which is replaced');
-is(one($node, 'pid, restarts'), "$pid|4", 'while another cluster\'s is left alone');
+is(one($node, 'pid, restarts'), "$pid|5", 'while another cluster\'s is left alone');
 $standby->promote;
 is(one($standby, 'pid, restarts'), "$other|1", 'and stays when the standby is promoted');
 
 # pg_terminate_backend is the way; SIGKILL of any of its processes resets a server, and all is new.
-$session->quit;
-kill 'KILL', $node->safe_psql('postgres', $supervisors);
-ok(gone($pid), 'a worker dies with a supervisor that is killed');
+$session->end;
+$supervisor = $node->safe_psql('postgres', $supervisors);
+kill 'STOP', $pid;
+kill 'KILL', $supervisor;
+ok(gone($pid), 'a worker dies with a supervisor that is killed, even one that is stopped');
 restarted($node);
 ($next, $pid) = ($pid, worker($node, $pid));
 is(one($node, 'restarts, last_error'), '0|', 'and the server that comes back has a new one');
@@ -200,7 +211,14 @@ $without->start;
 $without->safe_psql('postgres', q{CREATE EXTENSION semtok; CREATE TABLE items AS SELECT array[i % 17, i % 5]::real[] AS x FROM generate_series(1, 100) AS i});
 ok($without->poll_query_until('postgres', q{SELECT state = 'waiting to restart' AND pid IS NULL AND restarts = 0 FROM semtok.workers}), 'without the program there is no worker');
 like(one($without, 'last_error'), qr/^could not be started: could not find worker program "\Q$program\E": No such file or directory/, 'and the view tells why');
-is($without->safe_psql('postgres', q{SET client_min_messages = error; SELECT semtok.train('items', 'SELECT x FROM items', levels => 1, codes => 2, epochs => 1) > 0}), 't', 'sessions compute by themselves');
+my $train = q{SET semtok.offload = on; SELECT semtok.train('items', 'SELECT x FROM items', levels => 1, codes => 2, epochs => 1) > 0};
+my ($said, $warned);
+$without->psql('postgres', $train, stdout => \$said, stderr => \$warned);
+is($said, 't', 'sessions compute by themselves');
+my @times = $warned =~ /WARNING: .*semtok computes in the session what was meant for a worker: the shared worker does not run$/mg;
+is(scalar @times, 1, 'with a warning');
+is($without->safe_psql('postgres', q{SELECT string_agg(format('%s %s %s', kind, fallbacks, restarts), ', ') FROM semtok.workers}), 'shared 1 0',
+	'the view counts that, and they start no worker of their own');
 my @warnings = slurp_file($without->logfile) =~ /(WARNING: .*could not start semtok worker: .*)/g;
 is(scalar @warnings, 1, 'the log warns once');
 like(slurp_file($without->logfile), qr/HINT: .*It is installed together with semtok's library/, 'and says what to do');
@@ -211,6 +229,17 @@ close $fake or die $!;
 chmod 0755, "$program.new";
 rename "$program.new", $program or die $!;
 ok($without->poll_query_until('postgres', q{SELECT last_error LIKE 'worker %' FROM semtok.workers}), 'another program is not taken for it');
+
+# The right one of another version
+(my $version) = `"$original" --version` =~ /^semtokd (\S+)$/ or die 'no version';
+my $foreign = $version =~ tr/0-9/9/r;
+append_to_file("$program.new", slurp_file($original) =~ s/\Q$version\E/$foreign/gr);
+chmod 0755, "$program.new";
+rename "$program.new", $program or die $!;
+$without->reload;
+ok($without->poll_query_until('postgres', qq{SELECT state = 'waiting to restart' AND last_error = 'worker is ended because it is of version $foreign, not $version' FROM semtok.workers}),
+	'nor is it in another version');
+like(slurp_file($without->logfile), qr/semtok worker \(PID \d+\) is ended because it is of version \Q$foreign\E, not \Q$version\E; restarting in 30000 ms/, 'the log tells');
 symlink $original, "$program.new" or die $!;
 rename "$program.new", $program or die $!;
 $without->reload;
