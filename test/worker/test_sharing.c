@@ -77,22 +77,22 @@ requests_are_gathered(void **state)
 
 	(void) state;
 	start_with(&d, true, more);
-	book_make(&b, 3, 128, 32, 1);
+	book_make(&b, 3, 64, 16, 1);
 	for (int i = 0; i < CLIENTS; i++)
 		join(&d, &clients[i]);
 	load(&clients[0], &b);
 
-	uint32_t two_ms = 11 + (uint32_t) (clients[0].rate * 2e-3 / (3 * 128 * 32));
+	uint32_t half_ms = 4 + (uint32_t) (clients[0].rate * 5e-4 / (3 * 64 * 16));
 
 	for (int i = 0; i < CLIENTS; i++)
 	{
 		/* Too much for the loop to do at once, little enough to be gathered; of different lengths. */
-		encoding_make(&e[i], &b, two_ms + (uint32_t) i * 3, 1, (uint64_t) i);
+		encoding_make(&e[i], &b, half_ms + (uint32_t) i, 1, (uint64_t) i);
 		if (i == 5)
 		{
-			e[i].x[10 * 32 + 3] = NAN;
+			e[i].x[3 * 16 + 3] = NAN;
 			if (e[i].file >= 0)
-				put(e[i].file, 0, e[i].x, e[i].n * 32 * sizeof(float));
+				put(e[i].file, 0, e[i].x, e[i].n * 16 * sizeof(float));
 		}
 		send_encode(&clients[i], &e[i]);
 	}
@@ -103,7 +103,7 @@ requests_are_gathered(void **state)
 		{
 			stk_failed f = expect_failure(&clients[i], e[i].request, STK_FAILED_COMPUTATION);
 
-			assert_int_equal(f.row, 10);
+			assert_int_equal(f.row, 3);
 		}
 		else
 			expect_codes(&clients[i], &e[i]);
