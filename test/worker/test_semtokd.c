@@ -275,6 +275,7 @@ files_that_fail(void **state)
 	book_store(&large, 2, 256, 64, 1);
 	large.bytes += 4;
 	large.stored = realloc(large.stored, large.bytes);
+	memset(large.stored + large.bytes - 4, 0, 4);
 	request = send_load(&d.zero, &large);
 	(void) expect_failure(&d.zero, request, STK_FAILED_DATA);
 	book_free(&large);
