@@ -9,6 +9,7 @@
 #include "storage/bufmgr.h"
 #include "utils/palloc.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
 /* 16 moved what takes varlena values apart out of postgres.h. */
@@ -154,6 +155,13 @@ typedef char SemtokBase64Byte;
 #define SemtokWaitEventNew(name) WaitEventExtensionNew(name)
 #else
 #define SemtokWaitEventNew(name) ((void) (name), PG_WAIT_EXTENSION)
+#endif
+
+/* Before 17 a setting lets rows be pruned, after some minutes, that a snapshot still sees. */
+#if PG_VERSION_NUM < 170000
+#define SemtokPrunesEarly() OldSnapshotThresholdActive()
+#else
+#define SemtokPrunesEarly() false
 #endif
 
 #endif

@@ -79,6 +79,15 @@ typedef enum RemoteEnd
 	REMOTE_REFUSED /* the session is to compute; a warning has been given */
 } RemoteEnd;
 
+/* What a worker says is wrong with the rows. */
+typedef struct RemoteFault
+{
+	stk_status status;
+	stk_train_which which;
+	size_t row;
+	int level;
+} RemoteFault;
+
 /* Reports that a training gives at most: of every epoch of every level, and of each encoding. */
 static uint64
 RemoteReports(const stk_train_plan *plan)
@@ -273,13 +282,26 @@ RemoteAttempt(RemoteTraining *remote, stk_train_result *result, stk_status *stat
 	return REMOTE_LOST;
 }
 
-/* In a worker, if that is to be. A worker that is lost is followed by another one, once. */
+/* Two workers have found the same fault: it is there. */
+static bool
+RemoteAgree(const RemoteFault *a, const RemoteFault *b)
+{
+	return a->status == b->status && a->which == b->which && a->row == b->row &&
+		   a->level == b->level;
+}
+
+/*
+ * In a worker, if that is to be. A worker that is lost is followed by another one, once. One that
+ * finds fault with the rows may be wrong itself, so that another one is asked, too: where the two
+ * disagree the session will see.
+ */
 static RemoteEnd
 TrainAway(const OffloadTraining *t, MemoryContext context, void (*restarted)(void *ctx),
 		  stk_train_result *result, stk_status *status, stk_error *err)
 {
 	RemoteTraining remote = {
 		.t = t, .context = context, .result_bytes = stk_train_result_bytes(&t->plan)};
+	RemoteFault faults[2] = {{.status = STK_OK}};
 	RemoteEnd end = REMOTE_LOST;
 
 	remote.request = WorkerRequestCreate(context);
@@ -290,6 +312,15 @@ TrainAway(const OffloadTraining *t, MemoryContext context, void (*restarted)(voi
 		if (attempt > 0 && !WorkerConnect(true))
 			break;
 		end = RemoteAttempt(&remote, result, status, err);
+		if (end == REMOTE_DONE && *status != STK_OK)
+		{
+			faults[attempt] = (RemoteFault){*status, result->which, err->row, err->level};
+			if (attempt == 0 || !RemoteAgree(&faults[0], &faults[1]))
+			{
+				WorkerDistrust(remote.request, "it finds fault with the rows");
+				end = REMOTE_LOST;
+			}
+		}
 		if (end != REMOTE_DONE && remote.reports > 0 && restarted)
 			restarted(t->report_ctx);
 	}

@@ -19,6 +19,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "compat.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -406,7 +407,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 
 	ProgressBegin("tokenize", get_rel_name(run->relation), CurrentMemoryContext);
 	ProgressPhase("first walk");
-	TokenizeWalkTables(&walk, run->append);
+	TokenizeWalkTables(&walk, run->append || SemtokPrunesEarly());
 	if (run->found > 0)
 	{
 		ProgressPhase("second walk");

@@ -8,7 +8,8 @@
  * the id is that of its embedding. No other row can have come to that ctid: whoever deletes or
  * updates a version that our transaction's snapshot sees, VACUUM and pruning leave its line pointer
  * alone as long as that snapshot lasts, which is until the batch commits, and what gives rows new
- * places (VACUUM FULL, CLUSTER, TRUNCATE) waits for the lock that we have on the table. A row that was
+ * places (VACUUM FULL, CLUSTER, TRUNCATE) waits for the lock that we have on the table. Where a setting
+ * has rows pruned all the same (SemtokPrunesEarly), the first walk locks them, too. A row that was
  * updated meanwhile is passed over, and needs an id still; the second walk locks what it reads, so
  * that nothing can pass it over again.
  */

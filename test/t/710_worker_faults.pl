@@ -199,7 +199,9 @@ foreach my $mode (qw(private shared))
 		$session->end;
 	}
 
-	# What the computation itself refuses is an error, by whomever it is computed.
+	# What one worker refuses another may compute; what two refuse is an error.
+	set_faults($node, 'answer:trained failed_computation last=1');
+	is(scalar $old->ask($verbs{train}{sql}), $right{train}, "$mode: one worker alone that finds fault is not believed");
 	set_faults($node, 'answer:trained failed_computation');
 	my (undef, $refused) = $old->ask($verbs{train}{sql});
 	like($refused, qr/ERROR:  .*a fault on purpose/, "$mode: a computation's error is the statement's");
