@@ -146,6 +146,13 @@ ViewSessions(SharedSession **sessions)
 	return n;
 }
 
+/* No clock here tells more than tenths of microseconds. */
+static Datum
+ViewTenths(double us)
+{
+	return Float8GetDatum(rint(us * 10) / 10);
+}
+
 /* What the worker itself says; false when it does not answer. */
 static bool
 WorkerColumns(ViewRow *row, bool shared, bool details)
@@ -155,7 +162,7 @@ WorkerColumns(ViewRow *row, bool shared, bool details)
 	double round_trip_us;
 
 	if (connected && connected->shared == shared)
-		ViewSet(row, WORKER_OFFLOAD_ABOVE_US, Float8GetDatum(connected->offload_above_us));
+		ViewSet(row, WORKER_OFFLOAD_ABOVE_US, ViewTenths(connected->offload_above_us));
 	if (!WorkerStatistics(shared, &s, &round_trip_us))
 		return false;
 	ViewSetText(row, WORKER_ENGINE, s.engine);
@@ -169,10 +176,12 @@ WorkerColumns(ViewRow *row, bool shared, bool details)
 	ViewSet(row, WORKER_REQUESTS, Int64GetDatum((int64) s.requests));
 	ViewSet(row, WORKER_BATCHES, Int64GetDatum((int64) s.batches));
 	ViewSet(row, WORKER_ROWS, Int64GetDatum((int64) s.rows));
-	ViewSet(row, WORKER_ROUND_TRIP_US, Float8GetDatum(round_trip_us));
-	ViewSet(row, WORKER_STARTED_AT,
-			TimestampTzGetDatum(
-				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -(int64) s.uptime_ms)));
+	ViewSet(row, WORKER_ROUND_TRIP_US, ViewTenths(round_trip_us));
+	/* The supervisor knows when the shared one began. */
+	if (!shared)
+		ViewSet(row, WORKER_STARTED_AT,
+				TimestampTzGetDatum(
+					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -(int64) s.uptime_ms)));
 	/* What somebody's request failed of is for those who see everybody's requests. */
 	if (details && s.last_error[0])
 		ViewSetText(row, WORKER_LAST_ERROR, s.last_error);

@@ -35,6 +35,8 @@
 #define WORKER_AWAY_MS 1000
 /* How long it is not waited for again when that was in vain. */
 #define WORKER_VAIN_MS 10000
+/* How long the supervisor has to notice that a worker is gone which left a session. */
+#define WORKER_NOTICE_MS 3000
 /* How long a private worker has to end by itself when its session does. */
 #define WORKER_EXIT_MS 1000
 /* How long statistics may take. */
@@ -292,16 +294,23 @@ WorkerOffloadAbove(const WorkerInfo *info)
 	return (info->round_trip_us + WORKER_REQUEST_US) / saved;
 }
 
-/* Hear who it is, and measure how far away. False, with the trouble, when it is of no use: freed. */
+/*
+ * Hear who it is, and measure how far away. False, with the trouble, when it is of no use: freed. heard,
+ * where that is asked for: whether it said anything.
+ */
 static bool
-WorkerGreet(Worker *worker, MemoryContext context, double until)
+WorkerGreet(Worker *worker, MemoryContext context, double until, bool *heard)
 {
 	WorkerRequest *request = WorkerRequestCreate(context);
 	stk_welcome *welcome = &worker->info.welcome;
 	stk_error err = {.level = -1};
 
+	if (heard)
+		*heard = false;
 	if (!WorkerAskShortly(worker, request, STK_MSG_HELLO, until))
 		return false;
+	if (heard)
+		*heard = true;
 	if (request->kind != STK_MSG_WELCOME ||
 		stk_read_welcome(request->body, request->bytes, welcome, &err) != STK_OK)
 	{
@@ -401,6 +410,37 @@ WorkerFindShared(bool *kept)
 	return sock;
 }
 
+static pid_t
+WorkerKeptPid(void)
+{
+	SharedState *state = SharedGet();
+	pid_t pid = 0;
+
+	if (!state)
+		return 0;
+	SpinLockAcquire(&state->worker.mutex);
+	pid = state->worker.pid;
+	SpinLockRelease(&state->worker.mutex);
+	return pid;
+}
+
+/* Does the supervisor find within a moment that this shared worker is gone? */
+static bool
+WorkerIsGone(pid_t pid)
+{
+	double until = WorkerClock() + WORKER_NOTICE_MS;
+
+	while (WorkerKeptPid() == pid && WorkerClock() < until)
+	{
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+					  SemtokWaitEvent(SEMTOK_WAIT_START)) &
+			WL_LATCH_SET)
+			ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return WorkerKeptPid() != pid;
+}
+
 /* The session's own. An error that it cannot be started with is no error of the statement's. */
 static pid_t
 WorkerStart(pgsocket *sock)
@@ -430,7 +470,7 @@ WorkerStart(pgsocket *sock)
 
 /* Make it the session's, and greet it. */
 static bool
-WorkerAdopt(Worker *worker)
+WorkerAdopt(Worker *worker, bool *heard)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok worker", ALLOCSET_SMALL_SIZES);
@@ -438,7 +478,7 @@ WorkerAdopt(Worker *worker)
 	bool good;
 
 	mine = worker;
-	good = WorkerGreet(worker, context, WorkerClock() + Max(semtok_worker_timeout, least));
+	good = WorkerGreet(worker, context, WorkerClock() + Max(semtok_worker_timeout, least), heard);
 	MemoryContextDelete(context);
 	return good;
 }
@@ -484,9 +524,23 @@ WorkerConnect(bool launch)
 	if (!exit_registered)
 		on_proc_exit(WorkerExit, 0);
 	exit_registered = true;
-	sock = WorkerFindShared(&kept);
-	if (sock != PGINVALID_SOCKET)
-		return WorkerAdopt(WorkerOpen(sock, 0));
+	/*
+	 * One that dies leaves its clients a moment before the socket that it listens on goes: a session
+	 * that it left may reach it again, and is to have the next one.
+	 */
+	for (int attempt = 0; attempt < 2; attempt++)
+	{
+		bool heard;
+
+		sock = WorkerFindShared(&kept);
+		if (sock == PGINVALID_SOCKET)
+			break;
+		pid = WorkerKeptPid();
+		if (WorkerAdopt(WorkerOpen(sock, 0), &heard))
+			return true;
+		if (heard || attempt > 0 || !WorkerIsGone(pid))
+			return false;
+	}
 	if (kept)
 	{
 		WorkerSetTrouble("the shared worker does not run");
@@ -500,7 +554,7 @@ WorkerConnect(bool launch)
 	worker = WorkerOpen(sock, pid);
 	WorkerPublish(pid, had_private);
 	had_private = true;
-	return WorkerAdopt(worker);
+	return WorkerAdopt(worker, NULL);
 }
 
 uint8 *
@@ -573,7 +627,7 @@ WorkerStatistics(bool shared, stk_statistics *s, double *round_trip_us)
 		pgsocket sock = WorkerReachShared();
 		Worker *worker = sock == PGINVALID_SOCKET ? NULL : WorkerOpen(sock, 0);
 
-		if (worker && WorkerGreet(worker, context, until))
+		if (worker && WorkerGreet(worker, context, until, NULL))
 		{
 			*round_trip_us = worker->info.round_trip_us;
 			if (WorkerAskShortly(worker, request, STK_MSG_STATISTICS, until))

@@ -199,6 +199,18 @@ foreach my $mode (qw(private shared))
 		$session->end;
 	}
 
+	# A worker that is lost is followed by one more, not by others.
+	foreach my $verb (qw(evaluate train))
+	{
+		$well->();
+		set_faults($node, "compute:$verbs{$verb}{request} exit");
+		my ($answer, $said) = $old->ask($verbs{$verb}{sql});
+		is($answer, $right{$verb}, "$mode: $verb ends every worker");
+		like($said, qr/^WARNING:  semtok computes in the session/, "$mode: the session computes");
+		cmp_ok(faults_met($node), '<=', 2, "$mode: after two");
+		set_faults($node);
+	}
+
 	# What one worker refuses another may compute; what two refuse is an error.
 	set_faults($node, 'answer:trained failed_computation last=1');
 	is(scalar $old->ask($verbs{train}{sql}), $right{train}, "$mode: one worker alone that finds fault is not believed");

@@ -179,6 +179,24 @@ restarted($node);
 ($next, $pid) = ($pid, worker($node, $pid));
 is(one($node, 'restarts, last_error'), '0|', 'and the server that comes back has a new one');
 
+# Who lost a worker that dies may reach its socket once more before that goes: the next worker is asked
+# all the same. Often enough the second of these kills comes at such a moment.
+$node->safe_psql('postgres', q{CREATE TABLE many AS SELECT array_agg((hashint4(100 * i + j) % 1000)::real) AS x
+	FROM generate_series(1, 20000) AS i, generate_series(1, 16) AS j GROUP BY i});
+foreach my $turn (1 .. 3)
+{
+	my ($trained, $said) = ('', '');
+	my $run = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c',
+			q{SELECT semtok.train('many', 'SELECT x FROM many', epochs => 20) > 0} ], '<', \undef, '>', \$trained, '2>', \$said);
+	$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM semtok.stat_progress WHERE phase = 'training' AND computed = 'shared worker'})
+	  or die 'no training in the worker';
+	kill 'KILL', $pid;
+	$run->finish;
+	is($trained, "t\n", "a training is not lost with its worker, turn $turn");
+	unlike($said, qr/it closed the connection/, 'and asks the next one, not the dying one again');
+	$pid = worker($node, $pid);
+}
+
 #
 # The end
 #
