@@ -1,0 +1,91 @@
+/*
+ * Residual quantization on a device, greedy, as core's stk_rq_encode: the same codes, bit for bit,
+ * and the same errors.
+ *
+ * Two kernels do it. encode_filter.cu filters on tensor cores and lets the reference decide what
+ * the filter leaves open; encode_plain.cu is the reference alone, for any shape and any device.
+ */
+#ifndef STK_ENCODE_H
+#define STK_ENCODE_H
+
+#include "device.h"
+
+STK_BEGIN_C
+
+#ifdef __CUDACC__
+#define STK_BOTH_SIDES __host__ __device__
+#else
+#define STK_BOTH_SIDES
+#endif
+
+/* What went on; added to by kernels. One row counts once for each level. */
+typedef struct stk_encode_stats
+{
+	unsigned long long undecided; /* rows of which the filter left several codewords */
+	unsigned long long reference; /* rows that the filter proved nothing about */
+} stk_encode_stats;
+
+/*
+ * The first row that cannot be encoded, as a number that orders by row, then level, then kind; the
+ * largest number when there is none.
+ */
+typedef unsigned long long stk_encode_failure;
+
+#define STK_ENCODE_NO_FAILURE (~0ull)
+
+typedef enum stk_encode_kind
+{
+	STK_ENCODE_NOT_FINITE = 0,
+	STK_ENCODE_ZERO = 1,        /* under cosine */
+	STK_ENCODE_OUT_OF_RANGE = 2 /* the residual of a level */
+} stk_encode_kind;
+
+/* level -1: of the row itself. Rows below 2^54. */
+static STK_BOTH_SIDES inline stk_encode_failure
+stk_encode_failed(size_t row, int level, stk_encode_kind kind)
+{
+	return (stk_encode_failure) row << 10 | (unsigned) (level + 1) << 2 | (unsigned) kind;
+}
+
+/* Put a failure into the words of stk_rq_encode; first is the number of the call's first row. */
+extern stk_status stk_encode_error(stk_encode_failure failure, size_t first, stk_error *err);
+
+/* A call's arguments; all pointers are the device's. */
+typedef struct stk_encode_call
+{
+	const stk_device_codebook *cb;
+	const float *x; /* [n][dim] */
+	size_t n;
+	float *normalized;           /* [n][dim], cosine only */
+	uint16_t *codes;             /* [n][levels]  out */
+	stk_encode_failure *failure; /* STK_ENCODE_NO_FAILURE before; lowered */
+	stk_encode_stats *stats;     /* added to; may be NULL */
+	int tile;                    /* rows of the filter's tiles: 128, 64, 32; 0: what is fastest */
+} stk_encode_call;
+
+/*
+ * Encode with the faster kernel that takes the shape. Asynchronous on stream; codes mean nothing
+ * when *failure was lowered. STK_EIO.
+ */
+extern stk_status stk_encode_launch(const stk_encode_call *call, cudaStream_t stream,
+									stk_error *err);
+
+/* The steps of it. */
+extern stk_status stk_normalize_launch(const stk_encode_call *call, cudaStream_t stream,
+									   stk_error *err);
+extern stk_status stk_encode_plain_launch(const stk_encode_call *call, cudaStream_t stream,
+										  stk_error *err);
+/* Does the filter take this shape on the current device? */
+extern bool stk_encode_filter_takes(const stk_device_codebook *cb);
+extern stk_status stk_encode_filter_launch(const stk_encode_call *call, cudaStream_t stream,
+										   stk_error *err);
+
+/*
+ * Does the current device's tensor unit add as the certificate assumes? *holds out. Waits. Devices
+ * without such a unit: true, nothing relies on it.
+ */
+extern stk_status stk_probe_tensor(cudaStream_t stream, bool *holds, stk_error *err);
+
+STK_END_C
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * A codebook laid out for the tensor filter, with what certifies its scores.
+ *
+ * Done by the processor, once a codebook: two passes over sum(K) dim numbers.
+ *
+ * Let m be the level's centre, e the power of two `scale`, c' = (c - m) e and y' = (r - m) e in
+ * exact arithmetic, c^ and y^ what the unit multiplies. In units of e^2
+ *
+ *    (r.c_k - h_k) e^2 = the same for all k + y'.c'_k + o_k        o_k = (m.c'_k/e - h_k) e^2
+ *
+ * with h_k half the squared norm, 0 for the inner product; a number common to all o_k is taken off.
+ * A score v_k = (y^.c^_k by the unit) + o_k in binary32 differs from y'.c'_k + o_k by no more than
+ *
+ *    |y^| |c' - c^| + |y' - y^| |c'|       what the unit is given
+ *    Gamma |y^| |c^|                       how it adds: groups of b products and the sum so far,
+ *                                          aligned to the largest and truncated, lose (b + 2) 2^-23
+ *                                          of the partial sums' bound each. Seen on an H200: b = 16
+ *                                          and two bits more; b = 4 covers every unit since Volta
+ *    2^-23 (|y^| |c^| + |o|) + 2^-149      the offset rounded to binary32, then added
+ *    (D/8 + 8) 2^-53 |m| (|c| + |m|) e^2   the offset computed in binary64
+ *
+ * and the reference itself from the exact score by
+ *
+ *    (D/8 + 5) 2^-53 (|r| |c| + h) e^2     |r| e <= |y^| + |y' - y^| + |m| e
+ *
+ * Products of binary16 numbers are no smaller than 2^-48: nothing underflows in the unit. Each of
+ * these counts twice between two codewords. The factor 2.03 covers the rounding of the margin's own
+ * computation. Whatever overflows makes the margin infinite, and the row is the reference's.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cuda_fp16.h>
+
+#include "device.h"
+
+extern "C"
+{
+#include "core/dot.h"
+}
+
+/* Scaled codewords' largest element has this exponent: as much room above as below in binary16. */
+#define LARGEST_EXPONENT 5
+#define FACTOR 2.03
+
+typedef struct level_bound
+{
+	double norm;     /* largest |c| e */
+	double half;     /* largest h e^2 */
+	double centre;   /* |m| e */
+	double packed;   /* largest |c^| */
+	double radius;   /* largest |c'| */
+	double rounding; /* largest |c' - c^| */
+	double offset;   /* largest |o| */
+} level_bound;
+
+static float
+rounded_up(double v)
+{
+	return nextafterf((float) v, INFINITY);
+}
+
+static void
+raise(double *largest, double value)
+{
+	if (value > *largest)
+		*largest = value;
+	else if (isnan(value))
+		*largest = INFINITY;
+}
+
+/* Where a level's parts lie in one piece of memory, here and on the device. */
+typedef struct level_places
+{
+	size_t codewords, half, packed, offsets, centre;
+} level_places;
+
+static size_t
+place(size_t *at, size_t bytes)
+{
+	size_t here = *at;
+
+	*at += (bytes + 255) / 256 * 256;
+	return here;
+}
+
+static void
+set_margin(stk_device_level *level, const level_bound *b, size_t dim)
+{
+	double d = (double) (dim + 15);
+	double lanes = (double) ((dim + 7) / 8);
+	double gamma = (1.5 * d + 4) * 0x1p-23;
+	double reference = (lanes + 5) * 0x1p-53;
+	double fixed = 0x1p-23 * b->offset + 0x1p-148 +
+				   (lanes + 8) * 0x1p-53 * b->centre * (b->norm + b->centre) +
+				   reference * (b->centre * b->norm + b->half);
+
+	level->by_norm = rounded_up(FACTOR * (b->rounding + gamma * b->packed + reference * b->norm));
+	level->by_lost = rounded_up(FACTOR * (b->radius + reference * b->norm));
+	level->fixed = rounded_up(FACTOR * fixed);
+	/* A NaN among them must not look like a small margin. */
+	if (!isfinite(level->by_norm) || !isfinite(level->by_lost) || !isfinite(level->fixed))
+		level->fixed = INFINITY;
+}
+
+/* The mean of the codewords, and the scale that brings what is around it into binary16's middle. */
+static float
+set_centre(const float *c, uint32_t size, size_t dim, double *sum, float *centre)
+{
+	double largest = 0;
+	int exponent;
+
+	memset(sum, 0, dim * sizeof(double));
+	for (size_t k = 0; k < size; k++)
+	{
+		for (size_t i = 0; i < dim; i++)
+			sum[i] += c[k * dim + i];
+	}
+	for (size_t i = 0; i < dim; i++)
+		centre[i] = (float) (sum[i] / size);
+	for (size_t k = 0; k < size; k++)
+	{
+		for (size_t i = 0; i < dim; i++)
+			raise(&largest, fabs((double) c[k * dim + i] - (double) centre[i]));
+	}
+	if (largest == 0)
+		return 1;
+	frexp(largest, &exponent);
+	exponent = LARGEST_EXPONENT - exponent;
+	return (float) ldexp(1, exponent < -126 ? -126 : exponent > 126 ? 126 : exponent);
+}
+
+/* Fill one level's parts at base. */
+static void
+pack_level(const stk_codebook *cb, int l, size_t wide_dim, uint8_t *base, const level_places *at,
+		   double *sum, stk_device_level *level)
+{
+	const float *codewords = cb->codewords[l];
+	size_t dim = (size_t) cb->dim;
+	uint32_t size = cb->sizes[l];
+	double *half = (double *) (base + at->half);
+	__half *packed = (__half *) (base + at->packed);
+	float *offsets = (float *) (base + at->offsets);
+	float *centre = (float *) (base + at->centre);
+	double middle = 0;
+	double e, centre_dot;
+	level_bound b = {};
+
+	memcpy(base + at->codewords, codewords, size * dim * sizeof(float));
+	level->scale = set_centre(codewords, size, dim, sum, centre);
+	e = level->scale;
+	centre_dot = stk_dot(centre, centre, dim);
+	b.centre = sqrt(centre_dot) * e;
+	for (uint32_t k = 0; k < size; k++)
+	{
+		const float *c = codewords + k * dim;
+		double h = 0.5 * stk_dot(c, c, dim);
+		double kept = 0;
+		double lost = 0;
+		double offset;
+
+		half[k] = cb->metric == STK_IP ? 0 : h;
+		for (size_t i = 0; i < dim; i++)
+		{
+			double exact = ((double) c[i] - (double) centre[i]) * e;
+			__half r = __double2half(exact);
+			double v = (double) __half2float(r);
+
+			packed[(k / STK_BLOCK * wide_dim + i / STK_CHUNK * STK_CHUNK) * STK_BLOCK +
+				   k % STK_BLOCK * STK_CHUNK + i % STK_CHUNK] = r;
+			kept += v * v;
+			lost += (exact - v) * (exact - v);
+		}
+		/* The sums round, and so does the difference before them: by 2^-53 a step. */
+		kept = sqrt(kept) * (1 + 1e-9);
+		lost = sqrt(lost) * (1 + 1e-9) + 1e-12 * kept;
+		offset = (stk_dot(centre, c, dim) - centre_dot - half[k]) * e * e;
+		if (k == 0)
+			middle = offset;
+		offset -= middle;
+		offsets[k] = (float) offset;
+		raise(&b.norm, sqrt(2 * h) * e);
+		raise(&b.half, half[k] * e * e);
+		raise(&b.packed, kept);
+		raise(&b.rounding, lost);
+		raise(&b.radius, kept + lost);
+		raise(&b.offset, fabs(offset));
+	}
+	for (size_t k = size; k < (size_t) level->panels * STK_PANEL; k++)
+		offsets[k] = -INFINITY;
+	/* What all offsets are short of was rounded, too. */
+	raise(&b.offset, fabs(middle) * 0x1p-28);
+	set_margin(level, &b, dim);
+}
+
+/* Carve the codebook's memory; returns its bytes. */
+static size_t
+carve(const stk_codebook *cb, size_t wide_dim, level_places *at)
+{
+	size_t dim = (size_t) cb->dim;
+	size_t end = 0;
+
+	(void) place(&end, STK_MAX_LEVELS * sizeof(stk_device_level));
+	for (int l = 0; l < cb->levels; l++)
+	{
+		size_t size = cb->sizes[l];
+		size_t padded = (size + STK_PANEL - 1) / STK_PANEL * STK_PANEL;
+
+		at[l].codewords = place(&end, size * dim * sizeof(float));
+		at[l].half = place(&end, size * sizeof(double));
+		at[l].packed = place(&end, padded * wide_dim * sizeof(__half));
+		at[l].offsets = place(&end, padded * sizeof(float));
+		at[l].centre = place(&end, wide_dim * sizeof(float));
+	}
+	return end;
+}
+
+stk_status
+stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream, stk_device_codebook **out,
+						   stk_error *err)
+{
+	size_t wide_dim = ((size_t) cb->dim + STK_CHUNK - 1) / STK_CHUNK * STK_CHUNK;
+	level_places at[STK_MAX_LEVELS];
+	size_t bytes = carve(cb, wide_dim, at);
+	stk_device_codebook *d = (stk_device_codebook *) calloc(1, sizeof(*d));
+	uint8_t *base = (uint8_t *) calloc(bytes, 1);
+	double *sum = (double *) calloc(wide_dim, sizeof(double));
+	stk_status status = d && base && sum ? STK_OK : STK_ENOMEM;
+
+	*out = NULL;
+	if (status == STK_OK)
+	{
+		d->metric = cb->metric;
+		d->levels = cb->levels;
+		d->dim = cb->dim;
+		d->wide_dim = (int) wide_dim;
+		d->bytes = bytes;
+		status = stk_cuda_status(cudaMalloc(&d->memory, bytes), "make room for a codebook", err);
+	}
+	for (int l = 0; l < cb->levels && status == STK_OK; l++)
+	{
+		stk_device_level *level = &d->on_host[l];
+		uint8_t *there = (uint8_t *) d->memory;
+
+		level->codewords = (const float *) (there + at[l].codewords);
+		level->half = (const double *) (there + at[l].half);
+		level->packed = (const uint16_t *) (there + at[l].packed);
+		level->offsets = (const float *) (there + at[l].offsets);
+		level->centre = (const float *) (there + at[l].centre);
+		level->size = cb->sizes[l];
+		level->panels = (cb->sizes[l] + STK_PANEL - 1) / STK_PANEL;
+		d->largest = level->size > d->largest ? level->size : d->largest;
+		pack_level(cb, l, wide_dim, base, &at[l], sum, level);
+	}
+	if (status == STK_OK)
+	{
+		memcpy(base, d->on_host, sizeof(d->on_host));
+		d->on_dev = (const stk_device_level *) d->memory;
+		status =
+			stk_cuda_status(cudaMemcpyAsync(d->memory, base, bytes, cudaMemcpyHostToDevice, stream),
+							"copy a codebook to the device", err);
+	}
+	if (status == STK_OK)
+		status =
+			stk_cuda_status(cudaStreamSynchronize(stream), "copy a codebook to the device", err);
+	free(sum);
+	free(base);
+	if (status == STK_OK)
+		*out = d;
+	else
+		stk_device_codebook_free(d);
+	return status;
+}
+
+void
+stk_device_codebook_free(stk_device_codebook *cb)
+{
+	if (!cb)
+		return;
+	(void) cudaFree(cb->memory);
+	free(cb);
+}
