@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/plugin.h"
 #include "worker/faults.h"
 #include "worker/listener.h"
 #include "worker/log.h"
@@ -105,6 +107,28 @@ session_limit(void)
 	return sessions < MAX_SESSIONS ? (unsigned) sessions + 1 : MAX_SESSIONS;
 }
 
+/*
+ * The engine of a device, where its library and the device are. What it does not compute the
+ * processor's engine does, which is never closed.
+ */
+static void
+open_device(stk_shop *shop)
+{
+	stk_error err = {.message = "out of memory", .level = -1};
+	char path[PATH_MAX];
+	stk_engine *engine;
+
+	if (!stk_plugin_path("semtok_cuda.so", path, sizeof(path)) || access(path, F_OK) != 0)
+		return;
+	if (stk_plugin_open(path, &stk_malloc, shop->engine, &engine, &err) != STK_OK)
+	{
+		stk_log_line("going on without %s: %s", path, err.message);
+		return;
+	}
+	stk_log_line("computing on %s", engine->device);
+	shop->engine = engine;
+}
+
 /* Everything that computing needs. */
 static stk_status
 open_shop(stk_server *s, stk_error *err)
@@ -118,6 +142,8 @@ open_shop(stk_server *s, stk_error *err)
 		status = stk_cpu_choose(STK_SIMD_AUTO, &shop->cpu, err);
 	if (status == STK_OK)
 		status = stk_engine_cpu_open(&stk_malloc, &shop->engine, err);
+	if (status == STK_OK)
+		open_device(shop);
 	if (status == STK_OK)
 		status = stk_outbox_create(REPORT_PATIENCE_MS, &shop->outbox);
 	if (status == STK_OK)

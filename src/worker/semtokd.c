@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/plugin.h"
 #include "worker/faults.h"
 #include "worker/log.h"
 #include "worker/loop.h"
@@ -140,8 +142,9 @@ offer_to_die_first(void)
 static int
 print_engines(void)
 {
-	stk_engine *engine;
+	stk_engine *engine, *device;
 	stk_error err = {.message = "out of memory"};
+	char path[PATH_MAX];
 
 	if (stk_engine_cpu_open(&stk_malloc, &engine, &err) != STK_OK)
 	{
@@ -149,6 +152,16 @@ print_engines(void)
 		return 1;
 	}
 	printf("%s\t%s\n", engine->ops->name, engine->device);
+	if (stk_plugin_path("semtok_cuda.so", path, sizeof(path)) && access(path, F_OK) == 0)
+	{
+		if (stk_plugin_open(path, &stk_malloc, engine, &device, &err) != STK_OK)
+			fprintf(stderr, "semtokd: could not open %s: %s\n", path, err.message);
+		else
+		{
+			printf("%s\t%s\n", device->ops->name, device->device);
+			device->ops->close(device);
+		}
+	}
 	engine->ops->close(engine);
 	return 0;
 }
