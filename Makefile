@@ -12,6 +12,8 @@
 #   make torture             workers, supervisor and sessions killed under load, N=5 minutes; times
 #   make bench               benchmarks, each with its baseline
 #   make bench-core          only build those of core, which need no server
+#   make cuda                semtokd's engine for CUDA devices, where nvcc is; make install-cuda
+#   make cuda-test           its tests and measurements, to run where there is a device
 
 EXTENSION = semtok
 EXTVERSION = 0.1.0
@@ -35,7 +37,7 @@ SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql sem
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 # From each released version to the next: semtok--OLD--NEW.sql
 DATA = $(sort $(wildcard sql/upgrades/*.sql))
-EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/faults test/unit/bin test/fuzz/bin bench/core/bin test/results test/regression.diffs test/regression.out output_iso \
+EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/faults test/unit/bin test/fuzz/bin bench/core/bin kernels/bin test/cuda/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -55,7 +57,7 @@ PG_CFLAGS += -Wno-declaration-after-statement
 SHLIB_LINK = -lm
 
 # Core alone needs no PostgreSQL; demo, test and bench find or install it themselves.
-ifneq ($(filter-out unit unit-worker mutate fuzz sqlsmith torture demo test bench bench-core,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out unit unit-worker mutate fuzz sqlsmith torture demo test bench bench-core cuda cuda-test,$(or $(MAKECMDGOALS),all)),)
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(wildcard $(PGXS)),)
@@ -81,13 +83,13 @@ $(OBJS) $(SEMTOKD_OBJS): $(wildcard src/*.h src/*/*.h)
 
 # PGXS's own way to a program would link the extension's objects.
 $(SEMTOKD): $(SEMTOKD_OBJS) $(CORE_OBJS)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -pthread
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -ldl -pthread
 
 test/faults/%.o: src/%.c $(wildcard src/*.h src/*/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -DSEMTOK_FAULTS -c -o $@ $<
 $(SEMTOKD_FAULTS): $(SEMTOKD_FAULTS_OBJS) $(CORE_OBJS)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -pthread
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -ldl -pthread
 
 # It waits for its clients by epoll. Where there is none, sessions compute by themselves.
 ifeq ($(PORTNAME),linux)
@@ -117,7 +119,7 @@ $(UNIT_BIN)/%.o: src/%.c $(wildcard src/core/*.h src/engine/*.h src/worker/*.h)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
 
 $(UNIT_BIN)/test_%: test/unit/test_%.c $(UNIT_OBJS) $(wildcard test/unit/*.h)
-	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(UNIT_OBJS) $(UNIT_LDFLAGS) -lcmocka -lm -pthread
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(UNIT_OBJS) $(UNIT_LDFLAGS) -lcmocka -lm -ldl -pthread
 
 # Each part of the filters' certificate taken away: test_bound must notice.
 mutate: $(UNIT_OBJS)
@@ -129,10 +131,10 @@ WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faul
 WORKER_TESTS = $(patsubst test/worker/%.c,$(UNIT_BIN)/worker-%,$(sort $(wildcard test/worker/test_*.c)))
 
 $(UNIT_BIN)/worker-test_%: test/worker/test_%.c $(WORKER_OBJS) $(UNIT_OBJS) $(wildcard test/unit/*.h test/worker/*.h)
-	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(WORKER_OBJS) $(UNIT_OBJS) -lcmocka -lcrypto -lm -pthread
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $< $(WORKER_OBJS) $(UNIT_OBJS) -lcmocka -lcrypto -lm -ldl -pthread
 
 $(UNIT_BIN)/semtokd: $(UNIT_BIN)/worker/semtokd.o $(WORKER_OBJS) $(UNIT_OBJS)
-	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $^ -lcrypto -lm -pthread
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -o $@ $^ -lcrypto -lm -ldl -pthread
 
 .PHONY: unit unit-worker mutate sqlsmith torture demo test bench bench-core $(UNIT_TESTS:%=%.run) $(WORKER_TESTS:%=%.run)
 .SECONDARY: $(UNIT_OBJS) $(WORKER_OBJS)
@@ -193,6 +195,61 @@ $(BENCH_BIN)/worker-%: bench/worker/%.c $(BENCH_COMMON) $(BENCH_CLIENT) $(WORKER
 
 .SECONDARY: $(BENCH_COMMON) $(BENCH_CLIENT)
 bench-core: $(BENCH_PROGRAMS) $(BENCH_WORKER_PROGRAMS)
+
+# The engine for CUDA devices, a library that semtokd opens: kernels/*.cu by nvcc for devices from
+# Turing to Blackwell, and as PTX for what comes after; the rest by $(CC). Its own copy of the little
+# it needs of core, the CUDA runtime within it. CUDA_ARCHS=90 for one kind of device only.
+NVCC = nvcc
+CUDA_ARCHS = 75 80 86 89 90 100
+CUDA_HOME = $(patsubst %/bin/,%,$(dir $(shell command -v $(NVCC))))
+CUDA_BIN = kernels/bin
+CUDA_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -fPIC -Wall -Wextra -Wshadow -Wvla $(SEMTOK_CFLAGS) -Isrc \
+	-Ikernels -Itest/unit -isystem $(CUDA_HOME)/include -DSEMTOK_VERSION='"$(EXTVERSION)"'
+NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -Isrc -Ikernels \
+	-Xcompiler -fPIC,-Wall,-Wextra,$(SEMTOK_CFLAGS) \
+	$(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$a,code=sm_$a) \
+	-gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lm -pthread
+KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.cu)))
+CUDA_OBJS = $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,engine_cuda.o alloc.o dot.o status.o)
+CUDA_TEST_BIN = test/cuda/bin
+CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
+CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)))
+CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)
+
+$(CUDA_BIN)/%.o: kernels/%.cu $(CUDA_HEADERS)
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -c -o $@ $<
+$(CUDA_BIN)/%.o: kernels/%.c $(CUDA_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CUDA_CFLAGS) -c -o $@ $<
+$(CUDA_BIN)/%.o: src/core/%.c $(CUDA_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CUDA_CFLAGS) -c -o $@ $<
+$(CUDA_BIN)/semtok_cuda.so: $(CUDA_OBJS) kernels/exports.map
+	$(CXX) -shared -static-libstdc++ -static-libgcc -Wl,-z,defs \
+		-Wl,--version-script=kernels/exports.map -o $@ $(CUDA_OBJS) $(CUDA_LIBS)
+
+$(CUDA_TEST_BIN)/%.o: src/%.c $(CUDA_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CUDA_CFLAGS) -c -o $@ $<
+$(CUDA_TEST_BIN)/%.o: test/cuda/%.c $(CUDA_HEADERS) $(wildcard test/cuda/*.h test/unit/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(CUDA_CFLAGS) -Itest/cuda -c -o $@ $<
+$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS)
+	$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $(CUDA_LIBS)
+# The tests open it as semtokd does, from beside them.
+$(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so
+	@mkdir -p $(@D)
+	cp $< $@
+
+.SECONDARY: $(CUDA_TEST_OBJS) $(CUDA_TESTS:%=%.o)
+.PHONY: cuda cuda-test install-cuda
+cuda: $(CUDA_BIN)/semtok_cuda.so
+cuda-test: $(CUDA_TESTS) $(CUDA_TEST_BIN)/semtok_cuda.so
+install-cuda: cuda
+	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/semtok'
+	$(INSTALL_SHLIB) $(CUDA_BIN)/semtok_cuda.so '$(DESTDIR)$(pkglibdir)/semtok/semtok_cuda.so'
 
 demo:
 	@demo/run
