@@ -21,6 +21,7 @@ struct Channel
 	int sock_event;    /* the last one's place in it */
 	uint64 traffic;
 	char failure[256]; /* empty: none */
+	bool ended;        /* it is that the other side closed it */
 	int descriptor;    /* to go with the first byte of out; -1 = none */
 	Size out_bytes;
 	Size out_sent;
@@ -75,6 +76,12 @@ ChannelFailure(const Channel *channel)
 	return channel->failure[0] ? channel->failure : NULL;
 }
 
+bool
+ChannelEnded(const Channel *channel)
+{
+	return channel->ended;
+}
+
 void
 ChannelFail(Channel *channel, const char *format, ...)
 {
@@ -87,6 +94,13 @@ ChannelFail(Channel *channel, const char *format, ...)
 	va_end(args);
 }
 
+static void
+ChannelEnd(Channel *channel)
+{
+	channel->ended = !channel->failure[0];
+	ChannelFail(channel, "it closed the connection");
+}
+
 /* After a call on the socket that did nothing: is that so because it would have had to wait? */
 static bool
 ChannelWouldWait(Channel *channel, const char *what)
@@ -94,7 +108,7 @@ ChannelWouldWait(Channel *channel, const char *what)
 	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
 		return true;
 	if (errno == EPIPE || errno == ECONNRESET)
-		ChannelFail(channel, "it closed the connection");
+		ChannelEnd(channel);
 	else
 		ChannelFail(channel, "could not %s: %s", what, strerror(errno));
 	return false;
@@ -177,7 +191,7 @@ ChannelFill(Channel *channel, Size wanted)
 		if (got < 0 && ChannelWouldWait(channel, "receive from it"))
 			return false;
 		if (got == 0)
-			ChannelFail(channel, "it closed the connection");
+			ChannelEnd(channel);
 		if (got > 0)
 		{
 			channel->in_bytes += got;

@@ -22,6 +22,8 @@ extern void ChannelClose(Channel *channel);
 
 /* Why it cannot be used any more; NULL as long as it can. */
 extern const char *ChannelFailure(const Channel *channel);
+/* Has it failed because the other side closed it? */
+extern bool ChannelEnded(const Channel *channel);
 /* It is not to be used any more. The first reason stays. */
 extern void ChannelFail(Channel *channel, const char *format, ...) pg_attribute_printf(2, 3);
 

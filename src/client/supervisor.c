@@ -10,11 +10,11 @@
  */
 #include "postgres.h"
 
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/channel.h"
 #include "client/launch.h"
 #include "client/shared.h"
 #include "client/supervisor.h"
@@ -25,7 +25,6 @@
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -56,7 +55,7 @@ typedef struct Supervisor
 {
 	SharedWorker *shared;
 	pid_t pid;        /* of semtokd; 0 = none */
-	int sock;         /* our end of its descriptor 0 */
+	Channel *channel; /* to its descriptor 0 */
 	bool ready;       /* it has said what it is */
 	dev_t socket_dev; /* of the socket's file, as it was then */
 	ino_t socket_ino;
@@ -70,9 +69,6 @@ typedef struct Supervisor
 	int64 started;    /* 0 = not since the last one was lost */
 	int rest;         /* before the next start */
 	bool complained;  /* that it cannot be started */
-
-	size_t have; /* bytes of in */
-	uint8 in[STK_HEADER_BYTES + STK_BODY_MAX];
 } Supervisor;
 
 static Supervisor supervisor;
@@ -121,8 +117,7 @@ SupervisorEndWorker(bool gently)
 {
 	int status = 0;
 
-	close(supervisor.sock);
-	ReleaseExternalFD();
+	ChannelClose(supervisor.channel);
 	if (gently)
 		kill(supervisor.pid, SIGTERM);
 	if (!gently || !SupervisorAwaitEnd(SUPERVISOR_END, &status))
@@ -136,7 +131,6 @@ SupervisorEndWorker(bool gently)
 	supervisor.pid = 0;
 	supervisor.ready = false;
 	supervisor.expected = 0;
-	supervisor.have = 0;
 	return status;
 }
 
@@ -193,42 +187,49 @@ SupervisorLost(const char *why)
 	ereport(LOG, (errmsg("semtok worker (PID %d) %s; restarting in %d ms", (int) pid, why, rest)));
 }
 
-/* Send a request, while nothing else is on its way, and expect an answer in time. */
+/* The channel has failed. A worker that has ended tells by its status why. */
 static void
-SupervisorSend(const uint8 *message, size_t length, stk_kind expected, int timeout)
+SupervisorFailed(void)
 {
-	if (send(supervisor.sock, message, length, 0) != (ssize_t) length)
-	{
-		SupervisorLost(NULL);
-		return;
-	}
+	SupervisorLost(ChannelEnded(supervisor.channel)
+					   ? NULL
+					   : psprintf("is ended because %s", ChannelFailure(supervisor.channel)));
+}
+
+/* Send the request in the channel's buffer, while nothing else is on its way, and expect an answer. */
+static void
+SupervisorSend(size_t length, stk_kind expected, int timeout)
+{
+	ChannelBeginSend(supervisor.channel, length, -1);
+	ChannelSend(supervisor.channel);
 	supervisor.expected = expected;
 	supervisor.deadline = SupervisorNow() + timeout;
+	if (ChannelFailure(supervisor.channel))
+		SupervisorFailed();
 }
 
 static void
 SupervisorHello(void)
 {
-	uint8 message[STK_HEADER_BYTES + STK_BODY_MAX];
-	stk_hello hello = {.version = STK_PROTOCOL_VERSION};
+	uint8 *out = ChannelBuffer(supervisor.channel);
+	stk_hello hello = {.version = STK_PROTOCOL_VERSION, .program = SEMTOK_VERSION};
 
-	strlcpy(hello.program, SEMTOK_VERSION, sizeof(hello.program));
-	SupervisorSend(message, stk_write_hello(message, ++supervisor.request, &hello), STK_MSG_WELCOME,
+	SupervisorSend(stk_write_hello(out, ++supervisor.request, &hello), STK_MSG_WELCOME,
 				   SUPERVISOR_START);
 }
 
 static void
 SupervisorConfigure(const SupervisorSettings *wanted)
 {
-	uint8 message[STK_HEADER_BYTES + STK_BODY_MAX];
+	uint8 *out = ChannelBuffer(supervisor.channel);
 	stk_configure configure = {.threads = wanted->threads,
 							   .memory = (uint64) wanted->memory * 1024,
 							   .batch_max = wanted->batch_max,
 							   .batch_wait_us = wanted->batch_wait_us};
 
 	supervisor.settings = *wanted;
-	SupervisorSend(message, stk_write_configure(message, ++supervisor.request, &configure),
-				   STK_MSG_DONE, semtok_worker_timeout);
+	SupervisorSend(stk_write_configure(out, ++supervisor.request, &configure), STK_MSG_DONE,
+				   semtok_worker_timeout);
 }
 
 /* Is the file that clients connect to still the worker's? */
@@ -244,14 +245,13 @@ SupervisorHasSocket(void)
 static void
 SupervisorPing(void)
 {
-	uint8 message[STK_HEADER_BYTES + STK_BODY_MAX];
-
 	supervisor.next_ping = SupervisorNow() + SUPERVISOR_PING;
 	if (!SupervisorHasSocket())
 		SupervisorLost("is ended because its socket \"" SEMTOK_SOCKET "\" was removed");
 	else
-		SupervisorSend(message, stk_write_empty(message, STK_MSG_PING, ++supervisor.request),
-					   STK_MSG_PONG, semtok_worker_timeout);
+		SupervisorSend(
+			stk_write_empty(ChannelBuffer(supervisor.channel), STK_MSG_PING, ++supervisor.request),
+			STK_MSG_PONG, semtok_worker_timeout);
 }
 
 /* It cannot be started: say why once, and try again later. */
@@ -271,16 +271,20 @@ static void
 SupervisorStart(void)
 {
 	MemoryContext context = CurrentMemoryContext;
+	int sock;
 
 	PG_TRY();
 	{
 		supervisor.settings = SupervisorWanted();
-		supervisor.pid = WorkerLaunch(SEMTOK_SOCKET, &supervisor.sock);
+		supervisor.pid = WorkerLaunch(SEMTOK_SOCKET, &sock);
+		supervisor.channel = ChannelOpen(sock);
 	}
 	PG_CATCH();
 	{
 		ErrorData *error;
 
+		/* One whose channel cannot be made ends by itself: its descriptor 0 is closed. */
+		supervisor.pid = 0;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -334,7 +338,7 @@ SupervisorTake(const stk_header *header, const uint8 *body)
 	stk_failed failed;
 	stk_status status = STK_OK;
 
-	if (header->request != supervisor.request || header->with_file || expected == 0 ||
+	if (header->request != supervisor.request || expected == 0 ||
 		(header->kind != expected && header->kind != STK_MSG_FAILED))
 	{
 		SupervisorLost("is ended because it answered what it was not asked");
@@ -365,43 +369,17 @@ SupervisorTake(const stk_header *header, const uint8 *body)
 		SupervisorLost(psprintf("is ended because its answer makes no sense: %s", err.message));
 }
 
-/* Read what has come, and take what is complete. */
+/* Take what has come. */
 static void
 SupervisorRead(void)
 {
-	while (supervisor.pid != 0)
-	{
-		stk_header header = {.bytes = 0};
-		stk_error err = {.level = -1};
-		size_t want = STK_HEADER_BYTES;
-		ssize_t got;
+	stk_header header;
+	const uint8 *body;
 
-		if (supervisor.have >= STK_HEADER_BYTES)
-		{
-			if (stk_read_header(supervisor.in, &header, &err) != STK_OK)
-			{
-				SupervisorLost(
-					psprintf("is ended because its answer makes no sense: %s", err.message));
-				return;
-			}
-			want += header.bytes;
-			if (supervisor.have == want)
-			{
-				supervisor.have = 0;
-				SupervisorTake(&header, supervisor.in + STK_HEADER_BYTES);
-				continue;
-			}
-		}
-		got = recv(supervisor.sock, supervisor.in + supervisor.have, want - supervisor.have, 0);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return;
-		if (got <= 0)
-			SupervisorLost(NULL);
-		else
-			supervisor.have += got;
-	}
+	while (supervisor.pid != 0 && ChannelReceive(supervisor.channel, &header, &body))
+		SupervisorTake(&header, body);
+	if (supervisor.pid != 0 && ChannelFailure(supervisor.channel))
+		SupervisorFailed();
 }
 
 /* Do what is due. */
@@ -440,17 +418,17 @@ SupervisorAct(void)
 static void
 SupervisorWait(void)
 {
-	int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
 	int64 due = supervisor.pid == 0   ? supervisor.next_start
 				: supervisor.expected ? supervisor.deadline
 									  : supervisor.next_ping;
+	long timeout = (long) Max(due - SupervisorNow(), 0);
 
 	if (supervisor.pid != 0)
-		events |= WL_SOCKET_READABLE;
-	WaitLatchOrSocket(MyLatch, events, supervisor.pid != 0 ? supervisor.sock : PGINVALID_SOCKET,
-					  (long) Max(due - SupervisorNow(), 0),
-					  SemtokWaitEvent(SEMTOK_WAIT_SUPERVISOR));
-	ResetLatch(MyLatch);
+		ChannelWait(supervisor.channel, timeout, SEMTOK_WAIT_SUPERVISOR);
+	else if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+					   SemtokWaitEvent(SEMTOK_WAIT_SUPERVISOR)) &
+			 WL_LATCH_SET)
+		ResetLatch(MyLatch);
 }
 
 /* However this process ends, the worker does, too. */
