@@ -41,6 +41,9 @@ talk(void *arg)
 	return NULL;
 }
 
+/* They live as long as the program, so nobody frees them. */
+static stk_outbox *outboxes[3];
+
 static void
 begin(talker *t, stk_outbox *outbox, int reports)
 {
@@ -99,6 +102,7 @@ every_report_is_heard(void **state)
 
 	(void) state;
 	assert_int_equal(stk_outbox_create(120000, &outbox), STK_OK);
+	outboxes[0] = outbox;
 	begin(&t, outbox, 5000);
 	/* It gets as far as this, and no farther, until somebody reads. */
 	while (atomic_load(&t.said) < STK_OUTBOX_UNREAD)
@@ -119,6 +123,7 @@ nobody_hears(void **state)
 
 	(void) state;
 	assert_int_equal(stk_outbox_create(50, &outbox), STK_OK);
+	outboxes[1] = outbox;
 	begin(&t, outbox, 5000);
 	pthread_join(t.thread, NULL);
 	assert_true(t.launch.unheard);
@@ -147,6 +152,7 @@ cancelled_while_waiting(void **state)
 
 	(void) state;
 	assert_int_equal(stk_outbox_create(120000, &outbox), STK_OK);
+	outboxes[2] = outbox;
 	begin(&t, outbox, 5000);
 	while (atomic_load(&t.said) < STK_OUTBOX_UNREAD)
 		sched_yield();
