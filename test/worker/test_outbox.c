@@ -41,8 +41,8 @@ talk(void *arg)
 	return NULL;
 }
 
-/* They live as long as the program, so nobody frees them. */
-static stk_outbox *outboxes[3];
+/* They live as long as the program, so nobody frees them; volatile, so that they are kept here. */
+static stk_outbox *volatile outboxes[3];
 
 static void
 begin(talker *t, stk_outbox *outbox, int reports)
