@@ -85,9 +85,9 @@ my %installed;
 find({ no_chdir => 1, wanted => sub { $installed{ s/^\Q$folder\E//r } = 1 if -f } }, $folder);
 is_deeply(
 	[ sort keys %installed ],
-	[ sort "$libdir/semtok.so", "$sharedir/extension/semtok.control",
+	[ sort "$libdir/semtok.so", "$libdir/semtok/semtokd", "$sharedir/extension/semtok.control",
 		map { "$sharedir/extension/" . s{.*/}{}r } glob("$top/semtok--*.sql") ],
-	'it installs the library, the control file and the scripts');
+	'it installs the library, the worker, the control file and the scripts');
 
 # Without PostgreSQL's build files make says what to install.
 my (undef, $complaint) = run_command([ 'make', '-C', $top, 'PG_CONFIG=/nowhere/pg_config', 'install' ]);
