@@ -3,7 +3,7 @@
  */
 #include "postgres.h"
 
-#include "core/row_hash.h"
+#include "common/hashfn.h"
 #include "storage/shmem.h"
 #include "tokenizer/sample.h"
 #include "utils/memutils.h"
@@ -94,7 +94,8 @@ SampleAdd(Sample *sample, const float *x, int dim, int64 number)
 
 	sample->dim = dim;
 	if (sample->limit)
-		hash = stk_row_hash(x, (size_t) sample->dim, sample->seed);
+		hash = hash_bytes_extended((const unsigned char *) x, (int) SampleRowBytes(sample),
+								   sample->seed);
 
 	if (sample->limit == 0 || sample->rows < sample->limit)
 	{

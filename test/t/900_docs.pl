@@ -176,7 +176,9 @@ ok(index($readme =~ s/\s+/ /gr, $built) >= 0, "and that a btree on semids $built
 foreach my $file (glob("$top/bench/results/*.txt"))
 {
 	my ($name) = $file =~ m{([^/]+)\.txt$};
-	ok(-e "$top/bench/core/$name.c" || -e "$top/bench/$name.sh", "there is a benchmark $name");
+	my $path = $name =~ s/^worker-/worker\//r;
+	my $device = $name =~ s/^cuda_/test\/cuda\/bench_/r;
+	ok((grep { -e "$top/$_" } "bench/core/$name.c", "bench/$path.c", "bench/$path.sh", "$device.c"), "there is a benchmark $name");
 	like(slurp_file($file), qr/^CPU .*^compiler .*^commit .*^date /ms, "$name says where it was run");
 }
 
