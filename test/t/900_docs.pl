@@ -200,7 +200,7 @@ foreach my $list (@lists)
 foreach my $file ('README.md', 'CONTRIBUTING.md', map { s/^\Q$top\E\///r } glob("$top/docs/*.md"))
 {
 	my %files = map { $_ => 1 } slurp_file("$top/$file") =~
-	  /(?<![\w.\/])((?:src|sql|test|demo|bench|scripts|expected|docs|examples)\/[\w.\/-]*\w)/g;
+	  /(?<![\w.\/])(?<!make )((?:src|sql|test|demo|bench|scripts|expected|docs|examples)\/[\w.\/-]*\w)/g;
 	foreach my $name (grep { !/\bname\./ } sort keys %files)
 	{
 		ok(-e "$top/$name", "$file: $name exists");
