@@ -130,14 +130,23 @@ LaunchCloseAll(int last)
 pg_noreturn static void
 LaunchChild(const Launch *launch)
 {
-	struct sigaction plain = {.sa_handler = SIG_DFL};
 	sigset_t none;
+#ifdef __linux__
+	/* The kernel's own struct, which is no longer than this: all zeros are SIG_DFL without flags. */
+	static const uint64_t plain[8];
+#endif
 
 	/* PostgreSQL signals a backend's whole process group. */
 	setsid();
-	/* What is ignored stays so through exec, and so does the mask. Some signals are not ours to set. */
-	for (int s = 1; s < NSIG; s++)
-		sigaction(s, &plain, NULL);
+	/*
+	 * What is ignored stays so through exec, and so does the mask. The C library keeps some signals
+	 * to itself, which whoever started the server may have ignored: so past it. The kernel refuses
+	 * SIGKILL and SIGSTOP.
+	 */
+#ifdef __linux__
+	for (int s = 1; s <= 64; s++)
+		syscall(SYS_rt_sigaction, s, plain, NULL, sizeof(uint64_t));
+#endif
 	sigemptyset(&none);
 
 	if (launch->control == 0)

@@ -47,6 +47,10 @@ my $node = PostgreSQL::Test::Cluster->new('supervised');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', $preload);
 my $log = -s $node->logfile // 0;
+# Whoever starts the server may ignore signals, those that the C library keeps to itself (33), too.
+$SIG{WINCH} = $SIG{NUM40} = 'IGNORE';
+my $ignore = pack 'Q4', 1, 0, 0, 0;
+syscall 13, 33, $ignore, 0, 8 if `uname -sm` eq "Linux x86_64\n";
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION semtok');
 my $pid = worker($node);
@@ -70,7 +74,8 @@ SKIP:
 	  map { readlink } glob "/proc/$pid/fd/*";
 	is($files, '', 'and no file of the server');
 	cmp_ok(`ps -o sess= -p $pid` + 0, '==', $pid, 'signals to the server\'s groups do not reach it');
-	like(slurp_file("/proc/$pid/status"), qr/^SigIgn:\s0*[01]000$|^SigIgn:\s0+$/m, 'it ignores no signal but, by itself, SIGPIPE');
+	my ($ignored) = slurp_file("/proc/$pid/status") =~ /^SigIgn:\s*([0-9a-f]+)$/m;
+	is(hex($ignored) & ~(1 << 12), 0, 'it ignores no signal but, by itself, SIGPIPE');
 }
 
 # The rests before the starts of new workers, in milliseconds, so far.
