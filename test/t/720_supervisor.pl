@@ -47,10 +47,10 @@ my $node = PostgreSQL::Test::Cluster->new('supervised');
 $node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', $preload);
 my $log = -s $node->logfile // 0;
-# Whoever starts the server may ignore signals, those that the C library keeps to itself (33), too.
+# Whoever starts the server may ignore signals, those that the C library keeps to itself (32), too.
 $SIG{WINCH} = $SIG{NUM40} = 'IGNORE';
 my $ignore = pack 'Q4', 1, 0, 0, 0;
-syscall 13, 33, $ignore, 0, 8 if `uname -sm` eq "Linux x86_64\n";
+syscall 13, 32, $ignore, 0, 8 if `uname -sm` eq "Linux x86_64\n";
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION semtok');
 my $pid = worker($node);
