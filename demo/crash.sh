@@ -1,4 +1,4 @@
-# Sourced by demo/run: the second half of scene 6, killing the server under load.
+# Sourced by demo/run: what scene 7 is about, killing the server under load.
 # shellcheck shell=bash disable=SC2154
 
 # Insert items one by one, each its own transaction, and note what the server acknowledged.
