@@ -152,10 +152,11 @@ TrainingTell(const Training *t, const stk_train_report *r)
 		ereport(NOTICE, (errmsg("training \"%s\": refinement round %d of %d, mean squared error %g",
 								t->name, r->epoch, t->plan.refine, r->objective)));
 	else
-		ereport(NOTICE,
-				(errmsg("training \"%s\": level %d of %d, epoch %d of %d, mean squared error %g",
-						t->name, r->level + 1, t->plan.levels, r->epoch, t->plan.epochs,
-						r->objective)));
+		ereport(
+			NOTICE,
+			(errmsg("training \"%s\": level %d (0 to %d), epoch %d of %d, mean squared error %g",
+					t->name, r->level, t->plan.levels - 1, r->epoch, t->plan.epochs,
+					r->objective)));
 }
 
 /*

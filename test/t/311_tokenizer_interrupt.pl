@@ -194,4 +194,24 @@ foreach my $verb (sort keys %long)
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM semtok.stat_progress'), 0, 'when it is done it is not shown');
 }
 
+# Levels count from 0 in both, as they do everywhere.
+{
+	my $session = WorkerTest->session($node, 'SET semtok.offload = off');
+	my $level = "SELECT level BETWEEN 0 AND 1, levels FROM semtok.stat_progress WHERE pid = $session->{pid} AND level IS NOT NULL";
+	$session->send(q{SELECT semtok.train('endless', 'SELECT x FROM items', levels => 2, codes => 4, epochs => 100000, batch_size => 100)});
+	if ($node->pg_version < 17)
+	{
+		ok(wait_for(sub { $session->answered(0.1) || $session->{text} =~ /NOTICE:.*: level/ }), 'a training tells its level');
+		like($session->{text}, qr/NOTICE:  training "endless": level [01] \(0 to 1\), epoch \d+ of 100000, mean squared error/, 'which counts from 0');
+	}
+	else
+	{
+		ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($level) AS l"), 'a training tells its level');
+		is($node->safe_psql('postgres', $level), 't|2', 'which counts from 0');
+	}
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($session->{pid})");
+	like(join('', $session->answer), qr/canceling statement/, 'and is cancelled');
+	$session->end;
+}
+
 done_testing();
