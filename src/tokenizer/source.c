@@ -3,10 +3,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type_d.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_coerce.h"
 #include "tcop/dest.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/readonly.h"
@@ -14,6 +16,8 @@
 #include "types/bridge.h"
 #include "types/codebook.h"
 #include "types/vector_cast.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/timestamp.h"
@@ -78,6 +82,40 @@ typedef struct SourceShape
 	Oid type; /* of the embeddings */
 } SourceShape;
 
+/* Does a value of this type become real[], beside by way of its text? */
+static bool
+SourceReads(Oid type, bool *by_text)
+{
+	Oid function;
+	CoercionPathType path =
+		find_coercion_pathway(FLOAT4ARRAYOID, getBaseType(type), COERCION_EXPLICIT, &function);
+
+	*by_text = path == COERCION_PATH_COERCEVIAIO;
+	return VectorCastReads(type) || (path != COERCION_PATH_NONE && !*by_text);
+}
+
+/* The last column must be embeddings. A text may be one, but not behind what can only be one. */
+static void
+SourceCheckType(const Source *source, const SourceShape *shape, Oid key)
+{
+	bool by_text;
+	bool key_by_text;
+	bool swapped = shape->keyed && SourceReads(key, &key_by_text);
+
+	if (SourceReads(shape->type, &by_text) || (by_text && !swapped))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 shape->keyed ? errmsg("expected embeddings as the second column of %s, not type %s",
+								   source->argument, format_type_be(shape->type))
+						  : errmsg("expected embeddings from %s, not type %s", source->argument,
+								   format_type_be(shape->type)),
+			 swapped ? errhint("The key is the first column, the embedding the second: "
+							   "SELECT id, embedding FROM ...")
+					 : errhint("An embedding is an array of numbers, such as real[], or a "
+							   "type of pgvector.")));
+}
+
 static SourceShape
 SourceFindShape(const Source *source)
 {
@@ -117,6 +155,7 @@ SourceFindShape(const Source *source)
 				 : errmsg("expected one column of embeddings from %s, not %d", source->argument,
 						  columns)));
 	shape.type = TupleDescAttr(statement->resultDesc, columns - 1)->atttypid;
+	SourceCheckType(source, &shape, TupleDescAttr(statement->resultDesc, 0)->atttypid);
 	SPI_finish();
 	return shape;
 }

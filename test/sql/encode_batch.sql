@@ -58,6 +58,8 @@ SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT id, name, x FROM shap
 SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT FROM shapes');
 SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT x FROM shapes; SELECT x FROM shapes');
 SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT x, name FROM shapes');
+SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT x, id FROM shapes');
+SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT id, name FROM shapes WHERE id = 1');
 SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT x FROM shapes', 0);
 SELECT count(*) FROM semtok.encode_batch('shapes', 'SELECT x FROM shapes', 4097);
 SELECT count(*) FROM semtok.encode_batch('shapes', null);
