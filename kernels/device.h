@@ -29,10 +29,33 @@ STK_BEGIN_C
 
 /* Elements of a packed codeword come in chunks of so many, zeros behind the last. */
 #define STK_CHUNK 64
-/* Packed codewords come in blocks of so many, of which each chunk lies together. */
-#define STK_BLOCK 64
-/* A packed level has a multiple of so many. */
+/* Packed codewords come in panels of so many, in one piece, of which each chunk lies together. */
 #define STK_PANEL 128
+
+#ifdef __CUDACC__
+#define STK_BOTH_SIDES __host__ __device__
+#else
+#define STK_BOTH_SIDES
+#endif
+
+/*
+ * Where element i of packed codeword k lies among binary16 numbers, in a level of `chunks` chunks:
+ * [k / STK_PANEL][i / STK_CHUNK][k mod STK_PANEL][128 bytes]. In the 128 bytes
+ *
+ *   - four neighbours of each 16 elements go where one thread's registers hold them when the
+ *     tensor unit takes rows from registers: 4t + b to 2t + b mod 2, and 8 further where b > 1;
+ *     sums do not care as long as rows' elements lie likewise;
+ *   - the 16-byte unit u of codeword k stands at u ^ (k mod 8), as the unit reads it from shared
+ *     memory without conflicts between banks, so that panels are copied as they are.
+ */
+static STK_BOTH_SIDES inline size_t
+stk_packed_at(size_t chunks, size_t k, size_t i)
+{
+	size_t line = (k / STK_PANEL * chunks + i / STK_CHUNK) * STK_PANEL + k % STK_PANEL;
+	size_t unit = i % STK_CHUNK / 16 * 2 + (i >> 1 & 1);
+
+	return line * STK_CHUNK + (unit ^ (k & 7)) * 8 + (i >> 2 & 3) * 2 + (i & 1);
+}
 
 /*
  * One level on the device. The filter multiplies y = (r - centre) scale by c^ = (c - centre) scale,
@@ -42,8 +65,7 @@ typedef struct stk_device_level
 {
 	const float *codewords; /* [size][dim] */
 	const double *half;     /* [size] half squared norms by the reference; zeros: inner product */
-	const uint16_t *packed; /* [panels * STK_PANEL / STK_BLOCK][chunks][STK_BLOCK][STK_CHUNK],
-							 * binary16 */
+	const uint16_t *packed; /* [panels][chunks][STK_PANEL][STK_CHUNK], binary16; stk_packed_at */
 	const float *offsets;   /* [panels * STK_PANEL]; -INFINITY behind the last */
 	const float *centre;    /* [wide_dim]; zeros behind the last */
 	uint32_t size;

@@ -12,12 +12,6 @@
 
 STK_BEGIN_C
 
-#ifdef __CUDACC__
-#define STK_BOTH_SIDES __host__ __device__
-#else
-#define STK_BOTH_SIDES
-#endif
-
 /* What went on; added to by kernels. One row counts once for each level. */
 typedef struct stk_encode_stats
 {

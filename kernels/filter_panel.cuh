@@ -8,29 +8,22 @@
 #include "mma.cuh"
 
 /*
- * Start to copy chunk `chunk` of panel `panel`. Panels lie in blocks of STK_BLOCK codewords, and
- * in a block chunk by chunk.
+ * Start to copy chunk `chunk` of the block's panel `panel`, of S::codes codewords: a packed panel
+ * or a part of one. They lie as they are to lie in shared memory.
  */
 template <typename S>
 static __device__ inline void
 copy_stage(const uint16_t *packed, int chunks, int panel, int chunk, uint32_t stage)
 {
-	constexpr int lines = S::threads / 8; /* codewords that the threads copy at once */
-	constexpr int blocks = S::codes / STK_BLOCK;
-	uint32_t to = stage + swizzled(threadIdx.x / 8, threadIdx.x % 8);
-	const uint16_t *from = packed +
-						   (size_t) (panel * blocks * chunks + chunk) * (STK_BLOCK * STK_CHUNK) +
-						   threadIdx.x * 8;
+	constexpr int parts = STK_PANEL / S::codes;
+	const uint16_t *from = packed + ((size_t) (panel / parts * chunks + chunk) * STK_PANEL +
+									 panel % parts * S::codes) *
+										STK_CHUNK;
 
-	static_assert(lines % 8 == 0 && STK_BLOCK % lines == 0, "a thread's units are swizzled alike");
+	static_assert(S::codes * 8 % S::threads == 0, "threads copy 16 bytes at a time");
 #pragma unroll
-	for (int b = 0; b < blocks; b++)
-	{
-#pragma unroll
-		for (int c = 0; c < STK_BLOCK; c += lines)
-			copy_unit(to + (b * STK_BLOCK + c) * 128, from + c * STK_CHUNK);
-		from += (size_t) chunks * (STK_BLOCK * STK_CHUNK);
-	}
+	for (int i = 0; i < S::codes * 8; i += S::threads)
+		copy_unit(stage + (i + threadIdx.x) * 16, from + (i + threadIdx.x) * 8);
 }
 
 /*

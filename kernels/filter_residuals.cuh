@@ -139,7 +139,8 @@ form_residuals(const encode_args &a, const stk_device_level &level, int l, size_
 	{
 		float4 m = __ldg((const float4 *) (level.centre + i));
 		float4 v[AT_ONCE];
-		uint8_t *to = tile + (i / STK_CHUNK) * (S::rows * 128) + (i & 4) * 2;
+		uint8_t *to = tile + (i / STK_CHUNK) * (S::rows * 128) + (i & 12);
+		int unit = i % STK_CHUNK / 16 * 2;
 
 		load_rows(v, x, row_at, i, a.dim, a.aligned);
 		for (int t = 0; t < l; t++)
@@ -158,15 +159,14 @@ form_residuals(const encode_args &a, const stk_device_level &level, int l, size_
 		{
 			float4 y = subtract(v[q], m);
 			__half2 low, high;
-			uint2 both;
 
 			low.x = round_element(y.x * scale, &kept[q], &lost[q]);
 			low.y = round_element(y.y * scale, &kept[q], &lost[q]);
 			high.x = round_element(y.z * scale, &kept[q], &lost[q]);
 			high.y = round_element(y.w * scale, &kept[q], &lost[q]);
-			both.x = *(const uint32_t *) &low;
-			both.y = *(const uint32_t *) &high;
-			*(uint2 *) (to + swizzled(first + q, i % STK_CHUNK / 8)) = both;
+			/* Permuted as codewords are: stk_packed_at. */
+			*(__half2 *) (to + swizzled(first + q, unit)) = low;
+			*(__half2 *) (to + swizzled(first + q, unit + 1)) = high;
 		}
 	}
 	sum = norm_above(sum_rows(kept, lost), a.dim);

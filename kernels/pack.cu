@@ -23,8 +23,10 @@
  *
  *    (D/8 + 5) 2^-53 (|r| |c| + h) e^2     |r| e <= |y^| + |y' - y^| + |m| e
  *
- * Products of binary16 numbers are no smaller than 2^-48: nothing underflows in the unit. Each of
- * these counts twice between two codewords. The factor 2.03 covers the rounding of the margin's own
+ * Products of binary16 numbers are no smaller than 2^-48: nothing underflows in the unit. Between
+ * two codewords each of these counts twice, but for the first line: there the difference of two
+ * codewords' roundings and the distance of two codewords take their norms' place, which are by a
+ * factor of about 1.4 below twice the largest norms. The factor 1.015 covers the rounding of the margin's own
  * computation. Whatever overflows makes the margin infinite, and the row is the reference's.
  */
 #include <math.h>
@@ -42,7 +44,9 @@ extern "C"
 
 /* Scaled codewords' largest element has this exponent: as much room above as below in binary16. */
 #define LARGEST_EXPONENT 5
-#define FACTOR 2.03
+#define FACTOR 1.015
+/* Pairs of codewords are looked at where that takes no more than so many steps. */
+#define MAX_PAIR_STEPS ((size_t) 1 << 28)
 
 typedef struct level_bound
 {
@@ -50,8 +54,8 @@ typedef struct level_bound
 	double half;     /* largest h e^2 */
 	double centre;   /* |m| e */
 	double packed;   /* largest |c^| */
-	double radius;   /* largest |c'| */
-	double rounding; /* largest |c' - c^| */
+	double radius;   /* largest |c'|, or half the largest distance of two */
+	double rounding; /* largest |c' - c^|, or half the largest difference of two */
 	double offset;   /* largest |o| */
 } level_bound;
 
@@ -96,9 +100,10 @@ set_margin(stk_device_level *level, const level_bound *b, size_t dim)
 				   (lanes + 8) * 0x1p-53 * b->centre * (b->norm + b->centre) +
 				   reference * (b->centre * b->norm + b->half);
 
-	level->by_norm = rounded_up(FACTOR * (b->rounding + gamma * b->packed + reference * b->norm));
-	level->by_lost = rounded_up(FACTOR * (b->radius + reference * b->norm));
-	level->fixed = rounded_up(FACTOR * fixed);
+	level->by_norm =
+		rounded_up(2 * FACTOR * (b->rounding + gamma * b->packed + reference * b->norm));
+	level->by_lost = rounded_up(2 * FACTOR * (b->radius + reference * b->norm));
+	level->fixed = rounded_up(2 * FACTOR * fixed);
 	/* A NaN among them must not look like a small margin. */
 	if (!isfinite(level->by_norm) || !isfinite(level->by_lost) || !isfinite(level->fixed))
 		level->fixed = INFINITY;
@@ -131,10 +136,62 @@ set_centre(const float *c, uint32_t size, size_t dim, double *sum, float *centre
 	return (float) ldexp(1, exponent < -126 ? -126 : exponent > 126 ? 126 : exponent);
 }
 
+/* Largest squared distance of two of the vectors v [size][dim]; each of 8 sums takes its turn. */
+static double
+largest_distance(const float *v, size_t size, size_t dim)
+{
+	double largest = 0;
+
+	for (size_t j = 1; j < size; j++)
+	{
+		for (size_t k = 0; k < j; k++)
+		{
+			const float *a = v + j * dim, *b = v + k * dim;
+			double sums[8] = {};
+			double sum;
+			size_t i = 0;
+
+			for (; i + 8 <= dim; i += 8)
+			{
+				for (size_t t = 0; t < 8; t++)
+				{
+					double d = (double) a[i + t] - (double) b[i + t];
+
+					sums[t] += d * d;
+				}
+			}
+			for (; i < dim; i++)
+				sums[0] += ((double) a[i] - (double) b[i]) * ((double) a[i] - (double) b[i]);
+			sum = 0;
+			for (size_t t = 0; t < 8; t++)
+				sum += sums[t];
+			raise(&largest, sum);
+		}
+	}
+	return largest;
+}
+
+/* The pair bound: what two codewords differ by, and what two codewords' roundings differ by. */
+static void
+look_at_pairs(const float *codewords, const float *lost, size_t size, size_t dim, double e,
+			  level_bound *b)
+{
+	double distance = 0.5 * sqrt(largest_distance(codewords, size, dim)) * e * (1 + 1e-9);
+	double rounding = 0.5 * sqrt(largest_distance(lost, size, dim));
+
+	/* Roundings themselves were rounded to binary32 here. */
+	rounding += 0x1p-23 * (rounding + b->rounding) + 1e-12 * b->packed + 0x1p-140;
+	/* What overflowed, or is not a number, is not smaller. */
+	if (distance < b->radius)
+		b->radius = distance;
+	if (rounding < b->rounding)
+		b->rounding = rounding;
+}
+
 /* Fill one level's parts at base. */
 static void
 pack_level(const stk_codebook *cb, int l, size_t wide_dim, uint8_t *base, const level_places *at,
-		   double *sum, stk_device_level *level)
+		   double *sum, float *losses, stk_device_level *level)
 {
 	const float *codewords = cb->codewords[l];
 	size_t dim = (size_t) cb->dim;
@@ -167,10 +224,11 @@ pack_level(const stk_codebook *cb, int l, size_t wide_dim, uint8_t *base, const 
 			__half r = __double2half(exact);
 			double v = (double) __half2float(r);
 
-			packed[(k / STK_BLOCK * wide_dim + i / STK_CHUNK * STK_CHUNK) * STK_BLOCK +
-				   k % STK_BLOCK * STK_CHUNK + i % STK_CHUNK] = r;
+			packed[stk_packed_at(wide_dim / STK_CHUNK, k, i)] = r;
 			kept += v * v;
 			lost += (exact - v) * (exact - v);
+			if (losses)
+				losses[k * dim + i] = (float) (exact - v);
 		}
 		/* The sums round, and so does the difference before them: by 2^-53 a step. */
 		kept = sqrt(kept) * (1 + 1e-9);
@@ -191,6 +249,8 @@ pack_level(const stk_codebook *cb, int l, size_t wide_dim, uint8_t *base, const 
 		offsets[k] = -INFINITY;
 	/* What all offsets are short of was rounded, too. */
 	raise(&b.offset, fabs(middle) * 0x1p-28);
+	if (losses && size * dim <= MAX_PAIR_STEPS / size)
+		look_at_pairs(codewords, losses, size, dim, e, &b);
 	set_margin(level, &b, dim);
 }
 
@@ -226,9 +286,16 @@ stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream, stk_devi
 	stk_device_codebook *d = (stk_device_codebook *) calloc(1, sizeof(*d));
 	uint8_t *base = (uint8_t *) calloc(bytes, 1);
 	double *sum = (double *) calloc(wide_dim, sizeof(double));
+	size_t largest = 0;
+	float *losses;
 	stk_status status = d && base && sum ? STK_OK : STK_ENOMEM;
 
 	*out = NULL;
+	for (int l = 0; l < cb->levels; l++)
+		largest = cb->sizes[l] > largest ? cb->sizes[l] : largest;
+	/* Without it, margins are wider. */
+	losses = (float *) malloc(largest * (size_t) cb->dim * sizeof(float));
+
 	if (status == STK_OK)
 	{
 		d->metric = cb->metric;
@@ -251,7 +318,7 @@ stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream, stk_devi
 		level->size = cb->sizes[l];
 		level->panels = (cb->sizes[l] + STK_PANEL - 1) / STK_PANEL;
 		d->largest = level->size > d->largest ? level->size : d->largest;
-		pack_level(cb, l, wide_dim, base, &at[l], sum, level);
+		pack_level(cb, l, wide_dim, base, &at[l], sum, losses, level);
 	}
 	if (status == STK_OK)
 	{
@@ -264,6 +331,7 @@ stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream, stk_devi
 	if (status == STK_OK)
 		status =
 			stk_cuda_status(cudaStreamSynchronize(stream), "copy a codebook to the device", err);
+	free(losses);
 	free(sum);
 	free(base);
 	if (status == STK_OK)
