@@ -6,20 +6,28 @@
 #include "dot.h"
 #include "explog.h"
 #include "fpenv.h"
-#include "rq.h"
+#include "rq_impl.h"
 #include "sort.h"
+
+/* Rows summed in one set of lanes, as members are (member_sums.h). */
+#define CHUNK 256
+/* Rows of a task, and those that are measured before they are summed. */
+#define TASK_ROWS 64
+#define PIECE 8192
+
+typedef double lanes __attribute__((vector_size(STK_LANES * sizeof(double))));
+typedef float narrow_lanes __attribute__((vector_size(STK_LANES * sizeof(float))));
 
 struct stk_evaluator
 {
 	stk_codebook cb;
 	stk_allocator a;
 	uint64_t rows;
-	double norm;                      /* sum of squared norms */
-	double error[STK_MAX_LEVELS];     /* sums of squared distances */
-	uint64_t *counts[STK_MAX_LEVELS]; /* [K_l], level 0 owns the memory */
-	float *row;                       /* [dim] the row as the metric sees it */
-	float *sum;                       /* [dim] */
-	uint8_t *ids;                     /* [capacity][2 * levels], big-endian codes */
+	/* Of squared norms, then of squared distances after each level: */
+	double sums[STK_MAX_LEVELS + 1];             /* of the chunks that are full */
+	double lanes[STK_MAX_LEVELS + 1][STK_LANES]; /* of the one being filled */
+	uint64_t *counts[STK_MAX_LEVELS];            /* [K_l], level 0 owns the memory */
+	uint8_t *ids;                                /* [capacity][2 * levels], big-endian codes */
 	size_t capacity;
 };
 
@@ -38,9 +46,7 @@ stk_evaluator_create(const stk_codebook *cb, const stk_allocator *a, stk_evaluat
 	for (int l = 0; l < cb->levels; l++)
 		codes += cb->sizes[l];
 	ev->counts[0] = stk_alloc_array(a, codes, sizeof(uint64_t));
-	ev->row = stk_alloc_array(a, (size_t) cb->dim, sizeof(float));
-	ev->sum = stk_alloc_array(a, (size_t) cb->dim, sizeof(float));
-	if (!ev->counts[0] || !ev->row || !ev->sum)
+	if (!ev->counts[0])
 	{
 		stk_evaluator_free(ev);
 		return STK_ENOMEM;
@@ -61,79 +67,237 @@ stk_evaluator_free(stk_evaluator *ev)
 		return;
 	a = ev->a;
 	stk_free(&a, ev->counts[0]);
-	stk_free(&a, ev->row);
-	stk_free(&a, ev->sum);
 	stk_free(&a, ev->ids);
 	stk_free(&a, ev);
 }
 
-/* |x - y|^2 in binary64, where a difference of two binary32 values cannot overflow. */
 static double
-squared_distance(const float *x, const float *y, size_t dim)
+add_lanes(const double *lane)
 {
-	double lanes[STK_LANES] = {0};
-
-	for (size_t i = 0; i < dim; i++)
-	{
-		double d = (double) x[i] - (double) y[i];
-
-		lanes[i % STK_LANES] += d * d;
-	}
-	return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-		   ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+		   ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
-static stk_status
-add_row(stk_evaluator *ev, const float *x, const uint16_t *codes, stk_error *err)
+/* One call's rows, shared by its tasks. */
+typedef struct addition
 {
-	const stk_codebook *cb = &ev->cb;
+	stk_evaluator *ev;
+	const stk_exec *exec;
+	const float *x;        /* [n][dim] */
+	const uint16_t *codes; /* [n][levels] */
+	size_t n;
+	size_t first;             /* row of the call that the piece begins with */
+	double *values;           /* [PIECE][levels + 1] squared norm and distances of its rows */
+	float *scratch;           /* [threads][2][wide dim] */
+	stk_rq_failure *failures; /* [threads] */
+} addition;
+
+/* Eight columns of add_codeword. */
+static inline void
+add_columns(const float *x, const float *c, float *sum, lanes *lane)
+{
+	narrow_lanes y, s, d;
+	lanes e;
+
+	memcpy(&y, x, sizeof(y));
+	memcpy(&d, c, sizeof(d));
+	memcpy(&s, sum, sizeof(s));
+	s += d;
+	memcpy(sum, &s, sizeof(s));
+	e = __builtin_convertvector(y, lanes) - __builtin_convertvector(s, lanes);
+	*lane += e * e;
+}
+
+/*
+ * sum += c; returns |x - sum|^2 in binary64, where a difference of two binary32 numbers cannot
+ * overflow: it is finite unless the sum left binary32's range. x and sum are [wide_dim] and alike
+ * behind dim, c is [dim].
+ */
+static double
+add_codeword(const float *x, const float *c, float *sum, size_t dim)
+{
+	size_t whole = dim / STK_LANES * STK_LANES;
+	lanes lane = {0};
+	double added[STK_LANES];
+
+	for (size_t i = 0; i < whole; i += STK_LANES)
+		add_columns(x + i, c + i, sum + i, &lane);
+	if (whole < dim)
+	{
+		float rest[STK_LANES] = {0};
+
+		memcpy(rest, c + whole, (dim - whole) * sizeof(float));
+		add_columns(x + whole, rest, sum + whole, &lane);
+	}
+	memcpy(added, &lane, sizeof(added));
+	return add_lanes(added);
+}
+
+/* Measure row `row` of the call: values [levels + 1] out, and its id. */
+static stk_status
+measure_row(const addition *ad, size_t row, float *scratch, double *values, stk_error *err)
+{
+	const stk_codebook *cb = &ad->ev->cb;
 	size_t dim = (size_t) cb->dim;
-	uint8_t *id = ev->ids + ev->rows * 2 * cb->levels;
-	stk_status status = stk_rq_prepare_row(cb, x, ev->row, err);
+	size_t wide = stk_wide_dim(dim);
+	const uint16_t *codes = ad->codes + row * (size_t) cb->levels;
+	uint8_t *id = ad->ev->ids + (ad->ev->rows + row - ad->first) * 2 * (size_t) cb->levels;
+	float *x = scratch;
+	float *sum = scratch + wide;
+	stk_status status =
+		stk_rq_prepare(cb, ad->exec->cpu->reference, ad->x + row * dim, x, row, err);
 
 	if (status != STK_OK)
 		return status;
-	ev->norm += stk_dot(ev->row, ev->row, dim);
+	memset(x + dim, 0, (wide - dim) * sizeof(float));
+	/* Minus zeros: the first codeword's own zeros keep their sign. */
+	for (size_t i = 0; i < wide; i++)
+		sum[i] = -0.0f;
+	values[0] = stk_dot(x, x, dim);
 	for (int l = 0; l < cb->levels; l++)
 	{
-		status = stk_rq_decode(cb, codes, l + 1, ev->sum, err);
-		if (status != STK_OK)
-			return status;
-		ev->error[l] += squared_distance(ev->row, ev->sum, dim);
-		ev->counts[l][codes[l]]++;
+		if (codes[l] >= cb->sizes[l])
+			return stk_fail(stk_rq_place(err, row, l), STK_EINVAL,
+							"code %d of level %d is not in the codebook", codes[l], l);
+		values[l + 1] = add_codeword(x, cb->codewords[l] + codes[l] * dim, sum, dim);
+		if (!isfinite(values[l + 1]))
+			return stk_fail(stk_rq_place(err, row, l), STK_ERANGE,
+							"sum of the codewords is out of range for type real");
 		id[2 * l] = (uint8_t) (codes[l] >> 8);
 		id[2 * l + 1] = (uint8_t) codes[l];
 	}
-	ev->rows++;
+	return STK_OK;
+}
+
+static void
+measure_task(void *arg, size_t index, int thread)
+{
+	const addition *ad = arg;
+	stk_rq_failure *failure = &ad->failures[thread];
+	size_t columns = (size_t) ad->ev->cb.levels + 1;
+	size_t first = ad->first + index * TASK_ROWS;
+	size_t end = ad->n - first < TASK_ROWS ? ad->n : first + TASK_ROWS;
+	float *scratch = ad->scratch + (size_t) thread * 2 * stk_wide_dim((size_t) ad->ev->cb.dim);
+
+	if (stk_should_stop(ad->exec->monitor))
+		failure->status = STK_ECANCELED;
+	for (size_t row = first; row < end && !stk_rq_failed_before(failure, row); row++)
+	{
+		stk_rq_failure one = {.status = STK_OK, .err = {.level = -1}};
+
+		one.status =
+			measure_row(ad, row, scratch, ad->values + (row - ad->first) * columns, &one.err);
+		if (one.status != STK_OK)
+			*failure = one;
+	}
+}
+
+/* Add the chunk that is being filled to the sums, and begin the next. */
+static void
+close_chunk(stk_evaluator *ev)
+{
+	for (int c = 0; c <= ev->cb.levels; c++)
+	{
+		ev->sums[c] += add_lanes(ev->lanes[c]);
+		memset(ev->lanes[c], 0, sizeof(ev->lanes[c]));
+	}
+}
+
+/* Take in a piece of n rows that the tasks have measured. */
+static void
+take_piece(const addition *ad, size_t n)
+{
+	stk_evaluator *ev = ad->ev;
+	int levels = ev->cb.levels;
+	const double *values = ad->values;
+	const uint16_t *codes = ad->codes + ad->first * (size_t) levels;
+
+	for (size_t i = 0; i < n; i++, values += levels + 1, codes += levels)
+	{
+		for (int c = 0; c <= levels; c++)
+			ev->lanes[c][ev->rows % STK_LANES] += values[c];
+		for (int l = 0; l < levels; l++)
+			ev->counts[l][codes[l]]++;
+		ev->rows++;
+		if (ev->rows % CHUNK == 0)
+			close_chunk(ev);
+	}
+}
+
+/* Measure and take in piece after piece; the failures of all threads as one. */
+static stk_rq_failure
+add_pieces(addition *ad)
+{
+	int threads = stk_threads(ad->exec->pool);
+	stk_rq_failure failure = {.status = STK_OK};
+
+	for (int t = 0; t < threads; t++)
+		ad->failures[t] = failure;
+	for (; ad->first < ad->n && failure.status == STK_OK; ad->first += PIECE)
+	{
+		size_t n = ad->n - ad->first < PIECE ? ad->n - ad->first : PIECE;
+
+		stk_run(ad->exec->pool, measure_task, ad, (n + TASK_ROWS - 1) / TASK_ROWS);
+		for (int t = 0; t < threads; t++)
+			stk_rq_merge_failure(&failure, &ad->failures[t]);
+		if (failure.status == STK_OK)
+			take_piece(ad, n);
+	}
+	return failure;
+}
+
+/* Room for the ids of n more rows. */
+static stk_status
+grow_ids(stk_evaluator *ev, size_t n)
+{
+	size_t needed = ev->rows + n;
+	size_t capacity = needed + needed / 2;
+	uint8_t *ids;
+
+	if (needed <= ev->capacity)
+		return STK_OK;
+	ids = stk_realloc_array(&ev->a, ev->ids, capacity, 2 * (size_t) ev->cb.levels);
+	if (!ids)
+		return STK_ENOMEM;
+	ev->ids = ids;
+	ev->capacity = capacity;
 	return STK_OK;
 }
 
 stk_status
-stk_evaluator_add(stk_evaluator *ev, const float *x, const uint16_t *codes, size_t n,
-				  stk_error *err)
+stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x, const uint16_t *codes,
+				  size_t n, stk_error *err)
 {
-	size_t needed = ev->rows + n;
-	stk_status status = STK_OK;
-	stk_fpenv env;
+	const stk_allocator *a = &exec->a;
+	size_t threads = (size_t) stk_threads(exec->pool);
+	size_t columns = (size_t) ev->cb.levels + 1;
+	size_t wide = stk_wide_dim((size_t) ev->cb.dim);
+	addition ad = {.ev = ev,
+				   .exec = exec,
+				   .x = x,
+				   .codes = codes,
+				   .n = n,
+				   .values =
+					   stk_alloc_array(a, n < PIECE ? n + 1 : PIECE, columns * sizeof(double)),
+				   .scratch = stk_alloc_array(a, threads, 2 * wide * sizeof(float)),
+				   .failures = stk_alloc_array(a, threads, sizeof(stk_rq_failure))};
+	stk_status status = STK_ENOMEM;
 
-	if (needed > ev->capacity)
+	if (ad.values && ad.scratch && ad.failures)
+		status = grow_ids(ev, n);
+	if (status == STK_OK)
 	{
-		size_t capacity = needed + needed / 2;
-		uint8_t *ids = stk_realloc_array(&ev->a, ev->ids, capacity, 2 * (size_t) ev->cb.levels);
+		stk_fpenv env = stk_fpenv_enter();
+		stk_rq_failure failure = add_pieces(&ad);
 
-		if (!ids)
-			return STK_ENOMEM;
-		ev->ids = ids;
-		ev->capacity = capacity;
+		stk_fpenv_leave(env);
+		status = failure.status;
+		if (err && (status == STK_EINVAL || status == STK_ERANGE))
+			*err = failure.err;
 	}
-	env = stk_fpenv_enter();
-	for (size_t i = 0; i < n && status == STK_OK; i++)
-	{
-		status = add_row(ev, x + i * ev->cb.dim, codes + i * ev->cb.levels, err);
-		if (status != STK_OK && err)
-			err->row = i;
-	}
-	stk_fpenv_leave(env);
+	stk_free(a, ad.values);
+	stk_free(a, ad.scratch);
+	stk_free(a, ad.failures);
 	return status;
 }
 
@@ -201,8 +365,8 @@ finish_level(stk_evaluator *ev, int l, const stk_monitor *monitor, stk_level_eva
 	double ranked = 0; /* sum of rank * count, ranks from 1 in ascending order */
 	stk_status status;
 
-	r->mse = ev->error[l] / (double) ev->rows;
-	r->relative_error = ev->norm > 0 ? ev->error[l] / ev->norm : 0;
+	r->mse = ev->sums[l + 1] / (double) ev->rows;
+	r->relative_error = ev->sums[0] > 0 ? ev->sums[l + 1] / ev->sums[0] : 0;
 	for (uint32_t k = 0; k < r->size; k++)
 	{
 		if (counts[k] == 0)
@@ -239,6 +403,8 @@ stk_evaluator_finish(stk_evaluator *ev, const stk_monitor *monitor, stk_evaluati
 		return STK_OK;
 
 	env = stk_fpenv_enter();
+	if (ev->rows % CHUNK != 0)
+		close_chunk(ev);
 	for (int l = 0; l < ev->cb.levels && status == STK_OK; l++)
 		status = finish_level(ev, l, monitor, &result->level[l]);
 	if (status == STK_OK)

@@ -1,13 +1,16 @@
 /*
  * How good a codebook is on given rows: error after each level, use of the codes, collisions.
  *
- * Rows are added in batches of any size; the same rows in the same order give the same bits.
+ * Rows are added in batches of any size; the same rows in the same order give the same bits on
+ * every machine and for any number of threads. Sums over rows have the shape of member_sums.h, all
+ * rows being members, in the order in which they are added.
  */
 #ifndef STK_EVALUATE_H
 #define STK_EVALUATE_H
 
 #include "alloc.h"
 #include "codebook.h"
+#include "exec.h"
 
 typedef struct stk_level_evaluation
 {
@@ -45,17 +48,17 @@ extern stk_status stk_evaluator_create(const stk_codebook *cb, const stk_allocat
 extern void stk_evaluator_free(stk_evaluator *ev);
 
 /*
- * Add rows.
+ * Add rows, on exec->pool's threads.
  *
  *   x      [n][dim]     embeddings; measured as the metric does (cosine: normalised)
  *   codes  [n][levels]  their codes
  *
  * Returns STK_EINVAL (a row not finite, a zero row under cosine, a code not in the codebook),
- * STK_ERANGE (a sum of codewords left binary32's range), STK_ENOMEM; err->row is the row within
- * this call. After an error the evaluator can only be freed.
+ * STK_ERANGE (a sum of codewords left binary32's range; err->level is the level whose codeword
+ * did it), STK_ENOMEM, STK_ECANCELED; err->row is the first such row within this call. After an error the evaluator can only be freed.
  */
-extern stk_status stk_evaluator_add(stk_evaluator *ev, const float *x, const uint16_t *codes,
-									size_t n, stk_error *err);
+extern stk_status stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x,
+									const uint16_t *codes, size_t n, stk_error *err);
 
 /*
  * The result over all rows added; all zero but the shape when there were none. Only freeing may

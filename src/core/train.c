@@ -156,7 +156,7 @@ evaluate_pieces(const training *t, const stk_rq *rq, const stk_rows *rows, size_
 			break;
 		status = stk_rq_encode(rq, &t->exec, x, n, t->plan->beam, codes, NULL, err);
 		if (status == STK_OK)
-			status = stk_evaluator_add(ev, x, codes, n, err);
+			status = stk_evaluator_add(ev, &t->exec, x, codes, n, err);
 		if (status == STK_EINVAL || status == STK_ERANGE)
 			err->row += first;
 	}

@@ -65,7 +65,8 @@ EvaluateTake(void *ctx, const float *x, const int64 *numbers, size_t n, const ui
 {
 	Evaluation *e = ctx;
 	stk_error err = {.row = SIZE_MAX, .level = -1};
-	stk_status status = stk_evaluator_add(e->evaluator, x, codes, n, &err);
+	stk_exec exec = SemtokExec(CurrentMemoryContext);
+	stk_status status = stk_evaluator_add(e->evaluator, &exec, x, codes, n, &err);
 
 	if (status != STK_OK)
 		SourceReportStatus(status, &err, EVALUATE_FAILED, "source", numbers, n);

@@ -1,4 +1,7 @@
-/* Evaluation of a codebook: by hand, against sums written plainly, and in batches. */
+/*
+ * Evaluation of a codebook: by hand, against sums written plainly, in batches and by threads, and
+ * rows that fail.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,10 +10,12 @@
 #include <cmocka.h>
 
 #include "core/evaluate.h"
+#include "engine/crew.h"
 #include "rows.h"
 
 static stk_evaluation
-evaluate(const stk_codebook *cb, const float *x, const uint16_t *codes, size_t n, size_t batch)
+evaluate_on(const stk_exec *exec, const stk_codebook *cb, const float *x, const uint16_t *codes,
+			size_t n, size_t batch)
 {
 	stk_evaluation result;
 	stk_evaluator *ev;
@@ -21,12 +26,19 @@ evaluate(const stk_codebook *cb, const float *x, const uint16_t *codes, size_t n
 	{
 		size_t rows = n - i < batch ? n - i : batch;
 
-		assert_int_equal(stk_evaluator_add(ev, x + i * cb->dim, codes + i * cb->levels, rows, &err),
-						 STK_OK);
+		assert_int_equal(
+			stk_evaluator_add(ev, exec, x + i * cb->dim, codes + i * cb->levels, rows, &err),
+			STK_OK);
 	}
 	assert_int_equal(stk_evaluator_finish(ev, NULL, &result), STK_OK);
 	stk_evaluator_free(ev);
 	return result;
+}
+
+static stk_evaluation
+evaluate(const stk_codebook *cb, const float *x, const uint16_t *codes, size_t n, size_t batch)
+{
+	return evaluate_on(plain_exec(), cb, x, codes, n, batch);
 }
 
 static void
@@ -144,6 +156,139 @@ against_plain_sums(void **state)
 	}
 }
 
+/* A pool that takes the last task first: core may not mind. */
+static void
+run_backwards(void *ctx, stk_task task, void *arg, size_t n)
+{
+	(void) ctx;
+	while (n-- > 0)
+		task(arg, n, (int) (n % 2));
+}
+
+/* A column's sum: chunks of 256 rows, eight lanes. */
+static double
+shaped_sum(const double *values, size_t n)
+{
+	double sum = 0;
+
+	for (size_t first = 0; first < n; first += 256)
+	{
+		double lane[8] = {0};
+
+		for (size_t j = 0; j < 256 && first + j < n; j++)
+			lane[j % 8] += values[first + j];
+		sum += ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+			   ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+	}
+	return sum;
+}
+
+/* The same bits in batches of any size and by any threads, those of the documented shape. */
+static void
+same_bits_however_added(void **state)
+{
+	enum
+	{
+		n = 9001,
+		dim = 13,
+		size = 50
+	};
+	static float codewords[2 * size * dim];
+	static float x[n * dim];
+	static uint16_t codes[2 * n];
+	static double values[2][n];
+	static const size_t batches[] = {n, 1, 255, 256, 257, 8192, 8193};
+	stk_codebook cb = {.levels = 2,
+					   .dim = dim,
+					   .sizes = {size, size},
+					   .codewords = {codewords, codewords + size * dim}};
+	const stk_pool backwards = {2, run_backwards, NULL};
+	stk_exec exec = *plain_exec();
+	stk_evaluation expected, result;
+	stk_crew *crew;
+	uint64_t seed = 5;
+
+	(void) state;
+	fill(codewords, 2 * size * dim, 1, &seed);
+	fill(x, n * dim, 2, &seed);
+	for (size_t i = 0; i < 2 * n; i++)
+		codes[i] = (uint16_t) (next_bits(&seed) % size);
+	for (size_t i = 0; i < n; i++)
+	{
+		float sum[dim];
+
+		memcpy(sum, codewords + codes[2 * i] * dim, sizeof(sum));
+		for (int l = 0; l < 2; l++)
+		{
+			double lane[8] = {0};
+
+			for (size_t j = 0; j < dim; j++)
+			{
+				double d;
+
+				sum[j] += l ? codewords[(size + codes[2 * i + 1]) * dim + j] : 0;
+				d = (double) x[i * dim + j] - (double) sum[j];
+				lane[j % 8] += d * d;
+			}
+			values[l][i] = ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+						   ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+		}
+	}
+	expected = evaluate(&cb, x, codes, n, n);
+	for (int l = 0; l < 2; l++)
+		assert_true(expected.level[l].mse == shaped_sum(values[l], n) / n);
+	for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++)
+	{
+		result = evaluate(&cb, x, codes, n, batches[i]);
+		assert_memory_equal(&result, &expected, sizeof(result));
+	}
+	assert_int_equal(stk_crew_start(3, &crew), STK_OK);
+	for (int p = 0; p < 2; p++)
+	{
+		exec.pool = p ? &backwards : stk_crew_pool(crew, STK_URGENT);
+		result = evaluate_on(&exec, &cb, x, codes, n, 700);
+		assert_memory_equal(&result, &expected, sizeof(result));
+	}
+	stk_crew_stop(crew);
+}
+
+/* Of several rows that fail the first is named, whatever thread finds it. */
+static void
+first_failure(void **state)
+{
+	enum
+	{
+		n = 9001,
+		dim = 3
+	};
+	static float codewords[4 * dim];
+	static float x[n * dim];
+	static uint16_t codes[n];
+	stk_codebook cb = {.levels = 1, .dim = dim, .sizes = {4}, .codewords = {codewords}};
+	const stk_pool backwards = {2, run_backwards, NULL};
+	stk_exec exec = *plain_exec();
+	uint64_t seed = 6;
+
+	(void) state;
+	exec.pool = &backwards;
+	fill(codewords, 4 * dim, 1, &seed);
+	fill(x, n * dim, 1, &seed);
+	for (size_t first = n; first-- > n - 600;)
+	{
+		stk_evaluator *ev;
+		stk_error err;
+
+		if (first % 2)
+			x[first * dim + 2] = INFINITY;
+		else
+			codes[first] = 4;
+		assert_int_equal(stk_evaluator_create(&cb, &stk_malloc, &ev), STK_OK);
+		assert_int_equal(stk_evaluator_add(ev, &exec, x, codes, n, &err), STK_EINVAL);
+		assert_int_equal(err.row, first);
+		stk_evaluator_free(ev);
+	}
+}
+
 static void
 extremes(void **state)
 {
@@ -193,15 +338,15 @@ bad_rows(void **state)
 	(void) state;
 	assert_int_equal(stk_evaluator_create(&cb, &stk_malloc, &ev), STK_OK);
 	x[3] = NAN;
-	assert_int_equal(stk_evaluator_add(ev, x, codes, 3, &err), STK_EINVAL);
+	assert_int_equal(stk_evaluator_add(ev, plain_exec(), x, codes, 3, &err), STK_EINVAL);
 	assert_int_equal(err.row, 1);
 	x[4] = x[5] = 0;
-	assert_int_equal(stk_evaluator_add(ev, x + 4, codes, 1, &err), STK_EINVAL);
+	assert_int_equal(stk_evaluator_add(ev, plain_exec(), x + 4, codes, 1, &err), STK_EINVAL);
 	codes[0] = 2;
-	assert_int_equal(stk_evaluator_add(ev, x, codes, 1, &err), STK_EINVAL);
+	assert_int_equal(stk_evaluator_add(ev, plain_exec(), x, codes, 1, &err), STK_EINVAL);
 	codes[0] = 0;
 	codewords[0] = 3e38f;
-	assert_int_equal(stk_evaluator_add(ev, x, codes, 1, &err), STK_ERANGE);
+	assert_int_equal(stk_evaluator_add(ev, plain_exec(), x, codes, 1, &err), STK_ERANGE);
 	stk_evaluator_free(ev);
 }
 
@@ -224,9 +369,9 @@ failures_leave_nothing_behind(void **state)
 		stk_status status = stk_evaluator_create(&cb, &a, &ev);
 
 		if (status == STK_OK)
-			status = stk_evaluator_add(ev, x, codes, 2, NULL);
+			status = stk_evaluator_add(ev, plain_exec(), x, codes, 2, NULL);
 		if (status == STK_OK)
-			status = stk_evaluator_add(ev, x + 2, codes + 2, 4, NULL);
+			status = stk_evaluator_add(ev, plain_exec(), x + 2, codes + 2, 4, NULL);
 		if (status == STK_OK)
 			status = stk_evaluator_finish(ev, NULL, &r);
 		done = status == STK_OK;
@@ -243,6 +388,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_hand),
 		cmocka_unit_test(against_plain_sums),
+		cmocka_unit_test(same_bits_however_added),
+		cmocka_unit_test(first_failure),
 		cmocka_unit_test(extremes),
 		cmocka_unit_test(bad_rows),
 		cmocka_unit_test(failures_leave_nothing_behind),

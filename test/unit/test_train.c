@@ -174,7 +174,7 @@ plain_measure(const problem *p, const float *codewords, int levels, const float 
 
 		assert_int_equal(stk_rq_encode(rq, plain_exec(), row, 1, p->plan.beam, codes, NULL, NULL),
 						 STK_OK);
-		assert_int_equal(stk_evaluator_add(ev, row, codes, 1, NULL), STK_OK);
+		assert_int_equal(stk_evaluator_add(ev, plain_exec(), row, codes, 1, NULL), STK_OK);
 	}
 	assert_int_equal(stk_evaluator_finish(ev, NULL, result), STK_OK);
 	stk_evaluator_free(ev);

@@ -157,7 +157,7 @@ bench_judge(const stk_exec *exec, const bench_codebook *cb, const float *x, size
 		codes = greedy;
 	}
 	bench_check("evaluation", stk_evaluator_create(&view, &stk_malloc, &ev), NULL);
-	bench_check("evaluation", stk_evaluator_add(ev, x, codes, n, &err), &err);
+	bench_check("evaluation", stk_evaluator_add(ev, exec, x, codes, n, &err), &err);
 	bench_check("evaluation", stk_evaluator_finish(ev, NULL, &result), NULL);
 	stk_evaluator_free(ev);
 	free(greedy);
