@@ -4,6 +4,7 @@
 #ifndef STK_EXEC_H
 #define STK_EXEC_H
 
+#include "accelerator.h"
 #include "alloc.h"
 #include "cpu.h"
 #include "pool.h"
@@ -14,6 +15,7 @@ typedef struct stk_exec
 	const stk_cpu *cpu;         /* never NULL; stk_cpu_portable runs anywhere */
 	const stk_pool *pool;       /* NULL: the calling thread alone */
 	const stk_monitor *monitor; /* NULL: never stop; with a pool, asked from any of its threads */
+	const stk_accelerator *accelerator; /* NULL: the processor computes every step */
 } stk_exec;
 
 /* Rows of dim numbers that may be gone over between two looks at the monitor: about a megabyte. */

@@ -34,8 +34,9 @@ stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size, co
 	w->threads = stk_alloc_array(a, threads, sizeof(thread_state));
 	w->sums = stk_alloc_array(a, threads, dim * sizeof(double));
 	w->means = stk_alloc_array(a, threads, dim * sizeof(float));
+	w->errors = stk_alloc_array(a, n / STK_SUM_CHUNK + 1, sizeof(double));
 	if (stk_members_init(&w->members, a, n, size) == STK_OK && w->norms && w->scores && w->others &&
-		w->moved && w->stale && w->threads && w->sums && w->means)
+		w->moved && w->stale && w->threads && w->sums && w->means && w->errors)
 	{
 		memset(w->stale, 1, size);
 		return STK_OK;
@@ -57,6 +58,7 @@ stk_kmeans_work_free(stk_kmeans_work *w)
 {
 	const stk_allocator *a = &w->exec.a;
 
+	stk_kmeans_detach(w);
 	drop_pack(w);
 	stk_free(a, w->norms);
 	stk_free(a, w->scores);
@@ -67,6 +69,7 @@ stk_kmeans_work_free(stk_kmeans_work *w)
 	stk_free(a, w->threads);
 	stk_free(a, w->sums);
 	stk_free(a, w->means);
+	stk_free(a, w->errors);
 }
 
 /* Run n tasks; *changed (may be NULL) tells whether one of them changed anything. */
@@ -126,23 +129,54 @@ stk_status
 stk_kmeans_measure(stk_kmeans_work *w, const float *x, size_t n, size_t dim)
 {
 	measurement m = {w, x, n, dim};
+	stk_status status;
 
+	if (stk_kmeans_measured_there(w, &status))
+		return status;
 	return run_tasks(w, measure_task, &m, (n + TASK_ROWS - 1) / TASK_ROWS, NULL);
+}
+
+typedef struct error_sum
+{
+	const stk_kmeans *km;
+	const stk_kmeans_work *w;
+	size_t n;
+	const uint16_t *codes;
+} error_sum;
+
+/* The chunks of TASK_ROWS rows. */
+static void
+error_task(void *arg, size_t index, int thread)
+{
+	const error_sum *e = arg;
+	size_t end = e->n - index * TASK_ROWS < TASK_ROWS ? e->n : (index + 1) * TASK_ROWS;
+
+	(void) thread;
+	for (size_t first = index * TASK_ROWS; first < end; first += STK_SUM_CHUNK)
+	{
+		size_t rows = end - first < STK_SUM_CHUNK ? end - first : STK_SUM_CHUNK;
+		double lane[STK_LANES] = {0};
+
+		for (size_t i = 0; i < rows; i++)
+			lane[i % STK_LANES] += stk_kmeans_distance(e->km, e->w, first + i, e->codes[first + i]);
+		e->w->errors[first / STK_SUM_CHUNK] = stk_add_lanes(lane);
+	}
 }
 
 double
 stk_kmeans_error(const stk_kmeans *km, const stk_kmeans_work *w, size_t n, const uint16_t *codes)
 {
+	error_sum e = {km, w, n, codes};
 	double sum = 0;
 
-	for (size_t i = 0; i < n; i++)
-		sum += stk_kmeans_distance(km, w, i, codes[i]);
+	stk_run(w->exec.pool, error_task, &e, (n + TASK_ROWS - 1) / TASK_ROWS);
+	for (size_t i = 0; i < n; i += STK_SUM_CHUNK)
+		sum += w->errors[i / STK_SUM_CHUNK];
 	return sum;
 }
 
 stk_status
-stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
-				  uint16_t *codes, double *error)
+stk_kmeans_settle(const stk_kmeans *km, stk_kmeans_work *w, size_t n)
 {
 	stk_pack *p = &w->pack;
 	stk_status status = STK_OK;
@@ -159,13 +193,22 @@ stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size
 		p->size = 0;
 		return status;
 	}
-	status = stk_pack_fill(p, km->centroids, w->exec.monitor);
-	if (status == STK_OK)
-		status = stk_nearest_rows(&w->exec, p, x, n, codes, w->scores, NULL);
 	for (size_t i = 0; i < n; i++)
 		w->others[i] = -INFINITY;
 	memset(w->moved, 0, km->size);
 	memset(w->stale, 1, km->size);
+	return stk_pack_fill(p, km->centroids, w->exec.monitor);
+}
+
+stk_status
+stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
+				  uint16_t *codes, double *error)
+{
+	const stk_accelerator_centroids c = {km->centroids, km->size, km->inner_product};
+	stk_status status = stk_kmeans_settle(km, w, n);
+
+	if (status == STK_OK && !stk_kmeans_nearest_there(w, &c, codes, w->scores, &status))
+		status = stk_nearest_rows(&w->exec, &w->pack, x, n, codes, w->scores, NULL);
 	if (status == STK_OK)
 		*error = stk_kmeans_error(km, w, n, codes);
 	return status;

@@ -4,7 +4,8 @@
  *
  * Sums over rows have the shape of member_sums.h. Then one division and one rounding to binary32.
  * Squared distances are |x|^2 + 2 s in
- * binary64, s the reference score, at least 0, and add up in row order.
+ * binary64, s the reference score, at least 0; their sum has that shape, too, over all
+ * rows in order.
  */
 #ifndef STK_KMEANS_H
 #define STK_KMEANS_H
@@ -44,7 +45,8 @@ struct stk_kmeans_thread;
 typedef struct stk_kmeans_work
 {
 	stk_exec exec;
-	double *norms;  /* [rows] squared norms, by stk_kmeans_measure */
+	stk_accelerator_rows *rows; /* the accelerator's copy of the rows; NULL: it has none */
+	double *norms;              /* [rows] squared norms, by stk_kmeans_measure */
 	double *scores; /* [rows] reference scores of the centroids that stk_kmeans_assign chose */
 	double *others; /* [rows] lower bounds of the scores of all other centroids */
 	uint8_t *moved; /* [size] centroids that changed since the last assignment */
@@ -54,12 +56,21 @@ typedef struct stk_kmeans_work
 	struct stk_kmeans_thread *threads; /* [threads] */
 	double *sums;                      /* [threads][dim] */
 	float *means;                      /* [threads][dim] */
+	double *errors; /* [rows / STK_SUM_CHUNK, rounded up] scratch: sums of squared distances */
 } stk_kmeans_work;
 
 /* Room for n rows and `size` centroids. STK_ENOMEM; free with stk_kmeans_work_free. */
 extern stk_status stk_kmeans_work_init(stk_kmeans_work *w, size_t n, size_t dim, uint32_t size,
 									   const stk_exec *exec);
 extern void stk_kmeans_work_free(stk_kmeans_work *w);
+
+/*
+ * Let the accelerator have a copy of rows x [n][dim], where there is one: from now on it may
+ * compute what is about these rows. Whoever changes rows, other than by stk_kmeans_subtract, calls
+ * this again, or stk_kmeans_detach. Nothing fails: without a copy the processor computes.
+ */
+extern void stk_kmeans_attach(stk_kmeans_work *w, const float *x, size_t n, size_t dim);
+extern void stk_kmeans_detach(stk_kmeans_work *w);
 
 /*
  * Take the squared norms of the rows x [n][dim] that the calls after this are about. Once for rows
@@ -89,6 +100,22 @@ extern stk_status stk_kmeans_assign(const stk_kmeans *km, stk_kmeans_work *w, co
  */
 extern stk_status stk_kmeans_reassign(const stk_kmeans *km, stk_kmeans_work *w, const float *x,
 									  size_t n, uint16_t *codes, double *error);
+
+/*
+ * Let the accelerator do a whole run on rows that were attached: centroids, codes [n] and what w
+ * knows of them come out as from stk_kmeans_assign and stk_kmeans_update by turns. run says how
+ * long and who is told (accelerator.h); this fills in the rest of it. *done tells whether the
+ * accelerator did: if not, nothing has changed. STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_kmeans_lloyd(stk_kmeans *km, stk_kmeans_work *w, size_t n, uint16_t *codes,
+								   stk_accelerator_lloyd *run, bool *done);
+
+/*
+ * Take their centroids from rows x [n][dim], here and where the accelerator has them: errors as
+ * stk_train_rows_subtract, with this level in them.
+ */
+extern stk_status stk_kmeans_subtract(const stk_kmeans *km, stk_kmeans_work *w, float *x, size_t n,
+									  const uint16_t *codes, int level, stk_error *err);
 
 /*
  * Move rows away from centroids that more than `cap` chose; follows stk_kmeans_assign.

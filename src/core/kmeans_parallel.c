@@ -402,14 +402,15 @@ choose_among(const stk_sampler *rows, const candidates *c, stk_kmeans *km, uint6
 }
 
 stk_status
-stk_kmeans_start_parallel(stk_kmeans *km, const stk_exec *exec, const float *x, const double *norms,
-						  size_t n, uint64_t seed, int level)
+stk_kmeans_start_parallel(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
+						  uint64_t seed, int level)
 {
-	const stk_allocator *a = &exec->a;
+	const stk_allocator *a = &w->exec.a;
 	candidates c = {.count = 0};
 	stk_sampler s;
-	stk_status status = stk_sampler_init(&s, exec, x, norms, NULL, n, km->dim);
+	stk_status status = stk_sampler_init(&s, &w->exec, x, w->norms, NULL, n, km->dim);
 
+	s.work = w;
 	c.nearest = stk_alloc_array(a, n, sizeof(uint32_t));
 	c.block = stk_alloc_array(a, BLOCK, km->dim * sizeof(float));
 	if (!c.nearest || !c.block)

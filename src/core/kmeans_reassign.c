@@ -242,8 +242,12 @@ stk_kmeans_reassign(const stk_kmeans *km, stk_kmeans_work *w, const float *x, si
 					uint16_t *codes, double *error)
 {
 	reassignment r = {.km = km, .w = w, .x = x, .n = n, .codes = codes};
-	stk_status status = pack_moved(&r);
+	stk_status status;
 
+	/* It takes all rows at once, whatever moved. */
+	if (w->rows)
+		return stk_kmeans_assign(km, w, x, n, codes, error);
+	status = pack_moved(&r);
 	if (status == STK_OK)
 		status = stk_pack_fill(&w->pack, km->centroids, w->exec.monitor);
 	if (status == STK_OK)

@@ -55,9 +55,18 @@ stk_sampler_weigh(stk_sampler *s)
 		s->upto[i] = sum += stk_sampler_share(s, i, s->distances[i]);
 }
 
-stk_status
-stk_sampler_approach(stk_sampler *s, const float *c, uint32_t size, uint32_t *nearest,
-					 uint32_t first)
+/* The nearest of centroids c [size][dim], by the accelerator; false when it does not say. */
+static bool
+nearest_there(stk_sampler *s, const float *c, uint32_t size, stk_status *status)
+{
+	const stk_accelerator_centroids centroids = {c, size, false};
+
+	return s->work && stk_kmeans_nearest_there(s->work, &centroids, s->codes, s->scores, status);
+}
+
+/* The same by the processor. */
+static stk_status
+nearest_here(stk_sampler *s, const float *c, uint32_t size)
 {
 	stk_pack p;
 	stk_status status = stk_pack_init(&p, s->exec, STK_FILTER_BEST, true, size, s->dim, false);
@@ -68,6 +77,17 @@ stk_sampler_approach(stk_sampler *s, const float *c, uint32_t size, uint32_t *ne
 	if (status == STK_OK)
 		status = stk_nearest_rows(s->exec, &p, s->x, s->n, s->codes, s->scores, NULL);
 	stk_pack_free(&p);
+	return status;
+}
+
+stk_status
+stk_sampler_approach(stk_sampler *s, const float *c, uint32_t size, uint32_t *nearest,
+					 uint32_t first)
+{
+	stk_status status;
+
+	if (!nearest_there(s, c, size, &status))
+		status = nearest_here(s, c, size);
 	if (status != STK_OK)
 		return status;
 	for (size_t i = 0; i < s->n; i++)

@@ -17,6 +17,7 @@
 typedef struct stk_sampler
 {
 	const stk_exec *exec;
+	stk_kmeans_work *work; /* its accelerator may have the points; NULL: none has */
 	const float *x;        /* [n][dim] points */
 	const double *norms;   /* [n] their squared norms */
 	const double *weights; /* [n]; NULL: all 1 */
@@ -72,9 +73,8 @@ extern stk_status stk_sampler_approach(stk_sampler *s, const float *c, uint32_t 
 extern stk_status stk_sampler_draw_centroids(stk_sampler *s, float *centroids, uint32_t size,
 											 uint64_t seed, int level);
 
-/* k-means|| (kmeans_parallel.c): stk_kmeans_start, with the rows' squared norms [n]. */
-extern stk_status stk_kmeans_start_parallel(stk_kmeans *km, const stk_exec *exec, const float *x,
-											const double *norms, size_t n, uint64_t seed,
-											int level);
+/* k-means|| (kmeans_parallel.c): stk_kmeans_start, for rows that were measured. */
+extern stk_status stk_kmeans_start_parallel(stk_kmeans *km, stk_kmeans_work *w, const float *x,
+											size_t n, uint64_t seed, int level);
 
 #endif

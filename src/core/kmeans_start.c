@@ -114,12 +114,13 @@ stk_sampler_draw_centroids(stk_sampler *s, float *centroids, uint32_t size, uint
 }
 
 static stk_status
-start_kmeanspp(stk_kmeans *km, const stk_exec *exec, const float *x, const double *norms, size_t n,
-			   uint64_t seed, int level)
+start_kmeanspp(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n, uint64_t seed,
+			   int level)
 {
 	stk_sampler s;
-	stk_status status = stk_sampler_init(&s, exec, x, norms, NULL, n, km->dim);
+	stk_status status = stk_sampler_init(&s, &w->exec, x, w->norms, NULL, n, km->dim);
 
+	s.work = w;
 	if (status == STK_OK)
 		status = stk_sampler_draw_centroids(&s, km->centroids, km->size, seed, level);
 	stk_sampler_free(&s);
@@ -148,9 +149,9 @@ stk_kmeans_start(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n, s
 	stk_status status = stk_kmeans_measure(w, x, n, km->dim);
 
 	if (status == STK_OK && init == STK_INIT_KMEANSPP)
-		status = start_kmeanspp(km, &w->exec, x, w->norms, n, seed, level);
+		status = start_kmeanspp(km, w, x, n, seed, level);
 	else if (status == STK_OK && init == STK_INIT_KMEANSII)
-		status = stk_kmeans_start_parallel(km, &w->exec, x, w->norms, n, seed, level);
+		status = stk_kmeans_start_parallel(km, w, x, n, seed, level);
 	else if (status == STK_OK)
 		start_random(km, w, x, n, seed, level);
 	for (uint32_t k = 0; k < km->size; k++)

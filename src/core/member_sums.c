@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-/* Members summed in one set of lanes. */
-#define CHUNK 256
-
 stk_status
 stk_members_init(stk_members *m, const stk_allocator *a, size_t n, uint32_t size)
 {
@@ -50,12 +47,12 @@ stk_members_sum(const stk_members *m, uint32_t code, const float *x, size_t dim,
 	size_t count = stk_members_count(m, code);
 
 	memset(sum, 0, dim * sizeof(double));
-	for (size_t start = 0; start < count; start += CHUNK)
+	for (size_t start = 0; start < count; start += STK_SUM_CHUNK)
 	{
 		if (stk_should_stop(monitor))
 			return STK_ECANCELED;
-		reference->add_rows(sum, x, rows + start, count - start < CHUNK ? count - start : CHUNK,
-							dim);
+		reference->add_rows(sum, x, rows + start,
+							count - start < STK_SUM_CHUNK ? count - start : STK_SUM_CHUNK, dim);
 	}
 	return STK_OK;
 }

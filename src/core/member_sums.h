@@ -12,8 +12,20 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "dot.h"
 #include "kernel.h"
 #include "status.h"
+
+/* Members summed in one set of lanes. */
+#define STK_SUM_CHUNK 256
+
+/* The sum of a chunk's lanes. */
+static inline double
+stk_add_lanes(const double *lane)
+{
+	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+		   ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
 
 /* Rows grouped by code. */
 typedef struct stk_members

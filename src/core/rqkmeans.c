@@ -47,20 +47,129 @@ report(const training *t, int level, int epoch, double error, uint32_t empty, in
 		t->opt->progress(t->opt->progress_ctx, &p);
 }
 
-/* Assign all rows, no more than opt->balance allows to a code; again: after an update. */
-static stk_status
-assign_rows(training *t, const stk_kmeans *km, bool again, double *error)
+/* Lloyd's iterations of one level. */
+typedef struct lloyd
 {
-	double share = (double) t->n / km->size;
-	bool balance = t->opt->balance > 0 && t->opt->balance * share < (double) t->n;
+	training *t;
+	stk_kmeans *km;
+	int level;
+	uint8_t *used;  /* [size] scratch */
+	int epoch;      /* epochs so far */
+	int told;       /* of these, those that progress knows of */
+	bool assigned;  /* rows are assigned to the centroids as they are */
+	bool again;     /* nothing but an update has come since the processor's last assignment */
+	bool changed;   /* the last update changed a centroid */
+	double error;   /* of the last assignment */
+	uint32_t empty; /* centroids that it left without rows */
+} lloyd;
+
+/* Tell progress of an epoch, once. */
+static void
+tell(lloyd *r, int epoch, double error, uint32_t empty)
+{
+	if (epoch <= r->told)
+		return;
+	r->told = epoch;
+	report(r->t, r->level, epoch, error, empty, r->level + 1);
+}
+
+/* stk_accelerator_lloyd.report */
+static void
+tell_number(void *ctx, int number, double error, uint32_t empty)
+{
+	lloyd *r = ctx;
+
+	tell(r, r->epoch + number, error, empty);
+}
+
+/*
+ * Let the accelerator go on from the centroids as they are, up to the epoch in which somebody looks
+ * at them, or one that leaves to the processor what becomes of empty ones. *done as of
+ * stk_kmeans_lloyd.
+ */
+static stk_status
+go_on_there(lloyd *r, bool *done)
+{
+	training *t = r->t;
+	const stk_rqkmeans_options *opt = t->opt;
+	int look = opt->look_every > 0 ? opt->look_every : 1;
+	int left = opt->epochs - r->epoch;
+	stk_accelerator_lloyd run = {.until_empty = opt->empty != STK_EMPTY_KEEP,
+								 .epochs = look - r->epoch % look,
+								 .report = tell_number,
+								 .report_ctx = r};
 	stk_status status;
 
-	if (again && !balance)
-		return stk_kmeans_reassign(km, &t->work, t->x, t->n, t->codes, error);
-	status = stk_kmeans_assign(km, &t->work, t->x, t->n, t->codes, error);
+	if (run.epochs > left)
+		run.epochs = left;
+	status = stk_kmeans_lloyd(r->km, &t->work, t->n, t->codes, &run, done);
+	if (!*done)
+		return status;
+	r->epoch += run.updates;
+	r->changed = run.changed;
+	r->error = run.error;
+	r->empty = run.empty;
+	/* It has stopped for somebody to look: the next run begins with the same assignment. */
+	r->assigned = !run.changed || r->epoch == opt->epochs || (run.until_empty && run.empty > 0);
+	r->again = r->assigned;
+	tell(r, r->epoch, r->error, r->empty);
+	return status;
+}
+
+/* Assign all rows to the centroids as they are. */
+static stk_status
+assign_all(lloyd *r)
+{
+	training *t = r->t;
+	double share = (double) t->n / r->km->size;
+	bool balance = t->opt->balance > 0 && t->opt->balance * share < (double) t->n;
+	bool done = false;
+	stk_status status = balance ? STK_OK : go_on_there(r, &done);
+
+	if (done || status != STK_OK)
+		return status;
+	if (r->again && !balance)
+		status = stk_kmeans_reassign(r->km, &t->work, t->x, t->n, t->codes, &r->error);
+	else
+		status = stk_kmeans_assign(r->km, &t->work, t->x, t->n, t->codes, &r->error);
 	if (status == STK_OK && balance)
-		status = stk_kmeans_balance(km, &t->work, t->x, t->n,
-									(size_t) ceil(t->opt->balance * share), t->codes, error);
+		status = stk_kmeans_balance(r->km, &t->work, t->x, t->n,
+									(size_t) ceil(t->opt->balance * share), t->codes, &r->error);
+	if (status != STK_OK)
+		return status;
+	memset(r->used, 0, r->km->size);
+	r->empty = mark_used(r->used, r->km->size, t->codes, t->n);
+	r->assigned = r->again = true;
+	tell(r, r->epoch, r->error, r->empty);
+	return STK_OK;
+}
+
+/* One level, from its initial centroids until nothing moves or epochs are over. */
+static stk_status
+train_level(lloyd *r)
+{
+	training *t = r->t;
+	stk_status status =
+		stk_kmeans_start(r->km, &t->work, t->x, t->n, t->opt->init, t->opt->seed, r->level);
+
+	r->changed = true;
+	while (status == STK_OK)
+	{
+		if (!r->assigned)
+			status = assign_all(r);
+		if (status != STK_OK || (r->assigned && (r->epoch == t->opt->epochs || !r->changed)))
+			break;
+		if (!r->assigned)
+			continue;
+		status = stk_kmeans_update(r->km, &t->work, t->x, t->n, t->codes, &r->changed);
+		if (status == STK_OK)
+			status = stk_kmeans_fill_empty(r->km, &t->work, t->x, t->n, t->codes, t->opt->empty,
+										   &r->changed);
+		r->epoch++;
+		r->assigned = !r->changed;
+		if (status == STK_OK && r->assigned)
+			tell(r, r->epoch, r->error, r->empty);
+	}
 	return status;
 }
 
@@ -68,29 +177,13 @@ assign_rows(training *t, const stk_kmeans *km, bool again, double *error)
 static stk_status
 train_lloyd(training *t, uint8_t *used, stk_error *err)
 {
+	stk_kmeans_attach(&t->work, t->x, t->n, t->dim);
 	for (int l = 0; l < t->opt->levels; l++)
 	{
 		stk_kmeans *km = &t->levels[l];
-		bool changed = true;
-		double error;
-		stk_status status =
-			stk_kmeans_start(km, &t->work, t->x, t->n, t->opt->init, t->opt->seed, l);
+		lloyd r = {.t = t, .km = km, .level = l, .used = used};
+		stk_status status = train_level(&r);
 
-		if (status == STK_OK)
-			status = assign_rows(t, km, false, &error);
-		for (int epoch = 1; epoch <= t->opt->epochs && changed && status == STK_OK; epoch++)
-		{
-			status = stk_kmeans_update(km, &t->work, t->x, t->n, t->codes, &changed);
-			if (status == STK_OK)
-				status = stk_kmeans_fill_empty(km, &t->work, t->x, t->n, t->codes, t->opt->empty,
-											   &changed);
-			if (status == STK_OK && changed)
-				status = assign_rows(t, km, true, &error);
-			if (status != STK_OK)
-				break;
-			memset(used, 0, km->size);
-			report(t, l, epoch, error, mark_used(used, km->size, t->codes, t->n), l + 1);
-		}
 		if (status != STK_OK)
 			return status;
 
@@ -99,8 +192,7 @@ train_lloyd(training *t, uint8_t *used, stk_error *err)
 		for (size_t i = 0; i < t->n; i++)
 			km->counts[t->codes[i]]++;
 		if (l + 1 < t->opt->levels)
-			status = stk_train_rows_subtract(t->exec, t->x, t->n, t->dim, km->centroids, t->codes,
-											 l, t->x, err);
+			status = stk_kmeans_subtract(km, &t->work, t->x, t->n, t->codes, l, err);
 		if (status == STK_ERANGE && err)
 			err->row = t->from[err->row];
 		if (status != STK_OK)

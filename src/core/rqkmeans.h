@@ -26,6 +26,8 @@ typedef struct stk_rqkmeans_options
 					  * assignment of training; Lloyd only */
 	bool resume;     /* codewords and counts come in as an earlier training left them, and
 					  * mini-batches go on from there */
+	int look_every;  /* progress reads the codewords after every so many epochs of a level only, and
+					  * after its last; 0: after each. In between they may be of another epoch */
 	/* called after every epoch of every level; may be NULL */
 	void (*progress)(void *ctx, const stk_train_progress *p);
 	void *progress_ctx;

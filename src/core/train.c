@@ -263,9 +263,12 @@ learn_rqkmeans(training *t, float *x, size_t n, stk_train_result *result, stk_er
 								.empty = plan->empty,
 								.balance = plan->balance,
 								.resume = plan->resume,
+								.look_every = plan->eval_every,
 								.progress = progress,
 								.progress_ctx = t};
 
+	if (!t->heldout || opt.look_every == 0)
+		opt.look_every = plan->epochs;
 	opt.batch_size = plan->batch_size < n ? (size_t) plan->batch_size : n;
 	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
 	return stk_rqkmeans_train(&opt, &t->exec, x, n, result->codewords, result->counts, err);

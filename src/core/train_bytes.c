@@ -156,7 +156,7 @@ learn_bytes(const forecast *f)
 	size_t batch =
 		plan->batch_size > 0 && plan->batch_size < f->n ? (size_t) plan->batch_size : f->n;
 	size_t row = times(f->dim, sizeof(float));
-	size_t bytes = plus(times(f->n, sizeof(size_t)), times(batch, 32 + sizeof(uint16_t)));
+	size_t bytes = plus(times(f->n, sizeof(size_t)), times(batch, 33 + sizeof(uint16_t)));
 
 	bytes = plus(bytes, times(f->total, 32));
 	bytes = plus(bytes, plus(pack_bytes(f, f->largest), task_bytes(f)));

@@ -199,6 +199,49 @@ assignment_error(void **state)
 	problem_free(p);
 }
 
+/* The sum of squared distances has the shape of member_sums.h: bit for bit, at every length. */
+static void
+errors_have_one_shape(void **state)
+{
+	static const size_t sizes[] = {1, 8, 255, 256, 257, 1023, 1024, 1025, 3000};
+	uint64_t seed = 5;
+	size_t dim = 3;
+	float *x = malloc(3000 * dim * sizeof(float));
+	uint16_t codes[3000];
+	problem *p = problem_make(3000, dim, 6);
+
+	(void) state;
+	fill(x, 3000 * dim, 1, &seed);
+	for (size_t i = 0; i < 3000 * dim; i++)
+		x[i] = ldexpf(x[i], (int) (next_bits(&seed) % 40));
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+	{
+		size_t n = sizes[s];
+		double lane[8] = {0};
+		double error;
+		double expected = 0;
+
+		assert_int_equal(stk_kmeans_start(&p->km, &p->work, x, n, STK_INIT_RANDOM, 1, 0), STK_OK);
+		assert_int_equal(stk_kmeans_assign(&p->km, &p->work, x, n, codes, &error), STK_OK);
+		for (size_t i = 0; i < n; i++)
+		{
+			const float *row = x + i * dim;
+			const float *c = p->centroids + codes[i] * dim;
+			double d = plain_dot(row, row, dim) + 2 * plain_score(row, c, dim, false);
+
+			lane[i % 256 % 8] += d > 0 ? d : 0;
+			if (i % 256 == 255 || i + 1 == n)
+			{
+				expected += add_lanes(lane);
+				memset(lane, 0, sizeof(lane));
+			}
+		}
+		assert_memory_equal(&error, &expected, sizeof(error));
+	}
+	problem_free(p);
+	free(x);
+}
+
 /* Long rows that hardly differ: their distance is lost in rounding, but never below zero. */
 static void
 distances_are_never_negative(void **state)
@@ -866,6 +909,7 @@ main(void)
 		cmocka_unit_test(means_have_one_shape),
 		cmocka_unit_test(batches_keep_their_counts),
 		cmocka_unit_test(assignment_error),
+		cmocka_unit_test(errors_have_one_shape),
 		cmocka_unit_test(distances_are_never_negative),
 		cmocka_unit_test(starts),
 		cmocka_unit_test(far_rows_are_drawn),

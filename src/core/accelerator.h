@@ -1,0 +1,91 @@
+/*
+ * Steps of a training that another device may compute, with core's bits.
+ *
+ * Core stays in charge: it keeps the rows in the processor's memory, too, and the device has a copy
+ * of them. Each step is one of its own functions; where the device does not know a step, or fails
+ * at it, the processor computes it from what it has, and nobody can tell by the result.
+ *
+ * Every function may be NULL. Those that return a status return STK_OK, STK_ECANCELED where the
+ * monitor said so, STK_ENOMEM where the device has no room, and STK_EIO once it is of no use any
+ * more; but for STK_OK what they were to give is as it was. They are called from one thread at a
+ * time, and whoever made the accelerator says what went wrong to people.
+ */
+#ifndef STK_ACCELERATOR_H
+#define STK_ACCELERATOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alloc.h"
+#include "status.h"
+
+/* Rows on the device; its own. */
+typedef struct stk_accelerator_rows stk_accelerator_rows;
+
+/* Centroids as a step gets them. */
+typedef struct stk_accelerator_centroids
+{
+	const float *centroids; /* [size][dim] */
+	uint32_t size;
+	bool inner_product; /* scores leave the half norms out */
+} stk_accelerator_centroids;
+
+/*
+ * Lloyd's iterations: assign the rows to the centroids that came in; then up to `epochs` times move
+ * each centroid to the mean of its rows (stk_kmeans_update) and assign again. A centroid without
+ * rows stays. The run ends early with an update that changes nothing, and where until_empty with
+ * an assignment that leaves a centroid without rows.
+ */
+typedef struct stk_accelerator_lloyd
+{
+	float *centroids; /* [size][dim] in and out */
+	uint32_t size;
+	bool inner_product; /* a row belongs to the centroid with the largest dot product */
+	bool unit;          /* centroids are kept at norm 1 */
+	bool until_empty;
+	int epochs; /* >= 0 */
+	/*
+	 * Said of every assignment but the last, in order and as soon as may be, in the thread that
+	 * called: its number, 0 for the first; the sum of squared distances; centroids without rows.
+	 */
+	void (*report)(void *ctx, int number, double error, uint32_t empty);
+	void *report_ctx;
+
+	/* Out: */
+	uint16_t *codes; /* [n] of the last assignment */
+	double *scores;  /* [n] and theirs */
+	int updates;     /* of so many */
+	bool changed;    /* the last of them changed a centroid; true when there was none */
+	double error;    /* of the last assignment */
+	uint32_t empty;
+} stk_accelerator_lloyd;
+
+typedef struct stk_accelerator_ops
+{
+	/* Copy rows x [n][dim], finite, to the device. */
+	stk_status (*rows_create)(void *ctx, const float *x, size_t n, size_t dim,
+							  const stk_monitor *monitor, stk_accelerator_rows **out);
+	void (*rows_free)(void *ctx, stk_accelerator_rows *rows);
+
+	/* norms [n] out: the rows' squared norms, by the reference. */
+	stk_status (*measure)(void *ctx, stk_accelerator_rows *rows, double *norms,
+						  const stk_monitor *monitor);
+	/* The nearest centroid of each row: codes [n] and reference scores [n] out. */
+	stk_status (*nearest)(void *ctx, stk_accelerator_rows *rows, const stk_accelerator_centroids *c,
+						  uint16_t *codes, double *scores, const stk_monitor *monitor);
+	stk_status (*lloyd)(void *ctx, stk_accelerator_rows *rows, stk_accelerator_lloyd *run,
+						const stk_monitor *monitor);
+	/* Take from each row, in binary32, the centroid that codes [n] name: all stay finite. */
+	stk_status (*subtract)(void *ctx, stk_accelerator_rows *rows,
+						   const stk_accelerator_centroids *c, const uint16_t *codes,
+						   const stk_monitor *monitor);
+} stk_accelerator_ops;
+
+typedef struct stk_accelerator
+{
+	const stk_accelerator_ops *ops;
+	void *ctx;
+} stk_accelerator;
+
+#endif

@@ -1,0 +1,218 @@
+/*
+ * An accelerator that is none: it computes with core's own functions, on a copy of the rows, counts
+ * what it is asked, and fails when told to.
+ */
+#ifndef TEST_FAKE_ACCELERATOR_H
+#define TEST_FAKE_ACCELERATOR_H
+
+#include "core/kmeans.h"
+#include "core/train_rows.h"
+#include "rows.h"
+
+/* Its functions, as numbers for what follows. */
+enum
+{
+	FAKE_ROWS,
+	FAKE_MEASURE,
+	FAKE_NEAREST,
+	FAKE_LLOYD,
+	FAKE_SUBTRACT,
+	FAKE_OPS
+};
+
+typedef struct fake_accelerator
+{
+	long calls[FAKE_OPS];    /* of each function */
+	long fail_at[FAKE_OPS];  /* the call of each that fails, and all that follow; 0: none */
+	stk_status fail_with;    /* STK_ENOMEM, or STK_EIO: then everything fails */
+	int lloyd_fails_after;   /* reports of a run that fails */
+	bool lost;               /* it has said STK_EIO */
+	long live;               /* copies of rows not freed */
+	long after_loss;         /* calls after it said STK_EIO */
+	stk_accelerator_ops ops; /* a test may take some away */
+	stk_accelerator accelerator;
+} fake_accelerator;
+
+struct stk_accelerator_rows
+{
+	float *x; /* [n][dim] */
+	size_t n;
+	size_t dim;
+};
+
+/* Does this call fail? */
+static inline bool
+fake_fails(fake_accelerator *f, int op)
+{
+	f->calls[op]++;
+	f->after_loss += f->lost;
+	if (f->fail_at[op] == 0 || f->calls[op] < f->fail_at[op])
+		return false;
+	f->lost |= f->fail_with == STK_EIO;
+	return true;
+}
+
+static inline stk_status
+fake_rows_create(void *ctx, const float *x, size_t n, size_t dim, const stk_monitor *monitor,
+				 stk_accelerator_rows **out)
+{
+	fake_accelerator *f = ctx;
+	stk_accelerator_rows *r;
+
+	(void) monitor;
+	if (fake_fails(f, FAKE_ROWS))
+		return f->fail_with;
+	r = malloc(sizeof(*r));
+	*r = (stk_accelerator_rows){malloc(n * dim * sizeof(float)), n, dim};
+	memcpy(r->x, x, n * dim * sizeof(float));
+	f->live++;
+	*out = r;
+	return STK_OK;
+}
+
+static inline void
+fake_rows_free(void *ctx, stk_accelerator_rows *r)
+{
+	((fake_accelerator *) ctx)->live--;
+	free(r->x);
+	free(r);
+}
+
+static inline stk_status
+fake_measure(void *ctx, stk_accelerator_rows *r, double *norms, const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+
+	if (stk_should_stop(monitor))
+		return STK_ECANCELED;
+	if (fake_fails(f, FAKE_MEASURE))
+		return f->fail_with;
+	for (size_t i = 0; i < r->n; i++)
+		norms[i] = plain_dot(r->x + i * r->dim, r->x + i * r->dim, r->dim);
+	return STK_OK;
+}
+
+static inline stk_status
+fake_nearest(void *ctx, stk_accelerator_rows *r, const stk_accelerator_centroids *c,
+			 uint16_t *codes, double *scores, const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+
+	if (stk_should_stop(monitor))
+		return STK_ECANCELED;
+	if (fake_fails(f, FAKE_NEAREST))
+		return f->fail_with;
+	for (size_t i = 0; i < r->n; i++)
+	{
+		const float *x = r->x + i * r->dim;
+
+		codes[i] = plain_nearest(x, c->centroids, c->size, r->dim, c->inner_product);
+		scores[i] = plain_score(x, c->centroids + codes[i] * r->dim, r->dim, c->inner_product);
+	}
+	return STK_OK;
+}
+
+static inline uint32_t
+fake_empty(const uint16_t *codes, size_t n, uint32_t size)
+{
+	uint8_t *used = calloc(size, 1);
+	uint32_t empty = size;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		empty -= !used[codes[i]];
+		used[codes[i]] = 1;
+	}
+	free(used);
+	return empty;
+}
+
+/* stk_accelerator_lloyd, by the processor. */
+static inline stk_status
+fake_lloyd(void *ctx, stk_accelerator_rows *r, stk_accelerator_lloyd *run,
+		   const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+	size_t floats = run->size * r->dim;
+	bool fails = fake_fails(f, FAKE_LLOYD);
+	stk_kmeans km = {.dim = r->dim,
+					 .size = run->size,
+					 .centroids = malloc(floats * sizeof(float)),
+					 .counts = calloc(run->size, sizeof(double)),
+					 .inner_product = run->inner_product,
+					 .unit = run->unit};
+	uint16_t *codes = malloc(r->n * sizeof(uint16_t));
+	stk_kmeans_work w;
+	stk_status status = stk_kmeans_work_init(&w, r->n, r->dim, run->size, plain_exec());
+	bool changed = true;
+	double error = 0;
+	uint32_t empty = 0;
+	int updates = 0;
+
+	memcpy(km.centroids, run->centroids, floats * sizeof(float));
+	if (status == STK_OK)
+		status = stk_kmeans_measure(&w, r->x, r->n, r->dim);
+	for (;; updates++)
+	{
+		if (status == STK_OK && changed)
+			status = stk_kmeans_assign(&km, &w, r->x, r->n, codes, &error);
+		if (status == STK_OK && stk_should_stop(monitor))
+			status = STK_ECANCELED;
+		if (status == STK_OK && fails && updates == f->lloyd_fails_after)
+			status = f->fail_with;
+		if (status != STK_OK)
+			break;
+		empty = fake_empty(codes, r->n, run->size);
+		if (updates == run->epochs || !changed || (run->until_empty && empty > 0))
+			break;
+		run->report(run->report_ctx, updates, error, empty);
+		status = stk_kmeans_update(&km, &w, r->x, r->n, codes, &changed);
+	}
+	/* A run too short for it fails at its end. */
+	if (status == STK_OK && fails)
+		status = f->fail_with;
+	if (status == STK_OK)
+	{
+		memcpy(run->centroids, km.centroids, floats * sizeof(float));
+		memcpy(run->codes, codes, r->n * sizeof(uint16_t));
+		memcpy(run->scores, w.scores, r->n * sizeof(double));
+		run->updates = updates;
+		run->changed = changed;
+		run->error = error;
+		run->empty = empty;
+	}
+	stk_kmeans_work_free(&w);
+	free(codes);
+	free(km.centroids);
+	free(km.counts);
+	return status;
+}
+
+static inline stk_status
+fake_subtract(void *ctx, stk_accelerator_rows *r, const stk_accelerator_centroids *c,
+			  const uint16_t *codes, const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+
+	(void) monitor;
+	if (fake_fails(f, FAKE_SUBTRACT))
+		return f->fail_with;
+	return stk_train_rows_subtract(plain_exec(), r->x, r->n, r->dim, c->centroids, codes, 0, r->x,
+								   NULL);
+}
+
+static inline const stk_accelerator *
+fake_init(fake_accelerator *f)
+{
+	*f = (fake_accelerator){.fail_with = STK_ENOMEM,
+							.ops = {.rows_create = fake_rows_create,
+									.rows_free = fake_rows_free,
+									.measure = fake_measure,
+									.nearest = fake_nearest,
+									.lloyd = fake_lloyd,
+									.subtract = fake_subtract}};
+	f->accelerator = (stk_accelerator){&f->ops, f};
+	return &f->accelerator;
+}
+
+#endif
