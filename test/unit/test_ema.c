@@ -1359,8 +1359,9 @@ one_codebook_everywhere(void **state)
 				continue;
 			for (int pool = 0; pool <= 1; pool++, run++)
 			{
-				stk_exec exec = {stk_malloc, &cpu,
-								 pool ? stk_crew_pool(threads, STK_BACKGROUND) : NULL, NULL};
+				stk_exec exec = {.a = stk_malloc,
+								 .cpu = &cpu,
+								 .pool = pool ? stk_crew_pool(threads, STK_BACKGROUND) : NULL};
 				size_t stride = run % 3 == 0 ? 1 : run % 3 == 1 ? n - 1 : 457;
 
 				for (size_t i = 0; i < n; i++)
