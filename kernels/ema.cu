@@ -1,0 +1,134 @@
+/*
+ * The update of a codebook by moving averages: rows grouped by code, their sums, and one kernel's
+ * end for everything else: averages, codewords, idle codes and their restart.
+ *
+ * Bytes: rows once, 4 n dim; codes twice; of each code with rows its sums twice, 16 dim, and its
+ * codeword, 4 dim. Operations: n dim additions in binary64. Bound: memory, and the launches where
+ * rows are few.
+ */
+#include "mean.cuh"
+#include "members.cuh"
+#include "philox.cuh"
+#include "update.h"
+
+/* Counts below this divide as this. */
+#define LEAST_COUNT 1e-5
+
+struct ema_finish
+{
+	stk_ema e;
+	stk_ema_rule rule;
+	stk_members_view m;
+	const float *x;
+	size_t n;
+	stk_update_failure *failure;
+
+	/* Is this row finite? If not, it may be the first. By one thread. */
+	__device__ void
+	check_row(uint32_t row) const
+	{
+		for (size_t i = 0; i < e.dim; i++)
+		{
+			if (!isfinite(x[row * e.dim + i]))
+			{
+				atomicMin(failure, (stk_update_failure) row);
+				return;
+			}
+		}
+	}
+
+	__device__ void
+	sum(uint32_t k, uint32_t rows, double *sum) const
+	{
+		double take = __dsub_rn(1, rule.decay);
+		double count = __dadd_rn(__dmul_rn(rule.decay, e.counts[k]), __dmul_rn(take, rows));
+		double divisor = count > LEAST_COUNT ? count : LEAST_COUNT;
+		double *s = e.sums + k * e.dim;
+		float *c = e.codewords + k * e.dim;
+		bool finite = true;
+		double norm;
+
+		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
+			finite &= isfinite(sum[i]) != 0;
+		if (!__syncthreads_and(finite))
+		{
+			for (uint32_t j = threadIdx.x; j < rows; j += blockDim.x)
+				check_row(m.rows[m.first[k] + j]);
+			return;
+		}
+		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
+		{
+			double blended = __dadd_rn(__dmul_rn(rule.decay, s[i]), __dmul_rn(take, sum[i]));
+			float mean = __double2float_rn(__ddiv_rn(blended, divisor));
+
+			s[i] = blended;
+			if (rule.unit)
+				sum[i] = mean;
+			else
+				c[i] = mean;
+		}
+		if (threadIdx.x == 0)
+		{
+			e.counts[k] = count;
+			e.idle[k] = 0;
+		}
+		if (!rule.unit)
+			return;
+		/* Rows that cancel out have no direction: the codeword keeps its own. */
+		norm = norm_of(sum, e.dim);
+		for (size_t i = threadIdx.x; i < e.dim && norm != 0; i += blockDim.x)
+			c[i] = __double2float_rn(__ddiv_rn(sum[i], norm));
+	}
+
+	/* A code that no row chose: one batch more, or a random row of this one. */
+	__device__ void
+	none(uint32_t k) const
+	{
+		uint32_t idle = e.idle[k];
+		const float *row;
+		bool finite = true;
+
+		idle += idle < UINT32_MAX;
+		/* All have read it before one writes it. */
+		__syncthreads();
+		if (rule.restart_after == 0 || idle < rule.restart_after)
+		{
+			if (threadIdx.x == 0)
+				e.idle[k] = idle;
+			return;
+		}
+		row = x + random_below(random_bits(rule.seed, STK_RANDOM_RESTART, rule.level, rule.step, k),
+							   n) *
+					  e.dim;
+		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
+			finite &= isfinite(row[i]) != 0;
+		if (!__syncthreads_and(finite))
+		{
+			if (threadIdx.x == 0)
+				atomicMin(failure, (stk_update_failure) ((size_t) (row - x) / e.dim));
+			return;
+		}
+		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
+		{
+			e.codewords[k * e.dim + i] = row[i];
+			e.sums[k * e.dim + i] = 0;
+		}
+		if (threadIdx.x == 0)
+		{
+			e.counts[k] = 0;
+			e.idle[k] = 0;
+		}
+	}
+};
+
+stk_status
+stk_ema_launch(const stk_ema_call *call, cudaStream_t stream, stk_error *err)
+{
+	ema_finish finish = {call->e, call->rule, call->members->view, call->x, call->n, call->failure};
+	stk_status status =
+		stk_members_group_launch(call->members, call->codes, 1, call->n, stream, err);
+
+	if (status != STK_OK)
+		return status;
+	return sum_members_launch(call->members, call->x, call->n, finish, stream, err);
+}

@@ -1,0 +1,63 @@
+/*
+ * The updates of k-means: each centroid moves to the mean of its rows, or of them and what came
+ * before.
+ *
+ * Bytes: rows once, 4 n dim; of each code with rows its centroid, 8 dim. Operations: n dim additions
+ * in binary64. Bound: memory.
+ */
+#include "mean.cuh"
+#include "members.cuh"
+#include "update.h"
+
+struct means_finish
+{
+	stk_means_call call;
+	size_t dim;
+
+	__device__ void
+	sum(uint32_t k, uint32_t rows, double *sum) const
+	{
+		double count = call.persistent ? call.counts[k] : 0;
+		double all = __dadd_rn(count, rows);
+		float *c = call.centroids + k * dim;
+		double norm = 1;
+		bool changed = false;
+
+		for (size_t i = threadIdx.x; i < dim; i += blockDim.x)
+			sum[i] = __double2float_rn(__ddiv_rn(__dadd_rn(__dmul_rn(count, c[i]), sum[i]), all));
+		if (call.unit)
+			norm = norm_of(sum, dim);
+		/* Rows that cancel out have no direction: the centroid keeps its own. */
+		for (size_t i = threadIdx.x; i < dim && norm != 0; i += blockDim.x)
+		{
+			float mean = __double2float_rn(call.unit ? __ddiv_rn(sum[i], norm) : sum[i]);
+
+			changed |= __float_as_uint(mean) != __float_as_uint(c[i]);
+			c[i] = mean;
+		}
+		/* Also: all have read the count before it is written. */
+		changed = __syncthreads_or(changed);
+		if (threadIdx.x > 0)
+			return;
+		call.counts[k] = all;
+		if (changed && call.moved)
+			call.moved[k] = 1;
+		if (changed && call.changed)
+			atomicAdd(call.changed, 1);
+	}
+
+	__device__ void
+	none(uint32_t k) const
+	{
+		if (threadIdx.x == 0 && !call.persistent)
+			call.counts[k] = 0;
+	}
+};
+
+stk_status
+stk_means_launch(const stk_means_call *call, cudaStream_t stream, stk_error *err)
+{
+	means_finish finish = {*call, call->members->dim};
+
+	return sum_members_launch(call->members, call->x, call->n, finish, stream, err);
+}
