@@ -418,7 +418,9 @@ repeat(size_t n, size_t dim, uint32_t size, int spread, bool unit, int runs, uin
 	batch b;
 
 	must(x && codes, "rows", "out of memory");
-	fill(x, n * dim, 1, seed);
+	fill(x, n < 100000 ? n * dim : 100000 * dim, 1, seed);
+	for (size_t r = 100000; r < n; r++)
+		memcpy(x + r * dim, x + r % 99991 * dim, dim * sizeof(float));
 	spread_codes(spread, codes, n, size, seed);
 	b = make_batch(x, codes, n, size, dim, 0);
 	before = make_state(size, dim, seed);
