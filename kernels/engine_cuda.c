@@ -1,85 +1,28 @@
 /*
- * The engine of one CUDA device: encodes greedily there. What the device does not compute goes to
- * the host's engine: beams, trainings, requests too small to travel, and everything once the device
- * has failed.
- *
- * Rows come from and codes go to ordinary memory, in pieces of PIECE_BYTES through two pairs of
- * pinned buffers: while one piece is computed the next travels.
+ * The engine of CUDA devices: encodes greedily there. Rows come from and codes go to ordinary memory,
+ * in pieces (lane.h) that take turns on the devices; a codebook is copied to a device when it is first
+ * used there (gpu.h). What a device cannot do ends with STK_EDEVICE, for the processor to compute.
  */
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "encode.h"
 #include "engine/plugin.h"
-
-/* Rows and codes of one piece: enough to fill the device, and some milliseconds of travelling. */
-#define PIECE_BYTES ((size_t) 32 << 20)
-#define CODE_BYTES ((size_t) 8 << 20)
-/* Pairs of lanes that are kept for the next call: pinned memory is slow to get. */
-#define KEPT_PAIRS 4
-/* Multiply-adds below which the host is done before a launch and two trips would be. */
-#define WORTHWHILE 4e7
-#define LANES 2
+#include "lane.h"
 
 typedef struct cuda_engine
 {
 	stk_engine engine;
 	stk_allocator a;
 	stk_engine *host;
-	int device;
-	atomic_bool failed; /* the device answers no more: the host computes everything */
-
-	pthread_mutex_t lock; /* of what follows */
-	struct lane_pair *idle[KEPT_PAIRS];
-	int nidle;
+	stk_gpu gpus[STK_MAX_GPUS];
+	int ngpus;
+	atomic_uint turn; /* which device the next small call takes */
 } cuda_engine;
-
-struct stk_resident
-{
-	stk_allocator a;
-	stk_engine *host_engine;
-	stk_resident *host;             /* the same codebook there */
-	stk_device_codebook *on_device; /* NULL: there was no room, or the device has failed */
-	stk_codebook cb;
-};
-
-/* A piece on its way: buffers on both sides, and a stream. */
-typedef struct lane
-{
-	cudaStream_t stream;
-	float *x_here; /* pinned */
-	uint16_t *codes_here;
-	stk_encode_failure *failure_here;
-	float *x;
-	float *normalized;
-	uint16_t *codes;
-	stk_encode_failure *failure;
-	size_t first; /* row of the call that the piece begins with */
-	size_t n;     /* 0: nothing on its way */
-} lane;
-
-/* What one call uses. */
-typedef struct lane_pair
-{
-	stk_allocator a;
-	lane lanes[LANES];
-} lane_pair;
 
 static cuda_engine *
 own(stk_engine *e)
 {
 	return (cuda_engine *) e;
-}
-
-/* A CUDA failure other than a lack of memory is for good: the context is gone. */
-static stk_status
-note(cuda_engine *e, stk_status status)
-{
-	if (status == STK_EIO)
-		atomic_store(&e->failed, true);
-	return status;
 }
 
 static void
@@ -88,10 +31,8 @@ cuda_unload(stk_engine *engine, stk_resident *r)
 	cuda_engine *e = own(engine);
 	stk_allocator a = r->a;
 
-	if (cudaSetDevice(e->device) == cudaSuccess)
-		stk_device_codebook_free(r->on_device);
-	if (r->host)
-		e->host->ops->unload(e->host, r->host);
+	for (int i = 0; i < e->ngpus; i++)
+		stk_gpu_forget(&e->gpus[i], r);
 	stk_free(&a, r);
 }
 
@@ -99,24 +40,20 @@ static stk_status
 cuda_load(stk_engine *engine, const stk_exec *exec, const stk_codebook *cb, bool wide,
 		  stk_resident **out, stk_error *err)
 {
-	cuda_engine *e = own(engine);
-	stk_resident *r = stk_alloc_array(&exec->a, 1, sizeof(stk_resident));
-	stk_error unsaid;
-	stk_status status;
+	stk_status status = stk_codebook_check_finite(cb, err);
+	stk_resident *r;
 
+	(void) engine;
+	(void) wide;
 	*out = NULL;
+	if (status != STK_OK)
+		return status;
+	r = stk_alloc_array(&exec->a, 1, sizeof(stk_resident));
 	if (!r)
 		return STK_ENOMEM;
-	*r = (stk_resident){.a = exec->a, .host_engine = e->host, .cb = *cb};
-	status = e->host->ops->load(e->host, exec, cb, wide, &r->host, err);
-	if (status != STK_OK)
-	{
-		cuda_unload(engine, r);
-		return status;
-	}
-	/* Without room on the device, the host's will do. */
-	if (!atomic_load(&e->failed) && cudaSetDevice(e->device) == cudaSuccess)
-		(void) note(e, stk_device_codebook_create(cb, cudaStreamPerThread, &r->on_device, &unsaid));
+	memset(r, 0, sizeof(*r));
+	r->a = exec->a;
+	r->cb = *cb;
 	*out = r;
 	return STK_OK;
 }
@@ -124,213 +61,109 @@ cuda_load(stk_engine *engine, const stk_exec *exec, const stk_codebook *cb, bool
 static size_t
 cuda_resident_bytes(const stk_resident *r)
 {
-	return sizeof(*r) + r->host_engine->ops->resident_bytes(r->host) +
-		   (r->on_device ? r->on_device->bytes : 0);
+	return sizeof(*r);
 }
 
-static void
-lane_free(lane *l)
+static bool
+cuda_takes(const stk_engine *engine, const stk_codebook *cb, int beam)
 {
-	(void) cudaFreeHost(l->x_here);
-	(void) cudaFreeHost(l->codes_here);
-	(void) cudaFreeHost(l->failure_here);
-	(void) cudaFree(l->x);
-	(void) cudaFree(l->normalized);
-	(void) cudaFree(l->codes);
-	(void) cudaFree(l->failure);
-	if (l->stream)
-		(void) cudaStreamDestroy(l->stream);
+	(void) engine;
+	return beam == 1 && stk_lane_rows(cb) > 0;
 }
 
+/* Devices that a call uses, and its lanes there. */
+typedef struct call
+{
+	stk_gpu *gpus[STK_MAX_GPUS];
+	stk_lanes *lanes[STK_MAX_GPUS];
+	int n;
+} call;
+
+/* Choose devices that answer: one for a single piece, in turn, else all. */
 static stk_status
-lane_create(lane *l, stk_error *err)
+choose(cuda_engine *e, bool one, call *c, stk_error *err)
 {
-	cudaError_t code = cudaStreamCreateWithFlags(&l->stream, cudaStreamNonBlocking);
+	unsigned turn = atomic_fetch_add(&e->turn, 1);
 
-	if (code == cudaSuccess)
-		code = cudaMallocHost((void **) &l->x_here, PIECE_BYTES);
-	if (code == cudaSuccess)
-		code = cudaMallocHost((void **) &l->codes_here, CODE_BYTES);
-	if (code == cudaSuccess)
-		code = cudaMallocHost((void **) &l->failure_here, sizeof(*l->failure_here));
-	if (code == cudaSuccess)
-		code = cudaMalloc((void **) &l->x, PIECE_BYTES);
-	if (code == cudaSuccess)
-		code = cudaMalloc((void **) &l->normalized, PIECE_BYTES);
-	if (code == cudaSuccess)
-		code = cudaMalloc((void **) &l->codes, CODE_BYTES);
-	if (code == cudaSuccess)
-		code = cudaMalloc((void **) &l->failure, sizeof(*l->failure));
-	return stk_cuda_status(code, "make room for rows", err);
-}
-
-static void
-pair_free(lane_pair *p)
-{
-	stk_allocator a = p->a;
-
-	for (int i = 0; i < LANES; i++)
-		lane_free(&p->lanes[i]);
-	stk_free(&a, p);
-}
-
-/* A pair of lanes, one that was kept or a new one. */
-static stk_status
-take_pair(cuda_engine *e, lane_pair **out, stk_error *err)
-{
-	lane_pair *p = NULL;
-	stk_status status = STK_OK;
-
-	*out = NULL;
-	pthread_mutex_lock(&e->lock);
-	if (e->nidle > 0)
-		p = e->idle[--e->nidle];
-	pthread_mutex_unlock(&e->lock);
-	if (!p)
+	c->n = 0;
+	for (int i = 0; i < e->ngpus; i++)
 	{
-		p = stk_alloc_array(&e->a, 1, sizeof(lane_pair));
-		if (!p)
-			return STK_ENOMEM;
-		*p = (lane_pair){.a = e->a};
-		for (int i = 0; i < LANES && status == STK_OK; i++)
-			status = lane_create(&p->lanes[i], err);
+		stk_gpu *gpu = &e->gpus[(turn + (unsigned) i) % (unsigned) e->ngpus];
+
+		if (!atomic_load(&gpu->failed) && !(one && c->n == 1))
+			c->gpus[c->n++] = gpu;
 	}
-	if (status == STK_OK)
-		*out = p;
-	else
-		pair_free(p);
+	if (c->n == 0)
+		return stk_fail(err, STK_EDEVICE, "%s", e->gpus[0].failure);
+	return STK_OK;
+}
+
+/* Get everything ready on each device that was chosen. */
+static stk_status
+begin(call *c, stk_resident *r, stk_error *err)
+{
+	stk_status status = STK_OK;
+	int chosen = c->n;
+
+	for (c->n = 0; c->n < chosen && status == STK_OK; c->n++)
+	{
+		stk_gpu *gpu = c->gpus[c->n];
+		stk_device_codebook *copy;
+
+		status = stk_gpu_place(gpu, r, &copy, err);
+		if (status != STK_OK)
+			break;
+		status = stk_lanes_take(gpu, &c->lanes[c->n], err);
+		if (status != STK_OK)
+		{
+			stk_gpu_let_go(gpu, r);
+			break;
+		}
+		c->lanes[c->n]->cb = copy;
+	}
 	return status;
 }
 
 static void
-give_pair(cuda_engine *e, lane_pair *p)
+end(call *c, stk_resident *r)
 {
-	bool kept = false;
-
-	/* What was on its way when the call ended still writes into the buffers. */
-	for (int i = 0; i < LANES; i++)
+	for (int i = 0; i < c->n; i++)
 	{
-		(void) cudaStreamSynchronize(p->lanes[i].stream);
-		p->lanes[i].n = 0;
+		stk_lanes_give(c->lanes[i]);
+		stk_gpu_let_go(c->gpus[i], r);
 	}
-	pthread_mutex_lock(&e->lock);
-	if (e->nidle < KEPT_PAIRS && !atomic_load(&e->failed))
-	{
-		e->idle[e->nidle++] = p;
-		kept = true;
-	}
-	pthread_mutex_unlock(&e->lock);
-	if (!kept)
-		pair_free(p);
-}
-
-/* Send rows first .. first + n - 1 of x on their way. */
-static stk_status
-lane_send(lane *l, const stk_resident *r, const float *x, size_t first, size_t n, stk_error *err)
-{
-	size_t dim = (size_t) r->cb.dim;
-	size_t codes = n * (size_t) r->cb.levels * sizeof(uint16_t);
-	stk_encode_call call = {.cb = r->on_device,
-							.x = l->x,
-							.n = n,
-							.normalized = l->normalized,
-							.codes = l->codes,
-							.failure = l->failure};
-	cudaError_t code;
-	stk_status status;
-
-	l->first = first;
-	l->n = n;
-	memcpy(l->x_here, x + first * dim, n * dim * sizeof(float));
-	code = cudaMemcpyAsync(l->x, l->x_here, n * dim * sizeof(float), cudaMemcpyHostToDevice,
-						   l->stream);
-	if (code == cudaSuccess)
-		code = cudaMemsetAsync(l->failure, 0xff, sizeof(*l->failure), l->stream);
-	status = stk_cuda_status(code, "copy rows to the device", err);
-	if (status == STK_OK)
-		status = stk_encode_launch(&call, l->stream, err);
-	if (status != STK_OK)
-		return status;
-	code = cudaMemcpyAsync(l->codes_here, l->codes, codes, cudaMemcpyDeviceToHost, l->stream);
-	if (code == cudaSuccess)
-		code = cudaMemcpyAsync(l->failure_here, l->failure, sizeof(*l->failure),
-							   cudaMemcpyDeviceToHost, l->stream);
-	return stk_cuda_status(code, "copy codes from the device", err);
-}
-
-/* Wait for a piece and take its codes. *row_failed: the error is a row's, not the device's. */
-static stk_status
-lane_receive(lane *l, const stk_resident *r, uint16_t *codes, bool *row_failed, stk_error *err)
-{
-	size_t levels = (size_t) r->cb.levels;
-	stk_status status;
-
-	if (l->n == 0)
-		return STK_OK;
-	status = stk_cuda_status(cudaStreamSynchronize(l->stream), "encode rows on the device", err);
-	if (status != STK_OK)
-		return status;
-	*row_failed = *l->failure_here != STK_ENCODE_NO_FAILURE;
-	if (*row_failed)
-		return stk_encode_error(*l->failure_here, l->first, err);
-	memcpy(codes + l->first * levels, l->codes_here, l->n * levels * sizeof(uint16_t));
-	l->n = 0;
-	return STK_OK;
 }
 
 /* All pieces, in order: the first that fails has the first row that fails. */
 static stk_status
-encode_pieces(lane *lanes, size_t rows, const stk_exec *exec, const stk_resident *r, const float *x,
-			  size_t n, uint16_t *codes, bool *row_failed, stk_error *err)
+encode_pieces(call *c, const stk_exec *exec, const stk_codebook *cb, const float *x, size_t n,
+			  uint16_t *codes, stk_error *err)
 {
+	size_t rows = stk_lane_rows(cb);
+	size_t ways = (size_t) c->n * STK_CALL_LANES;
 	stk_status status = STK_OK;
 	size_t piece = 0;
 
 	for (size_t first = 0; first < n && status == STK_OK; first += rows, piece++)
 	{
-		lane *l = &lanes[piece % LANES];
+		stk_lanes *lanes = c->lanes[piece % (size_t) c->n];
+		stk_lane *l = &lanes->lane[piece / (size_t) c->n % STK_CALL_LANES];
 
 		if (stk_should_stop(exec->monitor))
 			return STK_ECANCELED;
-		status = lane_receive(l, r, codes, row_failed, err);
+		status = stk_lane_receive(lanes, l, exec, codes, err);
 		if (status == STK_OK)
-			status = lane_send(l, r, x, first, n - first < rows ? n - first : rows, err);
+			status =
+				stk_lane_send(lanes, l, exec, x, first, n - first < rows ? n - first : rows, err);
 	}
-	for (int i = 0; i < LANES && status == STK_OK; i++, piece++)
-		status = lane_receive(&lanes[piece % LANES], r, codes, row_failed, err);
+	for (size_t i = 0; i < ways && status == STK_OK; i++, piece++)
+	{
+		stk_lanes *lanes = c->lanes[piece % (size_t) c->n];
+
+		status = stk_lane_receive(lanes, &lanes->lane[piece / (size_t) c->n % STK_CALL_LANES], exec,
+								  codes, err);
+	}
 	return status;
-}
-
-/* Encode on the device. *row_failed: the error is a row's, and the answer. */
-static stk_status
-encode_there(cuda_engine *e, const stk_exec *exec, const stk_resident *r, const float *x, size_t n,
-			 uint16_t *codes, bool *row_failed, stk_error *err)
-{
-	size_t rows = PIECE_BYTES / ((size_t) r->cb.dim * sizeof(float));
-	size_t coded = CODE_BYTES / ((size_t) r->cb.levels * sizeof(uint16_t));
-	lane_pair *p = NULL;
-	stk_status status = stk_cuda_status(cudaSetDevice(e->device), "choose the device", err);
-
-	if (status == STK_OK)
-		status = take_pair(e, &p, err);
-	if (status != STK_OK)
-		return note(e, status);
-	status =
-		encode_pieces(p->lanes, rows < coded ? rows : coded, exec, r, x, n, codes, row_failed, err);
-	if (!*row_failed)
-		status = note(e, status);
-	give_pair(e, p);
-	return status;
-}
-
-static bool
-worthwhile(const stk_codebook *cb, size_t n)
-{
-	double codes = 0;
-
-	for (int l = 0; l < cb->levels; l++)
-		codes += cb->sizes[l];
-	return (double) n * cb->dim * codes >= WORTHWHILE;
 }
 
 static stk_status
@@ -338,24 +171,20 @@ cuda_encode(stk_engine *engine, const stk_exec *exec, const stk_resident *r, con
 			size_t n, int beam, uint16_t *codes, stk_error *err)
 {
 	cuda_engine *e = own(engine);
+	/* What is kept of it on devices changes; what was loaded does not. */
+	stk_resident *kept = (stk_resident *) (uintptr_t) r;
+	call c = {.n = 0};
+	stk_status status;
 
-	if (beam == 1 && r->on_device && !atomic_load(&e->failed) && worthwhile(&r->cb, n))
-	{
-		bool row_failed = false;
-		stk_error why = {.level = -1};
-		stk_status status = encode_there(e, exec, r, x, n, codes, &row_failed, &why);
-
-		if (status == STK_OK || status == STK_ECANCELED)
-			return status;
-		if (row_failed)
-		{
-			if (err)
-				*err = why;
-			return status;
-		}
-		fprintf(stderr, "semtok_cuda: %s; the processor computes instead\n", why.message);
-	}
-	return e->host->ops->encode(e->host, exec, r->host, x, n, beam, codes, err);
+	if (!cuda_takes(engine, &r->cb, beam))
+		return stk_fail(err, STK_EDEVICE, "no device encodes with a beam of %d here", beam);
+	status = choose(e, n <= stk_lane_rows(&r->cb), &c, err);
+	if (status == STK_OK)
+		status = begin(&c, kept, err);
+	if (status == STK_OK)
+		status = encode_pieces(&c, exec, &r->cb, x, n, codes, err);
+	end(&c, kept);
+	return status;
 }
 
 /* The device does not train yet. */
@@ -371,14 +200,40 @@ cuda_train(stk_engine *engine, const stk_exec *exec, const stk_train_plan *plan,
 }
 
 static void
+cuda_state(stk_engine *engine, stk_engine_state *state)
+{
+	cuda_engine *e = own(engine);
+
+	memset(state, 0, sizeof(*state));
+	for (int i = 0; i < e->ngpus; i++)
+	{
+		stk_gpu *gpu = &e->gpus[i];
+
+		pthread_mutex_lock(&gpu->lock);
+		if (atomic_load(&gpu->failed))
+		{
+			state->failed = true;
+			memcpy(state->failure, gpu->failure, sizeof(state->failure));
+		}
+		else
+		{
+			state->usable = true;
+			state->memory += gpu->used;
+			state->memory_limit += gpu->limit;
+		}
+		pthread_mutex_unlock(&gpu->lock);
+	}
+}
+
+static void
 cuda_close(stk_engine *engine)
 {
 	cuda_engine *e = own(engine);
 	stk_allocator a = e->a;
 
-	for (int i = 0; i < e->nidle; i++)
-		pair_free(e->idle[i]);
-	pthread_mutex_destroy(&e->lock);
+	for (int i = 0; i < e->ngpus; i++)
+		stk_lanes_free_kept(&e->gpus[i]);
+	stk_gpus_close(e->gpus, e->ngpus);
 	stk_free(&a, e);
 }
 
@@ -386,39 +241,27 @@ static const stk_engine_ops cuda_ops = {.name = "cuda",
 										.load = cuda_load,
 										.unload = cuda_unload,
 										.resident_bytes = cuda_resident_bytes,
+										.takes = cuda_takes,
 										.encode = cuda_encode,
 										.train = cuda_train,
+										.state = cuda_state,
 										.close = cuda_close};
 
-/* Choose device 0, and see that it computes as it must. */
-static stk_status
-open_device(cuda_engine *e, stk_error *err)
+static void
+describe(cuda_engine *e)
 {
-	static const char doing[] = "use a CUDA device";
-	struct cudaDeviceProp properties;
-	bool holds = false;
-	int devices = 0;
-	stk_status status = stk_cuda_status(cudaGetDeviceCount(&devices), doing, err);
+	const stk_gpu *first = &e->gpus[0];
+	int used = snprintf(e->engine.device, sizeof(e->engine.device),
+						"%.50s, compute capability %d.%d", first->name, first->major, first->minor);
 
-	if (status == STK_OK && devices == 0)
-		status = stk_fail(err, STK_EIO, "there is no CUDA device");
-	if (status == STK_OK)
-		status = stk_cuda_status(cudaSetDevice(0), doing, err);
-	if (status == STK_OK)
-		status = stk_cuda_status(cudaGetDeviceProperties(&properties, 0), doing, err);
-	if (status == STK_OK)
-		status = stk_probe_tensor(cudaStreamPerThread, &holds, err);
-	if (status == STK_OK && !holds)
-		status = stk_fail(err, STK_EIO, "the tensor unit of %.64s adds worse than it may",
-						  properties.name);
-	if (status == STK_OK)
-		snprintf(e->engine.device, sizeof(e->engine.device), "%.60s, compute capability %d.%d",
-				 properties.name, properties.major, properties.minor);
-	return status;
+	if (e->ngpus > 1)
+		snprintf(e->engine.device + used, sizeof(e->engine.device) - (size_t) used, ", and %d more",
+				 e->ngpus - 1);
 }
 
 static stk_status
-cuda_open(const stk_allocator *a, stk_engine *host, stk_engine **out, stk_error *err)
+cuda_open(const stk_allocator *a, stk_engine *host, const char *devices, stk_engine **out,
+		  stk_error *err)
 {
 	cuda_engine *e = stk_alloc_array(a, 1, sizeof(cuda_engine));
 	stk_status status;
@@ -430,13 +273,13 @@ cuda_open(const stk_allocator *a, stk_engine *host, stk_engine **out, stk_error 
 	e->engine.ops = &cuda_ops;
 	e->a = *a;
 	e->host = host;
-	pthread_mutex_init(&e->lock, NULL);
-	status = open_device(e, err);
+	status = stk_gpus_open(devices, e->gpus, &e->ngpus, err);
 	if (status != STK_OK)
 	{
-		cuda_close(&e->engine);
+		stk_free(a, e);
 		return status;
 	}
+	describe(e);
 	*out = &e->engine;
 	return STK_OK;
 }

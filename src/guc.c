@@ -13,6 +13,7 @@ int semtok_codebook_cache = 256 * 1024;
 int semtok_simd = STK_SIMD_AUTO;
 int semtok_tokenizer_id_base = 0;
 int semtok_device = STK_DEVICE_AUTO;
+char *semtok_cuda_devices = NULL;
 int semtok_offload = OFFLOAD_AUTO;
 int semtok_worker_memory = 1024 * 1024;
 int semtok_worker_threads = 0;
@@ -23,6 +24,9 @@ int semtok_batch_wait_us = 0;
 
 /* The last base whose ids are all numbers of type int. */
 #define MAX_ID_BASE (INT_MAX / TOKENIZER_IDS * TOKENIZER_IDS - TOKENIZER_IDS)
+
+/* Devices that semtok.cuda_devices can name. */
+#define CUDA_DEVICES 16
 
 static const struct config_enum_entry simd_names[] = {
 	{"auto", STK_SIMD_AUTO, false},     {"avx512", STK_SIMD_AVX512, false},
@@ -54,6 +58,32 @@ CheckSimd(int *value, void **extra, GucSource source)
 	return false;
 }
 
+/* "all", "none", or numbers with a comma between them. */
+static bool
+CheckCudaDevices(char **value, void **extra, GucSource source)
+{
+	const char *at = *value;
+
+	if (strcmp(at, "all") == 0 || strcmp(at, "none") == 0)
+		return true;
+	for (int n = 0; n < CUDA_DEVICES; n++)
+	{
+		size_t digits = strspn(at, "0123456789");
+
+		if (digits == 0 || digits > 4)
+			break;
+		at += digits;
+		if (*at == '\0')
+			return true;
+		if (*at++ != ',')
+			break;
+	}
+	GUC_check_errdetail("Expected \"all\", \"none\", or up to %d numbers of devices, such as "
+						"\"0,1\".",
+						CUDA_DEVICES);
+	return false;
+}
+
 /* Any other base would lie within the ids of another node. */
 static bool
 CheckIdBase(int *value, void **extra, GucSource source)
@@ -80,6 +110,10 @@ SemtokDefineWorkerSettings(void)
 							 "none. The answer is the same.",
 							 &semtok_device, STK_DEVICE_AUTO, device_names, PGC_USERSET, 0, NULL,
 							 NULL, NULL);
+	DefineCustomStringVariable(
+		"semtok.cuda_devices", "CUDA devices that a worker process may use.",
+		"all, none, or their numbers: 0,1. Several share large work. A change begins a new worker.",
+		&semtok_cuda_devices, "all", PGC_SIGHUP, 0, CheckCudaDevices, NULL, NULL);
 	DefineCustomEnumVariable(
 		"semtok.offload", "Whether heavy work leaves the session for a worker process.",
 		"auto decides by the size of the work; off computes in the session, on one core. The "

@@ -21,6 +21,7 @@ typedef enum SemtokOffload
 } SemtokOffload;
 
 extern int semtok_device;           /* stk_device */
+extern char *semtok_cuda_devices;   /* "all", "none", or numbers: "0,2" */
 extern int semtok_offload;          /* SemtokOffload */
 extern int semtok_worker_memory;    /* kB that a worker may take */
 extern int semtok_worker_threads;   /* 0 = one for each core */

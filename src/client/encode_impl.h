@@ -40,6 +40,7 @@ struct EncodePipe
 	EncodePipeOptions options;
 	MemoryContext context; /* of the pipe and all that belongs to it */
 	const stk_codebook *cb;
+	stk_device device; /* that is wanted */
 	Piece pieces[PIPE_PIECES];
 	int first;   /* the oldest that has not been taken */
 	int count;   /* that have been handed in and not been taken; the next is being gathered */

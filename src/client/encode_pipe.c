@@ -24,6 +24,7 @@ EncodePipeBegin(const EncodePipeOptions *options)
 
 	OffloadCheckDevice(options->device);
 	pipe->options = *options;
+	pipe->device = OffloadDevice(options->device);
 	pipe->context = context;
 	pipe->cb = CodebookView(options->codebook);
 	for (int l = 0; l < pipe->cb->levels; l++)
@@ -108,7 +109,7 @@ PipeGoes(EncodePipe *pipe, size_t rows)
 
 	if (pipe->rest_till > 0 && WorkerClock() < pipe->rest_till)
 		return false;
-	if (OffloadGoes(pipe->row_multiply_adds * rows, pipe->here_ms, &away))
+	if (OffloadGoes(pipe->device, pipe->row_multiply_adds * rows, pipe->here_ms, &away))
 		return true;
 	if (away)
 		pipe->rest_till = WorkerClock() + PIPE_REST_MS;

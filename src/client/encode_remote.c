@@ -78,7 +78,7 @@ PipeAsk(EncodePipe *pipe, Piece *piece)
 	Size rows_bytes = PipeRowBytes(pipe) * piece->n;
 	Size codes_bytes = PipeCodesBytes(pipe, piece->n);
 	Size codes_from = TYPEALIGN(8, rows_bytes);
-	stk_encode m = {.device = pipe->options.device,
+	stk_encode m = {.device = pipe->device,
 					.beam = pipe->options.beam,
 					.dim = pipe->cb->dim,
 					.levels = pipe->cb->levels,
@@ -88,8 +88,6 @@ PipeAsk(EncodePipe *pipe, Piece *piece)
 
 	if (!piece->request)
 		piece->request = WorkerRequestCreate(pipe->context);
-	if (m.device == STK_DEVICE_AUTO)
-		m.device = (stk_device) semtok_device;
 	memcpy(m.hash, CodebookHash(pipe->options.codebook), STK_HASH_BYTES);
 	m.rows.bytes = rows_bytes;
 	m.rows.in_file = rows_bytes > STK_INLINE_MAX;
@@ -151,7 +149,7 @@ PipeLoad(EncodePipe *pipe)
 static bool
 PipeGiveUp(EncodePipe *pipe, const char *why, const char *remedy)
 {
-	OffloadFallback(why, remedy);
+	OffloadFallback(pipe->device, why, remedy);
 	OffloadWhere(NULL);
 	pipe->rest_till = WorkerClock() + PIPE_REST_MS;
 	return false;

@@ -39,7 +39,7 @@ static const char *const launch_environment[] = {
 #endif
 };
 
-#define LAUNCH_ARGUMENTS 12
+#define LAUNCH_ARGUMENTS 16
 
 /* All that the child needs, made before the fork. */
 typedef struct Launch
@@ -81,7 +81,7 @@ LaunchFind(char *path)
 }
 
 static void
-LaunchArguments(Launch *launch, const char *listen_path)
+LaunchArguments(Launch *launch, const char *listen_path, int device_rest)
 {
 	int n = 0;
 
@@ -101,6 +101,10 @@ LaunchArguments(Launch *launch, const char *listen_path)
 	launch->argv[n++] = psprintf("%d", semtok_batch_max);
 	launch->argv[n++] = "--batch-wait-us";
 	launch->argv[n++] = psprintf("%d", semtok_batch_wait_us);
+	launch->argv[n++] = "--cuda-devices";
+	launch->argv[n++] = pstrdup(semtok_cuda_devices);
+	launch->argv[n++] = "--device-rest";
+	launch->argv[n++] = psprintf("%d", device_rest);
 	launch->argv[n] = NULL;
 
 	n = 0;
@@ -191,7 +195,7 @@ WorkerThreads(void)
 }
 
 pid_t
-WorkerLaunch(const char *listen_path, int *sock)
+WorkerLaunch(const char *listen_path, int device_rest, int *sock)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok launch", ALLOCSET_SMALL_SIZES);
@@ -207,7 +211,7 @@ WorkerLaunch(const char *listen_path, int *sock)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("worker processes need Linux")));
 	LaunchFind(launch.path);
-	LaunchArguments(&launch, listen_path);
+	LaunchArguments(&launch, listen_path, device_rest);
 	launch.missing = psprintf("could not execute \"%s\"\n", launch.path);
 	launch.missing_length = strlen(launch.missing);
 	launch.close_max = (int) Min(sysconf(_SC_OPEN_MAX), LAUNCH_CLOSE_MAX);
@@ -282,6 +286,8 @@ WorkerStatusText(int status)
 	if (WIFSIGNALED(status))
 		return psprintf("was terminated by signal %d: %s", WTERMSIG(status),
 						pg_strsignal(WTERMSIG(status)));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == STK_EXIT_DEVICE)
+		return pstrdup("ended to begin anew with the device that had failed");
 	if (WIFEXITED(status))
 		return psprintf("exited with exit code %d", WEXITSTATUS(status));
 	return psprintf("ended with status %d", status);

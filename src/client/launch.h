@@ -18,7 +18,7 @@
 /*
  * Start one. listen_path NULL: a private worker, whose only client is descriptor 0. Otherwise one
  * that listens there, too, and that descriptor 0 controls. The settings of guc.h go along as
- * arguments. Returns the process id and in *sock our end of descriptor 0, non-blocking and close-on-
+ * arguments, and for how many seconds it goes on without a device that has failed. Returns the process id and in *sock our end of descriptor 0, non-blocking and close-on-
  * exec; an error where that is not possible (58P01: there is no program), and then nothing is left
  * behind. The descriptor counts as an external one: whoever closes it calls ReleaseExternalFD.
  *
@@ -26,7 +26,7 @@
  * the first process of a container, it inherits orphans, and takes one that died of a signal for a
  * crash of the server's.
  */
-extern pid_t WorkerLaunch(const char *listen_path, int *sock);
+extern pid_t WorkerLaunch(const char *listen_path, int device_rest, int *sock);
 
 /* Are there worker processes on this platform? They need Linux; elsewhere sessions compute. */
 extern bool WorkerPossible(void);

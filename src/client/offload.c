@@ -35,9 +35,10 @@ OffloadAssumed(double multiply_adds)
 }
 
 bool
-OffloadGoes(double multiply_adds, double known_ms, bool *away)
+OffloadGoes(stk_device device, double multiply_adds, double known_ms, bool *away)
 {
-	bool launch = semtok_offload == OFFLOAD_ON || known_ms >= OFFLOAD_START_MS;
+	bool always = semtok_offload == OFFLOAD_ON || device == STK_DEVICE_CUDA;
+	bool launch = always || known_ms >= OFFLOAD_START_MS;
 
 	*away = false;
 	if (semtok_offload == OFFLOAD_OFF || (semtok_offload == OFFLOAD_AUTO && !WorkerPossible()))
@@ -48,17 +49,19 @@ OffloadGoes(double multiply_adds, double known_ms, bool *away)
 	{
 		*away = launch;
 		if (launch)
-			OffloadFallback(WorkerTrouble(), WorkerRemedy());
+			OffloadFallback(device, WorkerTrouble(), WorkerRemedy());
 		return false;
 	}
-	return semtok_offload == OFFLOAD_ON || OffloadPays(WorkerConnected(), multiply_adds);
+	return always || OffloadPays(WorkerConnected(), multiply_adds);
 }
 
 void
-OffloadFallback(const char *why, const char *remedy)
+OffloadFallback(stk_device device, const char *why, const char *remedy)
 {
 	static TimestampTz warned = 0;
 
+	if (device == STK_DEVICE_CUDA)
+		OffloadDeviceFailed(why);
 	SharedNoteFallback(why);
 	if (warned == GetCurrentStatementStartTimestamp())
 		return;
@@ -109,13 +112,41 @@ OffloadWhere(const WorkerInfo *info)
 	ProgressWhere(!info ? "session" : info->shared ? "shared worker" : "private worker");
 }
 
+stk_device
+OffloadDevice(stk_device device)
+{
+	return device != STK_DEVICE_AUTO ? device : (stk_device) semtok_device;
+}
+
+void
+OffloadNoDevice(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("there is no CUDA device that semtok can compute on"), errdetail("%s", why),
+			 errhint("With semtok.device = auto the processor computes.")));
+}
+
+void
+OffloadDeviceFailed(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SYSTEM_ERROR), errmsg("could not compute on device cuda: %s", why),
+			 errhint("With semtok.device = auto the processor computes instead.")));
+}
+
 void
 OffloadCheckDevice(stk_device device)
 {
-	if (device == STK_DEVICE_AUTO)
-		device = (stk_device) semtok_device;
-	if (device == STK_DEVICE_CUDA)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("this build of semtok cannot compute on device cuda"),
-						errhint("With semtok.device = auto the processor computes.")));
+	const WorkerInfo *worker;
+
+	if (OffloadDevice(device) != STK_DEVICE_CUDA)
+		return;
+	if (semtok_offload == OFFLOAD_OFF)
+		OffloadNoDevice("A worker process would compute there, and semtok.offload is off.");
+	if (!WorkerPossible() || !WorkerConnect(true))
+		OffloadNoDevice(psprintf("There is no worker process: %s.", WorkerTrouble()));
+	worker = WorkerConnected();
+	if (!worker->welcome.cuda)
+		OffloadNoDevice(psprintf("The worker process says: %s.", worker->welcome.no_cuda));
 }

@@ -75,7 +75,8 @@ extern stk_status OffloadTrain(const OffloadTraining *t, void (*restarted)(void 
 							   stk_train_result *result, stk_error *err);
 
 /*
- * Raise 0A000 where a verb was asked for a device that this server cannot have: before long work.
+ * Raise 0A000 where a verb was asked for device cuda and there is none, or no worker to have it:
+ * before long work. AUTO: semtok.device.
  */
 extern void OffloadCheckDevice(stk_device device);
 

@@ -12,25 +12,32 @@
 #include "compat.h"
 
 /*
- * Is this work for the worker? Connects to it when it is.
+ * Is this work for the worker? Connects to it when it is. What is for device cuda always is.
  *
  *   multiply_adds  of the work at hand
  *   known_ms       of one-thread time that the statement's work is known to take at least, beside
  *                  the work at hand: what makes up for starting a worker
  *   away           becomes true when there is no worker though it is wanted: after OffloadFallback
  */
-extern bool OffloadGoes(double multiply_adds, double known_ms, bool *away);
+extern bool OffloadGoes(stk_device device, double multiply_adds, double known_ms, bool *away);
 
 /* Multiply-adds of one-thread milliseconds, where nobody has measured yet. */
 extern double OffloadAssumed(double multiply_adds);
 
 /*
  * The session computes what was meant for a worker: count it, and warn once a statement. The remedy,
- * a hint, may be NULL.
+ * a hint, may be NULL. For device cuda an error instead: OffloadDeviceFailed.
  */
-extern void OffloadFallback(const char *why, const char *remedy);
+extern void OffloadFallback(stk_device device, const char *why, const char *remedy);
 /* Why a request failed, for people; palloc'd. */
 extern char *OffloadFailure(const stk_failed *failed);
+
+/* The device that is wanted, where a verb's is this. */
+extern stk_device OffloadDevice(stk_device device);
+/* Raise 0A000: there is no device cuda. why is a sentence. */
+pg_noreturn extern void OffloadNoDevice(const char *why);
+/* Raise 58000: device cuda was asked for and there is none any more, or no worker to have it. */
+pg_noreturn extern void OffloadDeviceFailed(const char *why);
 
 /* Bytes that may be in a worker; UINT64_MAX = any. */
 extern uint64 OffloadLimit(void);

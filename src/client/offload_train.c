@@ -152,7 +152,7 @@ RemoteAsk(RemoteTraining *remote, const stk_train_result *result)
 	const OffloadTraining *t = remote->t;
 	uint64 width = (uint64) t->plan.dim * sizeof(float);
 	stk_train_message m = {.plan = t->plan,
-						   .device = t->device ? t->device : (stk_device) semtok_device,
+						   .device = OffloadDevice(t->device),
 						   .n = t->n,
 						   .heldout_n = t->heldout_n,
 						   .rows = {.in_file = true, .offset = t->rows_at, .bytes = t->n * width}};
@@ -252,7 +252,7 @@ RemoteFailed(RemoteTraining *remote, stk_train_result *result, stk_status *statu
 	}
 	if (m.failure != STK_FAILED_COMPUTATION || (m.status != STK_EINVAL && m.status != STK_ERANGE))
 	{
-		OffloadFallback(OffloadFailure(&m), NULL);
+		OffloadFallback(OffloadDevice(remote->t->device), OffloadFailure(&m), NULL);
 		return REMOTE_REFUSED;
 	}
 	named = (m.which == STK_ROWS_TRAINING && m.row < remote->t->n) ||
@@ -325,7 +325,7 @@ TrainAway(const OffloadTraining *t, MemoryContext context, void (*restarted)(voi
 			restarted(t->report_ctx);
 	}
 	if (end == REMOTE_LOST)
-		OffloadFallback(WorkerTrouble(), WorkerRemedy());
+		OffloadFallback(OffloadDevice(t->device), WorkerTrouble(), WorkerRemedy());
 	return end;
 }
 
@@ -340,7 +340,7 @@ TrainGoes(const OffloadTraining *t)
 		(double) t->n * (t->plan.epochs + t->plan.refine) * RemoteCodewords(&t->plan) * t->plan.dim;
 	bool away;
 
-	if (!OffloadGoes(work, OffloadAssumed(work), &away))
+	if (!OffloadGoes(OffloadDevice(t->device), work, OffloadAssumed(work), &away))
 		return false;
 	if (bytes > OffloadLimit())
 		OffloadTooMuch(bytes);

@@ -19,6 +19,7 @@
 #include "client/shared.h"
 #include "client/supervisor.h"
 #include "client/wait_event.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -40,7 +41,8 @@
 #define SUPERVISOR_KILLED 2000  /* that the kernel may take to end it */
 #define SUPERVISOR_REST_MIN 100 /* before it is started again */
 #define SUPERVISOR_REST_MAX 30000
-#define SUPERVISOR_HEALTHY 60000 /* of life after which failures before it are forgotten */
+#define SUPERVISOR_HEALTHY 60000      /* of life after which failures before it are forgotten */
+#define SUPERVISOR_DEVICE_REST_MAX 60 /* s before a device that fails at once is tried again */
 
 /* What is kept of the worker's settings, to see when they change. */
 typedef struct SupervisorSettings
@@ -49,6 +51,7 @@ typedef struct SupervisorSettings
 	int memory;
 	int batch_max;
 	int batch_wait_us;
+	uint32 devices; /* a hash of semtok.cuda_devices */
 } SupervisorSettings;
 
 typedef struct Supervisor
@@ -68,6 +71,7 @@ typedef struct Supervisor
 	int64 next_start; /* when there is no worker */
 	int64 started;    /* 0 = not since the last one was lost */
 	int rest;         /* before the next start */
+	int device_rest;  /* s that the worker goes on without a device that has failed */
 	bool complained;  /* that it cannot be started */
 } Supervisor;
 
@@ -90,7 +94,8 @@ SupervisorWanted(void)
 	return (SupervisorSettings){.threads = WorkerThreads(),
 								.memory = semtok_worker_memory,
 								.batch_max = semtok_batch_max,
-								.batch_wait_us = semtok_batch_wait_us};
+								.batch_wait_us = semtok_batch_wait_us,
+								.devices = string_hash(semtok_cuda_devices, 1024)};
 }
 
 /* Has the worker ended within so many milliseconds? */
@@ -173,6 +178,21 @@ SupervisorRest(const char *error)
 	return rest;
 }
 
+/*
+ * The worker ended so that a new one has its device again. That is at once; but where the device fails
+ * soon after each start, the worker goes on without it for longer each time.
+ */
+static void
+SupervisorDeviceFailed(void)
+{
+	int64 served = SupervisorNow() - supervisor.started - supervisor.device_rest * INT64CONST(1000);
+
+	supervisor.device_rest = served >= SUPERVISOR_HEALTHY
+								 ? 1
+								 : Min(2 * supervisor.device_rest, SUPERVISOR_DEVICE_REST_MAX);
+	supervisor.rest = SUPERVISOR_REST_MIN;
+}
+
 /* The worker is of no more use: it has ended by itself, or this is why it must. */
 static void
 SupervisorLost(const char *why)
@@ -181,10 +201,25 @@ SupervisorLost(const char *why)
 	int status = SupervisorEndWorker(false);
 	int rest;
 
+	if (!why && WIFEXITED(status) && WEXITSTATUS(status) == STK_EXIT_DEVICE)
+		SupervisorDeviceFailed();
 	if (!why)
 		why = WorkerStatusText(status);
 	rest = SupervisorRest(psprintf("worker %s", why));
 	ereport(LOG, (errmsg("semtok worker (PID %d) %s; restarting in %d ms", (int) pid, why, rest)));
+}
+
+/* The worker is well, but another one is to take its place at once. */
+static void
+SupervisorReplace(const char *why)
+{
+	pid_t pid = supervisor.pid;
+
+	SupervisorEndWorker(true);
+	supervisor.rest = SUPERVISOR_REST_MIN;
+	supervisor.device_rest = 1;
+	SupervisorRest(NULL);
+	ereport(LOG, (errmsg("semtok worker (PID %d) is replaced %s", (int) pid, why)));
 }
 
 /* The channel has failed. A worker that has ended tells by its status why. */
@@ -276,7 +311,7 @@ SupervisorStart(void)
 	PG_TRY();
 	{
 		supervisor.settings = SupervisorWanted();
-		supervisor.pid = WorkerLaunch(SEMTOK_SOCKET, &sock);
+		supervisor.pid = WorkerLaunch(SEMTOK_SOCKET, supervisor.device_rest, &sock);
 		supervisor.channel = ChannelOpen(sock);
 	}
 	PG_CATCH();
@@ -408,7 +443,9 @@ SupervisorAct(void)
 		return;
 	}
 	wanted = SupervisorWanted();
-	if (memcmp(&wanted, &supervisor.settings, sizeof(wanted)) != 0)
+	if (wanted.devices != supervisor.settings.devices)
+		SupervisorReplace("for semtok.cuda_devices");
+	else if (memcmp(&wanted, &supervisor.settings, sizeof(wanted)) != 0)
 		SupervisorConfigure(&wanted);
 	else if (SupervisorNow() >= supervisor.next_ping)
 		SupervisorPing();
@@ -458,6 +495,7 @@ SemtokSupervisorMain(Datum arg)
 
 	supervisor.shared = &SharedGet()->worker;
 	supervisor.rest = SUPERVISOR_REST_MIN;
+	supervisor.device_rest = 1;
 	supervisor.next_start = SupervisorNow();
 	before_shmem_exit(SupervisorLeave, (Datum) 0);
 	SpinLockAcquire(&supervisor.shared->mutex);

@@ -30,6 +30,8 @@ enum
 	WORKER_BACKEND,
 	WORKER_ENGINE,
 	WORKER_DEVICE,
+	WORKER_DEVICE_MEMORY,
+	WORKER_DEVICE_MEMORY_LIMIT,
 	WORKER_THREADS,
 	WORKER_MEMORY,
 	WORKER_MEMORY_LIMIT,
@@ -153,9 +155,12 @@ ViewTenths(double us)
 	return Float8GetDatum(rint(us * 10) / 10);
 }
 
-/* What the worker itself says; false when it does not answer. */
+/*
+ * What the worker itself says, and of its own fallbacks with those of sessions; false when it does not
+ * answer.
+ */
 static bool
-WorkerColumns(ViewRow *row, bool shared, bool details)
+WorkerColumns(ViewRow *row, bool shared, bool details, int64 *fallbacks)
 {
 	const WorkerInfo *connected = WorkerConnected();
 	stk_statistics s;
@@ -167,6 +172,12 @@ WorkerColumns(ViewRow *row, bool shared, bool details)
 		return false;
 	ViewSetText(row, WORKER_ENGINE, s.engine);
 	ViewSetText(row, WORKER_DEVICE, s.device);
+	if (s.device_memory_limit > 0)
+	{
+		ViewSet(row, WORKER_DEVICE_MEMORY, Int64GetDatum((int64) s.device_memory));
+		ViewSet(row, WORKER_DEVICE_MEMORY_LIMIT, Int64GetDatum((int64) s.device_memory_limit));
+	}
+	*fallbacks += (int64) s.fallbacks;
 	ViewSet(row, WORKER_THREADS, Int32GetDatum((int32) s.threads));
 	ViewSet(row, WORKER_MEMORY, Int64GetDatum((int64) s.memory_used));
 	ViewSet(row, WORKER_MEMORY_LIMIT, Int64GetDatum((int64) s.memory));
@@ -221,7 +232,8 @@ WorkerShared(FunctionCallInfo fcinfo, SharedState *state, const SharedSession *s
 	{
 		ViewSet(&row, WORKER_PID, Int32GetDatum(worker.pid));
 		ViewSet(&row, WORKER_STARTED_AT, TimestampTzGetDatum(worker.started));
-		if (!WorkerColumns(&row, true, has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)))
+		if (!WorkerColumns(&row, true, has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS),
+						   &fallbacks))
 			run = "not answering";
 	}
 	else if (worker.supervisor == 0)
@@ -247,11 +259,13 @@ WorkerPrivate(FunctionCallInfo fcinfo, const SharedSession *session)
 	if (ViewMaySee(session->role))
 	{
 		const char *run = session->worker != 0 ? "running" : "none";
+		int64 fallbacks = session->fallbacks;
 
 		ViewSetText(&row, WORKER_LAST_ERROR, session->last_error);
-		if (session->worker != 0 && session->pid == MyProcPid && !WorkerColumns(&row, false, true))
+		if (session->worker != 0 && session->pid == MyProcPid &&
+			!WorkerColumns(&row, false, true, &fallbacks))
 			run = "not answering";
-		ViewSet(&row, WORKER_FALLBACKS, Int64GetDatum(session->fallbacks));
+		ViewSet(&row, WORKER_FALLBACKS, Int64GetDatum(fallbacks));
 		ViewSet(&row, WORKER_RESTARTS, Int64GetDatum(session->restarts));
 		ViewSetText(&row, WORKER_STATE, run);
 	}

@@ -14,6 +14,7 @@
 
 #include "client/launch.h"
 #include "client/shared.h"
+#include "common/hashfn.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "port.h"
@@ -43,6 +44,8 @@
 #define WORKER_STATISTICS_MS 1000
 /* What a request costs beside its round trip: data is written, read, and written back. */
 #define WORKER_REQUEST_US 100.0
+/* Seconds that a private worker goes on without a device that has failed. */
+#define WORKER_DEVICE_REST 10
 /* Killed workers that have not ended yet. */
 #define WORKER_DYING 8
 
@@ -228,6 +231,13 @@ WorkerSettings(void)
 						   .batch_wait_us = (uint32) semtok_batch_wait_us};
 }
 
+/* Whether devices are the same is all that is to be known of them. */
+static uint32
+WorkerDevices(void)
+{
+	return string_hash(semtok_cuda_devices, 1024);
+}
+
 /* A connection over a socket, which is closed when that is not possible. */
 static Worker *
 WorkerOpen(pgsocket sock, pid_t pid)
@@ -257,6 +267,7 @@ WorkerOpen(pgsocket sock, pid_t pid)
 	worker->pid = pid;
 	worker->info.shared = pid == 0;
 	worker->settings = WorkerSettings();
+	worker->devices = WorkerDevices();
 	dlist_init(&worker->requests);
 	return worker;
 }
@@ -451,7 +462,7 @@ WorkerStart(pgsocket *sock)
 
 	PG_TRY();
 	{
-		pid = WorkerLaunch(NULL, &end);
+		pid = WorkerLaunch(NULL, WORKER_DEVICE_REST, &end);
 	}
 	PG_CATCH();
 	{
@@ -517,7 +528,12 @@ WorkerConnect(bool launch)
 	if (mine && mine->nrequests == 0)
 		WorkerPoll();
 	if (mine && mine->nrequests == 0 && mine->pid != 0)
-		WorkerReconfigure(mine);
+	{
+		if (mine->devices == WorkerDevices())
+			WorkerReconfigure(mine);
+		else
+			WorkerEnd(mine);
+	}
 	if (mine)
 		return true;
 

@@ -18,6 +18,7 @@ typedef struct Worker
 	bool welcomed; /* it has said who it is; before, it is not pinged */
 	WorkerInfo info;
 	stk_configure settings; /* that a private worker was started with, or told of since */
+	uint32 devices;         /* a hash of semtok.cuda_devices then */
 	uint64 numbers;         /* given to requests so far */
 	dlist_head requests;    /* asked, oldest first */
 	uint32 nrequests;

@@ -17,7 +17,8 @@ typedef enum stk_status
 	STK_ECANCELED, /* the caller's check callback asked to stop */
 	STK_ECORRUPT,  /* stored bytes contradict themselves */
 	STK_ERETRY,    /* the trie changed under the cursor: search again from the root */
-	STK_EIO        /* the caller's file could not be read or written */
+	STK_EIO,       /* the caller's file could not be read or written */
+	STK_EDEVICE    /* the device that was to compute it cannot; the processor can */
 } stk_status;
 
 /* What went wrong, for the caller to put into its own words. */

@@ -37,8 +37,8 @@ check_entry(const stk_plugin *plugin, stk_error *err)
 }
 
 stk_status
-stk_plugin_open(const char *path, const stk_allocator *a, stk_engine *host, stk_engine **out,
-				stk_error *err)
+stk_plugin_open(const char *path, const stk_allocator *a, stk_engine *host, const char *devices,
+				stk_engine **out, stk_error *err)
 {
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	const stk_plugin *plugin;
@@ -50,7 +50,7 @@ stk_plugin_open(const char *path, const stk_allocator *a, stk_engine *host, stk_
 	plugin = dlsym(library, STK_PLUGIN_SYMBOL);
 	status = check_entry(plugin, err);
 	if (status == STK_OK)
-		status = plugin->open(a, host, out, err);
+		status = plugin->open(a, host, devices, out, err);
 	/* Threads that a device's driver started may run the library's code: it stays when it began. */
 	if (status != STK_OK && !(plugin && plugin->version == STK_PLUGIN_VERSION))
 		dlclose(library);

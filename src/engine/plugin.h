@@ -9,7 +9,7 @@
 #include "engine/engine.h"
 
 /* Raised whenever this file, engine.h or what they include change their meaning or layout. */
-#define STK_PLUGIN_VERSION 1
+#define STK_PLUGIN_VERSION 2
 /* The name under which a plugin's library exports its stk_plugin. */
 #define STK_PLUGIN_SYMBOL "stk_plugin_entry"
 
@@ -21,20 +21,22 @@ typedef struct stk_plugin
 	const char *name;    /* "cuda" */
 
 	/*
-	 * Open the engine on the first device that it can use. host computes what the device does not,
-	 * and outlives the engine, as a does. STK_ENOMEM; STK_EIO when there is no device, the driver
-	 * is too old, or the device does not compute as it must: err->message says which.
+	 * Open the engine on these devices: "all", or their numbers, "0,2". host computes the parts of a
+	 * training that a device does not, and outlives the engine, as a does. STK_ENOMEM; STK_EDEVICE
+	 * when there is no such device, the driver is too old, or a device does not compute as it must:
+	 * err->message says which.
 	 */
-	stk_status (*open)(const stk_allocator *a, stk_engine *host, stk_engine **out, stk_error *err);
+	stk_status (*open)(const stk_allocator *a, stk_engine *host, const char *devices,
+					   stk_engine **out, stk_error *err);
 } stk_plugin;
 
 /*
- * Open the engine of the library at path. STK_EIO when there is no such file, it does not fit this
- * program, or it has no device: err->message says which. The library stays open to the end of the
- * program.
+ * Open the engine of the library at path on these devices. STK_EIO when there is no such file, or it
+ * does not fit this program; STK_EDEVICE, STK_ENOMEM as its open. err->message says which. The library
+ * stays open to the end of the program.
  */
 extern stk_status stk_plugin_open(const char *path, const stk_allocator *a, stk_engine *host,
-								  stk_engine **out, stk_error *err);
+								  const char *devices, stk_engine **out, stk_error *err);
 
 /*
  * The path of a library beside the running program: "semtok_cuda.so". False when it does not fit

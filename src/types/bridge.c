@@ -136,6 +136,10 @@ SemtokReportStatus(stk_status status, const stk_error *err, const char *what)
 			sqlstate = ERRCODE_IO_ERROR;
 			why = "data could not be read or written";
 			break;
+		case STK_EDEVICE:
+			sqlstate = ERRCODE_SYSTEM_ERROR;
+			why = "the device cannot compute";
+			break;
 		case STK_OK:
 			break;
 	}

@@ -56,6 +56,8 @@ stk_job_fail_status(stk_job *job, stk_status status, const stk_error *err, uint6
 		failure = STK_FAILED_MEMORY;
 	else if (status == STK_EIO)
 		failure = STK_FAILED_DATA;
+	else if (status == STK_EDEVICE)
+		failure = STK_FAILED_DEVICE;
 	stk_job_fail(job, failure, status, err);
 	if (job->failed.row != UINT64_MAX)
 		job->failed.row += first_row;

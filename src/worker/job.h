@@ -4,6 +4,7 @@
 #ifndef STK_JOB_H
 #define STK_JOB_H
 
+#include "engine/engine.h"
 #include "worker/connection.h"
 
 struct stk_launch;
@@ -25,6 +26,7 @@ typedef struct stk_job
 	struct stk_session *session; /* NULL once its client has gone */
 	struct stk_launch *launch;   /* NULL while it waits */
 	stk_class class;
+	stk_engine *engine;  /* of those that there are, the one to compute it */
 	stk_message message; /* the request; what follows points into its body */
 	union
 	{

@@ -18,6 +18,8 @@ typedef struct run
 	stk_purse purse;
 	stk_monitor monitor;
 	stk_exec exec;
+	uint64_t reports; /* of the training so far */
+	uint64_t said;    /* of these, said before it began again */
 } run;
 
 uint64_t
@@ -80,15 +82,47 @@ begin_codes(stk_job *job)
 	return job->result ? STK_OK : STK_ENOMEM;
 }
 
+/*
+ * The device cannot do what it was to do. May the cores? Not where the client insists on the device;
+ * then the job's answer says why.
+ */
+static bool
+fall_back(run *r, stk_device wanted, const stk_error *err)
+{
+	if (wanted == STK_DEVICE_CUDA)
+		return false;
+	r->launch->fallbacks++;
+	memcpy(r->launch->fallback, err->message, sizeof(r->launch->fallback));
+	return true;
+}
+
+/* The launch's codebook, made ready for an engine, encodes with it. */
 static stk_status
-encode(run *r, const stk_resident *resident, const float *x, uint64_t n, int beam, uint16_t *codes,
+encode_by(run *r, stk_engine *e, const float *x, uint64_t n, int beam, uint16_t *codes,
+		  stk_error *err)
+{
+	const stk_resident *resident;
+	stk_status status =
+		stk_cache_resident(r->shop->cache, r->launch->pin, e, beam > 1, &r->exec, &resident, err);
+
+	if (status == STK_OK)
+		status = e->ops->encode(e, &r->exec, resident, x, n, beam, codes, err);
+	return status;
+}
+
+static stk_status
+encode(run *r, stk_device wanted, const float *x, uint64_t n, int beam, uint16_t *codes,
 	   size_t bytes, stk_error *err)
 {
-	stk_engine *e = r->shop->engine;
+	stk_error why = {.row = SIZE_MAX, .level = -1};
 	stk_status status;
 
 	STK_FAULT(STK_STEP_COMPUTE, STK_MSG_ENCODE, false);
-	status = e->ops->encode(e, &r->exec, resident, x, n, beam, codes, err);
+	status = encode_by(r, r->launch->engine, x, n, beam, codes, &why);
+	if (status == STK_EDEVICE && fall_back(r, wanted, &why))
+		status = encode_by(r, r->shop->cores, x, n, beam, codes, &why);
+	if (err)
+		*err = why;
 	STK_FAULT(STK_STEP_COMPUTED, STK_MSG_ENCODE, false);
 	if (status == STK_OK)
 		STK_FAULT_RESULT(STK_MSG_ENCODE, codes, bytes);
@@ -98,7 +132,7 @@ encode(run *r, const stk_resident *resident, const float *x, uint64_t n, int bea
 
 /* Encode one job, in pieces. Returns false when memory ran out. */
 static bool
-encode_one(run *r, stk_job *job, const stk_resident *resident)
+encode_one(run *r, stk_job *job)
 {
 	const stk_encode *m = &job->encode;
 	uint64_t row = (uint64_t) m->dim * sizeof(float);
@@ -122,7 +156,7 @@ encode_one(run *r, stk_job *job, const stk_resident *resident)
 		if (status == STK_OK)
 			status = stk_job_read(job, &m->rows, first * row, x, n * row, &err);
 		if (status == STK_OK)
-			status = encode(r, resident, x, n, m->beam, codes,
+			status = encode(r, m->device, x, n, m->beam, codes,
 							n * (size_t) m->levels * sizeof(uint16_t), &err);
 		if (status == STK_OK)
 			status = put_codes(job, first, n, codes, &err);
@@ -142,7 +176,7 @@ encode_one(run *r, stk_job *job, const stk_resident *resident)
 
 /* Encode all jobs in one call of the engine. False: they are to be done one by one. */
 static bool
-encode_together(run *r, const stk_resident *resident)
+encode_together(run *r)
 {
 	stk_launch *l = r->launch;
 	size_t dim = (size_t) l->jobs->encode.dim;
@@ -159,7 +193,7 @@ encode_together(run *r, const stk_resident *resident)
 							job->encode.n * dim * sizeof(float), NULL) == STK_OK;
 		at += job->encode.n;
 	}
-	done = done && encode(r, resident, x, l->rows, l->jobs->encode.beam, codes,
+	done = done && encode(r, l->jobs->encode.device, x, l->rows, l->jobs->encode.beam, codes,
 						  l->rows * levels * sizeof(uint16_t), NULL) == STK_OK;
 	at = 0;
 	for (stk_job *job = l->jobs; job && done; job = job->next)
@@ -178,23 +212,12 @@ static void
 run_encode(run *r)
 {
 	stk_launch *l = r->launch;
-	const stk_resident *resident;
-	stk_error err = {.row = SIZE_MAX, .level = -1};
-	stk_status status = stk_cache_resident(r->shop->cache, l->pin, r->shop->engine,
-										   l->jobs->encode.beam > 1, &r->exec, &resident, &err);
 
-	if (status != STK_OK)
-	{
-		l->no_room = status == STK_ENOMEM;
-		for (stk_job *job = l->jobs; job && !l->no_room; job = job->next)
-			stk_job_fail_status(job, status, &err, 0);
-		return;
-	}
 	/* What fails together is repeated job by job: an error is then about the right one's row. */
-	if (l->njobs > 1 && encode_together(r, resident))
+	if (l->njobs > 1 && encode_together(r))
 		return;
 	for (stk_job *job = l->jobs; job && !l->no_room; job = job->next)
-		l->no_room = !encode_one(r, job, resident);
+		l->no_room = !encode_one(r, job);
 }
 
 /* Read a codebook for the cache, piece by piece, so that it can be stopped. */
@@ -229,7 +252,8 @@ run_load(run *r)
 						   &cached, &err);
 	if (status == STK_OK)
 	{
-		status = stk_cache_resident(r->shop->cache, cached, r->shop->engine, false, &r->exec,
+		/* The cores may always be needed; a device gets it with the first rows that go there. */
+		status = stk_cache_resident(r->shop->cache, cached, r->shop->cores, false, &r->exec,
 									&resident, &err);
 		stk_cache_unpin(r->shop->cache, cached);
 	}
@@ -266,7 +290,9 @@ report(void *ctx, const stk_train_report *progress)
 {
 	run *r = ctx;
 
-	stk_outbox_report(r->shop->outbox, r->launch, progress);
+	/* One that begins again has the same to say. */
+	if (++r->reports > r->said)
+		stk_outbox_report(r->shop->outbox, r->launch, progress);
 }
 
 /* The answer's result: inside, or written to the file. */
@@ -296,10 +322,10 @@ put_result(stk_job *job, const stk_train_result *result, size_t vectors, size_t 
 }
 
 static stk_status
-train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t counts, stk_error *err)
+train_by(run *r, stk_engine *e, stk_job *job, stk_train_result *result, size_t vectors,
+		 size_t counts, stk_error *err)
 {
 	const stk_train_message *m = &job->train;
-	stk_engine *e = r->shop->engine;
 	size_t row = (size_t) m->plan.dim * sizeof(float);
 	train_rows training = {job, &m->rows, row};
 	train_rows heldout = {job, &m->heldout, row};
@@ -319,6 +345,21 @@ train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t cou
 		status = e->ops->train(e, &r->exec, &m->plan, &rows, m->heldout_n > 0 ? &held : NULL,
 							   report, r, result, err);
 		STK_FAULT(STK_STEP_COMPUTED, STK_MSG_TRAIN, false);
+	}
+	return status;
+}
+
+static stk_status
+train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t counts, stk_error *err)
+{
+	stk_status status = train_by(r, r->launch->engine, job, result, vectors, counts, err);
+
+	if (status == STK_EDEVICE && fall_back(r, job->train.device, err))
+	{
+		r->said = r->reports;
+		r->reports = 0;
+		*err = (stk_error){.row = SIZE_MAX, .level = -1};
+		status = train_by(r, r->shop->cores, job, result, vectors, counts, err);
 	}
 	return status == STK_OK ? put_result(job, result, vectors, counts, err) : status;
 }

@@ -20,7 +20,8 @@ typedef struct stk_shop
 {
 	stk_budget *budget;
 	stk_cache *cache;
-	stk_engine *engine;
+	stk_engine *cores;
+	stk_engine *device; /* NULL: there is none */
 	stk_cpu cpu;
 	struct stk_outbox *outbox;
 } stk_shop;
@@ -28,7 +29,8 @@ typedef struct stk_shop
 typedef struct stk_launch
 {
 	stk_class class;
-	stk_job *jobs; /* linked by next */
+	stk_engine *engine; /* that it was meant for */
+	stk_job *jobs;      /* linked by next */
 	uint32_t njobs;
 	uint64_t rows;           /* of all jobs */
 	stk_cached *pin;         /* of encoding: the codebook; the loop's to unpin */
@@ -43,6 +45,8 @@ typedef struct stk_launch
 	unsigned unsent;         /* of these, written to the client's connection; the loop's */
 	bool unheard;            /* out: it ended because its reports were not read */
 	bool no_room;            /* out: memory ran out; the jobs have no answers */
+	unsigned fallbacks;      /* out: computations that the device left to the cores */
+	char fallback[160];      /* out: why, the last time */
 } stk_launch;
 
 /* Rows of encoding that are in memory at a time, and so the most that are gathered. */

@@ -13,11 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/plugin.h"
+#include "worker/device.h"
 #include "worker/faults.h"
 #include "worker/listener.h"
 #include "worker/log.h"
-#include "worker/rate.h"
 #include "worker/schedule.h"
 #include "worker/session.h"
 
@@ -107,28 +106,6 @@ session_limit(void)
 	return sessions < MAX_SESSIONS ? (unsigned) sessions + 1 : MAX_SESSIONS;
 }
 
-/*
- * The engine of a device, where its library and the device are. What it does not compute the
- * processor's engine does, which is never closed.
- */
-static void
-open_device(stk_shop *shop)
-{
-	stk_error err = {.message = "out of memory", .level = -1};
-	char path[PATH_MAX];
-	stk_engine *engine;
-
-	if (!stk_plugin_path("semtok_cuda.so", path, sizeof(path)) || access(path, F_OK) != 0)
-		return;
-	if (stk_plugin_open(path, &stk_malloc, shop->engine, &engine, &err) != STK_OK)
-	{
-		stk_log_line("going on without %s: %s", path, err.message);
-		return;
-	}
-	stk_log_line("computing on %s", engine->device);
-	shop->engine = engine;
-}
-
 /* Everything that computing needs. */
 static stk_status
 open_shop(stk_server *s, stk_error *err)
@@ -141,9 +118,9 @@ open_shop(stk_server *s, stk_error *err)
 	if (status == STK_OK)
 		status = stk_cpu_choose(STK_SIMD_AUTO, &shop->cpu, err);
 	if (status == STK_OK)
-		status = stk_engine_cpu_open(&stk_malloc, &shop->engine, err);
+		status = stk_engine_cpu_open(&stk_malloc, &shop->cores, err);
 	if (status == STK_OK)
-		open_device(shop);
+		stk_device_open(s);
 	if (status == STK_OK)
 		status = stk_outbox_create(REPORT_PATIENCE_MS, &shop->outbox);
 	if (status == STK_OK)
@@ -151,7 +128,7 @@ open_shop(stk_server *s, stk_error *err)
 	if (status == STK_OK)
 		status = stk_team_start((int) s->settings.threads, &s->team);
 	if (status == STK_OK)
-		status = stk_rate_measure(shop, &s->rate);
+		status = stk_speeds_measure(shop, stk_team_pool(s->team, STK_URGENT), &s->speeds);
 	if (status == STK_OK && !stk_purse_open(&s->purse, shop->budget, LOOP_BYTES))
 		status = STK_ENOMEM;
 	return status;
@@ -269,7 +246,7 @@ time_to_wait(const stk_server *s)
 {
 	if (s->deaf)
 		return ACCEPT_AGAIN_MS;
-	return s->cancelled > 0 ? STUCK_LOOK_MS : -1;
+	return s->cancelled > 0 || s->device_failed_ns > 0 ? STUCK_LOOK_MS : -1;
 }
 
 int
@@ -312,6 +289,8 @@ stk_loop_run(const stk_settings *settings)
 			stk_log_line("a computation does not end although it was cancelled: ending");
 			return EXIT_STUCK;
 		}
+		if (s->device_failed_ns > 0 && stk_device_begins_anew(s))
+			return STK_EXIT_DEVICE;
 	}
 	return 0;
 }

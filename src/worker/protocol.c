@@ -67,6 +67,8 @@ welcome(wire *w, stk_welcome *m)
 		refuse(w, "rate is %g, expected more than 0", m->rate);
 	text(w, m->engine, sizeof(m->engine), "engine");
 	text(w, m->device, sizeof(m->device), "device");
+	m->cuda = flag(w, m->cuda, "cuda");
+	text(w, m->no_cuda, sizeof(m->no_cuda), "reason");
 }
 
 static void
@@ -96,6 +98,9 @@ statistics(wire *w, stk_statistics *m)
 	m->rows = u64(w, m->rows);
 	m->failures = u64(w, m->failures);
 	m->uptime_ms = u64(w, m->uptime_ms);
+	m->fallbacks = u64(w, m->fallbacks);
+	m->device_memory = u64(w, m->device_memory);
+	m->device_memory_limit = u64(w, m->device_memory_limit);
 	text(w, m->engine, sizeof(m->engine), "engine");
 	text(w, m->device, sizeof(m->device), "device");
 	text(w, m->last_error, sizeof(m->last_error), "error");
@@ -285,7 +290,7 @@ failed(wire *w, stk_failed *m)
 {
 	m->failure =
 		(stk_failure) within(w, m->failure, STK_FAILED_COMPUTATION, STK_FAILED_ENDING, "failure");
-	m->status = (stk_status) within(w, m->status, STK_OK, STK_EIO, "status");
+	m->status = (stk_status) within(w, m->status, STK_OK, STK_EDEVICE, "status");
 	m->which = (stk_train_which) within(w, m->which, STK_ROWS_NONE, STK_ROWS_HELDOUT, "rows");
 	m->row = u64(w, m->row);
 	m->level = level_or_none(w, m->level, STK_MAX_LEVELS);

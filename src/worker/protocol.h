@@ -44,6 +44,9 @@
 #define STK_MAX_BATCH 65536
 #define STK_MAX_BATCH_WAIT_US 1000000
 
+/* Exit status of a worker that ends because its device may be well again in a new process. */
+#define STK_EXIT_DEVICE 4
+
 typedef enum stk_kind
 {
 	/* to the worker */
@@ -108,8 +111,10 @@ typedef struct stk_welcome
 	uint32_t window; /* requests that a client may have on their way, 1 .. STK_MAX_WINDOW */
 	uint64_t memory; /* budget, bytes */
 	double rate;     /* multiply-adds a second, one thread, measured at start; > 0 */
-	char engine[STK_TEXT_BYTES]; /* that auto takes */
+	char engine[STK_TEXT_BYTES]; /* that computes large work */
 	char device[STK_TEXT_BYTES];
+	bool cuda;                    /* a CUDA device can be asked for now */
+	char no_cuda[STK_TEXT_BYTES]; /* why not; empty when it can */
 } stk_welcome;
 
 typedef enum stk_work_state
@@ -143,6 +148,9 @@ typedef struct stk_statistics
 	uint64_t rows;        /* encoded or trained on */
 	uint64_t failures;    /* answered by STK_MSG_FAILED */
 	uint64_t uptime_ms;
+	uint64_t fallbacks;           /* launches that were meant for a device and went to the cores */
+	uint64_t device_memory;       /* bytes of the devices' memory that it takes */
+	uint64_t device_memory_limit; /* that it allows itself; 0: no device */
 	char engine[STK_TEXT_BYTES];
 	char device[STK_TEXT_BYTES];
 	char last_error[STK_TEXT_BYTES]; /* empty: none so far */
@@ -205,7 +213,7 @@ typedef enum stk_failure
 	STK_FAILED_MEMORY = 2,      /* more than the worker's budget, whenever it is asked */
 	STK_FAILED_DATA = 3,        /* the file could not be read or written */
 	STK_FAILED_REQUEST = 4,     /* not understood */
-	STK_FAILED_DEVICE = 5,      /* no such engine here */
+	STK_FAILED_DEVICE = 5,      /* device cuda was asked for, and is not here or has failed */
 	STK_FAILED_ENDING = 6       /* the worker is about to end */
 } stk_failure;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "worker/device.h"
 #include "worker/faults.h"
 #include "worker/log.h"
 #include "worker/schedule.h"
@@ -35,6 +36,13 @@ refuse(stk_server *s, stk_session *session, const stk_message *m, stk_failure fa
 					 stk_write_failed(s->scratch, m->header.request, &failed));
 }
 
+/* The engine that large work goes to. */
+static const stk_engine *
+largest(const stk_server *s)
+{
+	return stk_device_usable(s, NULL, 0) ? s->shop.device : s->shop.cores;
+}
+
 static stk_status
 take_hello(stk_server *s, stk_session *session, const stk_message *m, stk_error *err)
 {
@@ -45,7 +53,7 @@ take_hello(stk_server *s, stk_session *session, const stk_message *m, stk_error 
 						   .threads = s->settings.threads,
 						   .window = STK_WINDOW,
 						   .memory = s->settings.memory,
-						   .rate = s->rate};
+						   .rate = s->speeds.rate};
 	stk_status status = stk_read_hello(m->body, m->header.bytes, &hello, err);
 
 	if (status != STK_OK)
@@ -56,8 +64,9 @@ take_hello(stk_server *s, stk_session *session, const stk_message *m, stk_error 
 		return STK_OK;
 	}
 	session->greeted = true;
-	snprintf(welcome.engine, sizeof(welcome.engine), "%s", s->shop.engine->ops->name);
-	snprintf(welcome.device, sizeof(welcome.device), "%s", s->shop.engine->device);
+	welcome.cuda = stk_device_usable(s, welcome.no_cuda, sizeof(welcome.no_cuda));
+	snprintf(welcome.engine, sizeof(welcome.engine), "%s", largest(s)->ops->name);
+	snprintf(welcome.device, sizeof(welcome.device), "%s", largest(s)->device);
 	stk_session_send(s, session, s->scratch,
 					 stk_write_welcome(s->scratch, m->header.request, &welcome));
 	return STK_OK;
@@ -95,12 +104,21 @@ take_statistics(stk_server *s, stk_session *session, const stk_message *m)
 						.batches = s->batches,
 						.rows = s->rows,
 						.failures = s->failures,
+						.fallbacks = s->fallbacks,
 						.uptime_ms = (stk_now_ns() - s->started_ns) / 1000000};
 
 	for (int c = 0; c < STK_CLASSES; c++)
 		t.queued += (uint32_t) s->queues[c].jobs;
-	snprintf(t.engine, sizeof(t.engine), "%s", s->shop.engine->ops->name);
-	snprintf(t.device, sizeof(t.device), "%s", s->shop.engine->device);
+	if (s->shop.device)
+	{
+		stk_engine_state state;
+
+		s->shop.device->ops->state(s->shop.device, &state);
+		t.device_memory = state.memory;
+		t.device_memory_limit = state.memory_limit;
+	}
+	snprintf(t.engine, sizeof(t.engine), "%s", largest(s)->ops->name);
+	snprintf(t.device, sizeof(t.device), "%s", largest(s)->device);
 	snprintf(t.last_error, sizeof(t.last_error), "%s", s->last_error);
 	stk_session_send(s, session, s->scratch,
 					 stk_write_statistics(s->scratch, m->header.request, &t));
@@ -225,7 +243,7 @@ static bool
 encode_at_once(stk_server *s, stk_session *session, const stk_message *m, const stk_encode *e,
 			   stk_cached *pin)
 {
-	stk_engine *engine = s->shop.engine;
+	stk_engine *engine = s->shop.cores;
 	size_t x_bytes = (size_t) e->n * (size_t) e->dim * sizeof(float);
 	size_t bytes = (size_t) e->n * (size_t) e->levels * sizeof(uint16_t);
 	const stk_resident *resident;
@@ -236,8 +254,8 @@ encode_at_once(stk_server *s, stk_session *session, const stk_message *m, const 
 	float *x;
 	uint16_t *codes;
 
-	if (e->rows.in_file || bytes > STK_INLINE_MAX ||
-		(double) encode_cost(stk_cached_codebook(pin), e) > s->rate * TINY_SECONDS)
+	if (e->device == STK_DEVICE_CUDA || e->rows.in_file || bytes > STK_INLINE_MAX ||
+		(double) encode_cost(stk_cached_codebook(pin), e) > s->speeds.rate * TINY_SECONDS)
 		return false;
 	resident = stk_cache_ready(s->shop.cache, pin, engine, e->beam > 1);
 	if (!resident)
@@ -304,11 +322,24 @@ stk_request_admit(stk_server *s, stk_job *job)
 		fail_job(s, job, STK_FAILED_REQUEST, STK_EINVAL, "the codebook has another shape");
 	else
 	{
-		job->class = (double) encode_cost(cb, m) <= s->rate * SMALL_SECONDS ? STK_CLASS_SMALL
-																			: STK_CLASS_BULK;
+		job->engine = stk_device_for_encode(s, cb, m);
+		job->class = (double) encode_cost(cb, m) <= s->speeds.rate * SMALL_SECONDS ? STK_CLASS_SMALL
+																				   : STK_CLASS_BULK;
 		stk_schedule_add(s, job);
 	}
 	stk_cache_unpin(s->shop.cache, pin);
+}
+
+/* Is there the device that is wanted? Answers the request where it is not. */
+static bool
+has_device(stk_server *s, stk_session *session, const stk_message *m, stk_device wanted)
+{
+	char why[STK_TEXT_BYTES];
+
+	if (wanted != STK_DEVICE_CUDA || stk_device_usable(s, why, sizeof(why)))
+		return true;
+	refuse(s, session, m, STK_FAILED_DEVICE, why);
+	return false;
 }
 
 static stk_status
@@ -324,11 +355,8 @@ take_encode(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 		status = check_file(m, stk_encode_needs_file(&e), err);
 	if (status != STK_OK)
 		return status;
-	if (e.device == STK_DEVICE_CUDA)
-	{
-		refuse(s, session, m, STK_FAILED_DEVICE, "this worker has no device cuda");
+	if (!has_device(s, session, m, e.device))
 		return STK_OK;
-	}
 	pin = stk_cache_pin(s->shop.cache, e.hash);
 	if (pin)
 	{
@@ -355,15 +383,13 @@ take_train(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 		status = check_file(m, stk_train_needs_file(&t), err);
 	if (status != STK_OK)
 		return status;
-	if (t.device == STK_DEVICE_CUDA)
-	{
-		refuse(s, session, m, STK_FAILED_DEVICE, "this worker has no device cuda");
+	if (!has_device(s, session, m, t.device))
 		return STK_OK;
-	}
 	job = begin_job(s, session, m);
 	if (!job)
 		return STK_OK;
 	job->train = t;
+	job->engine = stk_device_for_train(s, &job->train);
 	job->class = STK_CLASS_TRAIN;
 	stk_schedule_add(s, job);
 	return STK_OK;

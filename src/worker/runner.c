@@ -129,6 +129,12 @@ stk_team_threads(const stk_team *team)
 	return stk_crew_threads(team->crew);
 }
 
+const stk_pool *
+stk_team_pool(const stk_team *team, stk_urgency urgency)
+{
+	return stk_crew_pool(team->crew, urgency);
+}
+
 /* A free one of this class; NULL = none. */
 static const runner *
 find_free(const stk_runners *r, stk_class class)
@@ -151,7 +157,7 @@ stk_runners_begin(stk_runners *r, stk_team *team, stk_launch *l)
 	size_t i = (size_t) (find_free(r, l->class) - r->runners);
 
 	l->team = team;
-	l->pool = stk_crew_pool(team->crew, l->class == STK_CLASS_TRAIN ? STK_BACKGROUND : STK_URGENT);
+	l->pool = stk_team_pool(team, l->class == STK_CLASS_TRAIN ? STK_BACKGROUND : STK_URGENT);
 	team->launches++;
 	r->runners[i].running = l;
 	pthread_mutex_lock(&r->lock);

@@ -21,6 +21,7 @@ extern stk_status stk_team_start(int threads, stk_team **out);
 /* Ends with the last launch that uses it. */
 extern void stk_team_retire(stk_team *team);
 extern int stk_team_threads(const stk_team *team);
+extern const stk_pool *stk_team_pool(const stk_team *team, stk_urgency urgency);
 
 /* Is one of this class's free? */
 extern bool stk_runners_free(const stk_runners *r, stk_class class);

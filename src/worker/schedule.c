@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/timerfd.h>
 
+#include "worker/device.h"
 #include "worker/log.h"
 #include "worker/request.h"
 #include "worker/session.h"
@@ -53,7 +54,7 @@ stk_schedule_drop(stk_server *s, stk_job *job)
 /* What a job must have to be gathered. */
 typedef struct gathering
 {
-	const stk_encode *like;
+	const stk_job *like;
 	uint64_t room; /* rows */
 } gathering;
 
@@ -61,10 +62,11 @@ static bool
 can_join(const void *ctx, const stk_job *job)
 {
 	const gathering *g = ctx;
-	const stk_encode *m = &job->encode;
+	const stk_encode *m = &job->encode, *like = &g->like->encode;
 
-	return m->n <= g->room && m->beam == g->like->beam && m->dim == g->like->dim &&
-		   m->levels == g->like->levels && memcmp(m->hash, g->like->hash, STK_HASH_BYTES) == 0;
+	return m->n <= g->room && job->engine == g->like->engine && m->beam == like->beam &&
+		   m->dim == like->dim && m->levels == like->levels &&
+		   memcmp(m->hash, like->hash, STK_HASH_BYTES) == 0;
 }
 
 /* Let other sessions' jobs, in turn, be computed with the launch's first. */
@@ -77,7 +79,7 @@ gather(stk_server *s, stk_launch *l)
 
 	while (l->njobs < s->settings.batch_max && l->rows < piece)
 	{
-		gathering g = {m, piece - l->rows};
+		gathering g = {l->jobs, piece - l->rows};
 		stk_job *job = stk_queue_take_like(&s->queues[l->class], can_join, &g);
 
 		if (!job)
@@ -171,6 +173,7 @@ begin(stk_server *s, stk_class class, uint64_t train_bytes)
 	l->pin = pin;
 	l->train_bytes = train_bytes;
 	l->jobs = stk_queue_take(&s->queues[class]);
+	l->engine = l->jobs->engine;
 	l->njobs = 1;
 	if (encodes)
 	{
@@ -261,6 +264,7 @@ end_launch(stk_server *s, stk_launch *l)
 		stk_cache_unpin(s->shop.cache, l->pin);
 	if (l->class != STK_CLASS_LOAD && !l->no_room)
 		s->batches++;
+	stk_device_report(s, l);
 	for (stk_job *job = l->jobs; job; job = next)
 	{
 		next = job->next;

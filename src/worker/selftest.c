@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/rq.h"
 #include "engine/crew.h"
-#include "engine/engine.h"
+#include "worker/device.h"
 #include "worker/hash.h"
 
 #define THREADS 4
@@ -20,7 +21,10 @@
 /* A small problem, and two ways to compute it. */
 typedef struct selftest
 {
-	stk_engine *engine;
+	stk_engine *cores;
+	stk_engine *device; /* NULL: there is none */
+	stk_engine *engine; /* of the two, the one to be tested */
+	char no_device[STK_TEXT_BYTES];
 	stk_cpu cpu;
 	stk_crew *crew;
 	stk_exec fast;      /* what the worker computes with */
@@ -151,14 +155,14 @@ check_train(selftest *t, const char *name, stk_train_plan plan)
 }
 
 static stk_status
-begin(selftest *t, stk_error *err)
+begin(selftest *t, int threads, stk_error *err)
 {
 	stk_status status = stk_cpu_choose(STK_SIMD_AUTO, &t->cpu, err);
 
 	if (status == STK_OK)
-		status = stk_engine_cpu_open(&stk_malloc, &t->engine, err);
+		status = stk_engine_cpu_open(&stk_malloc, &t->cores, err);
 	if (status == STK_OK)
-		status = stk_crew_start(THREADS, &t->crew);
+		status = stk_crew_start(threads, &t->crew);
 	t->x = malloc((ROWS + CODEWORDS) * DIM * sizeof(float));
 	if (status != STK_OK || !t->x)
 		return status != STK_OK ? status : STK_ENOMEM;
@@ -167,14 +171,25 @@ begin(selftest *t, stk_error *err)
 	t->fast =
 		(stk_exec){.a = stk_malloc, .cpu = &t->cpu, .pool = stk_crew_pool(t->crew, STK_URGENT)};
 	t->reference = (stk_exec){.a = stk_malloc, .cpu = &stk_cpu_portable};
+	t->device = stk_device_find(t->cores, "all", t->no_device, sizeof(t->no_device));
 	return STK_OK;
 }
 
-int
-stk_selftest(void)
+static void
+end(selftest *t)
 {
-	selftest t = {0};
-	stk_error err = {.message = "out of memory", .level = -1};
+	if (t->device)
+		t->device->ops->close(t->device);
+	if (t->crew)
+		stk_crew_stop(t->crew);
+	if (t->cores)
+		t->cores->ops->close(t->cores);
+	free(t->x);
+}
+
+static void
+check_engine(selftest *t, stk_engine *engine)
+{
 	stk_train_plan plan = {.method = STK_TRAIN_RQKMEANS,
 						   .metric = STK_L2,
 						   .levels = LEVELS,
@@ -184,27 +199,77 @@ stk_selftest(void)
 						   .seed = 7,
 						   .beam = 1};
 
-	if (begin(&t, &err) != STK_OK)
+	t->engine = engine;
+	printf("engine %s: %s\n", engine->ops->name, engine->device);
+	check_encode(t, 1);
+	if (engine == t->cores)
+		check_encode(t, BEAM);
+	check_train(t, "rqkmeans", plan);
+	plan.method = STK_TRAIN_EMA;
+	plan.decay = 0.9;
+	plan.batch_size = ROWS / 4;
+	check_train(t, "ema", plan);
+}
+
+int
+stk_selftest(void)
+{
+	selftest t = {0};
+	stk_error err = {.message = "out of memory", .level = -1};
+
+	if (begin(&t, THREADS, &err) != STK_OK)
 		say(&t, false, "start", err.message);
 	else
 	{
-		printf("engine %s: %s\n", t.engine->ops->name, t.engine->device);
 		check_kernel(&t, t.cpu.binary32);
 		check_kernel(&t, t.cpu.bfloat16);
 		check_hash(&t);
-		check_encode(&t, 1);
-		check_encode(&t, BEAM);
-		check_train(&t, "rqkmeans", plan);
-		plan.method = STK_TRAIN_EMA;
-		plan.decay = 0.9;
-		plan.batch_size = ROWS / 4;
-		check_train(&t, "ema", plan);
+		check_engine(&t, t.cores);
+		if (t.device)
+			check_engine(&t, t.device);
+		else
+			printf("no engine cuda: %s\n", t.no_device);
 	}
-	if (t.crew)
-		stk_crew_stop(t.crew);
-	if (t.engine)
-		t.engine->ops->close(t.engine);
-	free(t.x);
+	end(&t);
 	puts(t.failed ? "the selftest failed" : "all is well");
 	return t.failed ? 1 : 0;
+}
+
+static void
+print_speed(const stk_engine *e, const stk_speed *s)
+{
+	printf("%s\t%s\t%.1f us + %.3g ns a kB of rows + %.3g s a 10^12 multiply-adds\n", e->ops->name,
+		   e->device, s->fixed * 1e6, s->per_byte * 1e9 * 1024, s->per_multiply_add * 1e12);
+}
+
+int
+stk_print_engines(void)
+{
+	selftest t = {0};
+	stk_error err = {.message = "out of memory", .level = -1};
+	stk_speeds speeds = {.rate = 0};
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	stk_status status = begin(&t, cores > 1 ? (int) cores : 1, &err);
+	stk_shop shop = {.cores = t.cores, .device = t.device, .cpu = t.cpu};
+
+	if (status == STK_OK)
+		status = stk_speeds_measure(&shop, t.fast.pool, &speeds);
+	if (status != STK_OK)
+		fprintf(stderr, "semtokd: could not measure the engines: %s\n", err.message);
+	else
+	{
+		print_speed(t.cores, &speeds.cores);
+		if (t.device)
+		{
+			print_speed(t.device, &speeds.device);
+			/* Rows are read once, in 4 bytes a number, for each codeword of all levels. */
+			for (int codes = 256; codes <= 4096; codes *= 4)
+				printf("auto\ta device from %.3g multiply-adds on, with %d codewords\n",
+					   stk_speeds_threshold(&speeds, codes / 4.0), codes);
+		}
+		else
+			printf("no engine cuda: %s\n", t.no_device);
+	}
+	end(&t);
+	return status == STK_OK ? 0 : 1;
 }

@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/plugin.h"
 #include "worker/faults.h"
 #include "worker/log.h"
 #include "worker/loop.h"
@@ -20,10 +18,12 @@
 
 /* Exit status for arguments that are not understood. */
 #define EXIT_USAGE 2
+/* Seconds: a day. */
+#define MAX_REST 86400
 
 static const char usage[] =
 	"usage: semtokd --private | --listen PATH  --threads N --memory BYTES --batch-max N\n"
-	"               --batch-wait-us N\n"
+	"               --batch-wait-us N --cuda-devices all|none|0,1 --device-rest SECONDS\n"
 	"       semtokd --selftest | --engines | --version\n"
 	"The first form is for semtok in a PostgreSQL server, which starts it.\n";
 
@@ -69,6 +69,16 @@ read_option(stk_settings *s, const char *option, const char *value)
 	{
 		ok = read_number(option, value, 0, UINT32_MAX, &number);
 		s->batch_wait_us = (uint32_t) number;
+	}
+	else if (strcmp(option, "--device-rest") == 0)
+	{
+		ok = read_number(option, value, 0, MAX_REST, &number);
+		s->device_rest = (uint32_t) number;
+	}
+	else if (strcmp(option, "--cuda-devices") == 0)
+	{
+		s->cuda_devices = value;
+		ok = true;
 	}
 	else if (strcmp(option, "--listen") == 0)
 	{
@@ -139,33 +149,6 @@ offer_to_die_first(void)
 	close(fd);
 }
 
-static int
-print_engines(void)
-{
-	stk_engine *engine, *device;
-	stk_error err = {.message = "out of memory"};
-	char path[PATH_MAX];
-
-	if (stk_engine_cpu_open(&stk_malloc, &engine, &err) != STK_OK)
-	{
-		fprintf(stderr, "semtokd: could not open engine cpu: %s\n", err.message);
-		return 1;
-	}
-	printf("%s\t%s\n", engine->ops->name, engine->device);
-	if (stk_plugin_path("semtok_cuda.so", path, sizeof(path)) && access(path, F_OK) == 0)
-	{
-		if (stk_plugin_open(path, &stk_malloc, engine, &device, &err) != STK_OK)
-			fprintf(stderr, "semtokd: could not open %s: %s\n", path, err.message);
-		else
-		{
-			printf("%s\t%s\n", device->ops->name, device->device);
-			device->ops->close(device);
-		}
-	}
-	engine->ops->close(engine);
-	return 0;
-}
-
 /*
  * What is freed goes back to the system, so that the memory we take is what the budget counts: large
  * blocks one by one, and few heaps that keep small ones.
@@ -183,7 +166,7 @@ set_up_malloc(void)
 int
 main(int argc, char **argv)
 {
-	stk_settings settings = {0};
+	stk_settings settings = {.cuda_devices = "all"};
 	int status;
 
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
@@ -192,7 +175,7 @@ main(int argc, char **argv)
 		return 0;
 	}
 	if (argc == 2 && strcmp(argv[1], "--engines") == 0)
-		return print_engines();
+		return stk_print_engines();
 	if (argc == 2 && strcmp(argv[1], "--selftest") == 0)
 		return stk_selftest();
 	if (!read_arguments(argc, argv, &settings))

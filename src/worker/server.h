@@ -8,6 +8,7 @@
 #include "worker/outbox.h"
 #include "worker/queue.h"
 #include "worker/runner.h"
+#include "worker/speed.h"
 
 /* Requests that a client may have on their way. */
 #define STK_WINDOW 8
@@ -19,6 +20,8 @@ typedef struct stk_settings
 	uint64_t memory;
 	uint32_t batch_max;
 	uint32_t batch_wait_us;
+	const char *cuda_devices; /* "all", "none", or numbers */
+	uint32_t device_rest;     /* s to go on without a device that has failed */
 } stk_settings;
 
 /* A client, or who controls us. */
@@ -47,7 +50,9 @@ typedef struct stk_server
 	stk_shop shop;
 	stk_runners *runners;
 	stk_team *team;
-	double rate; /* multiply-adds a second, one thread */
+	stk_speeds speeds;
+	char no_device[STK_TEXT_BYTES]; /* why there is none */
+	uint64_t device_failed_ns;      /* when a device failed, monotonic; 0 = not */
 
 	int epoll;
 	int timer;           /* for batch_wait_us */
@@ -71,6 +76,7 @@ typedef struct stk_server
 	uint64_t batches;
 	uint64_t rows;
 	uint64_t failures;
+	uint64_t fallbacks; /* from the device to the cores */
 	uint64_t started_ns;
 	char last_error[STK_TEXT_BYTES];
 

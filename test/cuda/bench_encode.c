@@ -152,7 +152,7 @@ bench_engine(const float *x, size_t n, int dim, int levels, uint32_t size)
 	exec.pool = stk_crew_pool(crew, STK_URGENT);
 	must(stk_plugin_path("semtok_cuda.so", path, sizeof(path)), "path", "");
 	must(stk_engine_cpu_open(&stk_malloc, &engines[0], &err) == STK_OK, "cpu", err.message);
-	must(stk_plugin_open(path, &stk_malloc, engines[0], &engines[1], &err) == STK_OK, path,
+	must(stk_plugin_open(path, &stk_malloc, engines[0], "all", &engines[1], &err) == STK_OK, path,
 		 err.message);
 	for (int e = 0; e < 2; e++)
 	{

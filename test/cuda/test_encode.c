@@ -416,7 +416,7 @@ test_engine(uint64_t *seed)
 
 	must(stk_plugin_path("semtok_cuda.so", path, sizeof(path)), "path", "");
 	must(stk_engine_cpu_open(&stk_malloc, &host, &err) == STK_OK, "engine cpu", err.message);
-	must(stk_plugin_open(path, &stk_malloc, host, &engine, &err) == STK_OK, path, err.message);
+	must(stk_plugin_open(path, &stk_malloc, host, "all", &engine, &err) == STK_OK, path, err.message);
 	printf("       engine %s: %s\n", engine->ops->name, engine->device);
 	fill(x, most * dim, 1, seed);
 	for (int metric = 0; metric < 3; metric++)

@@ -332,11 +332,11 @@ SELECT checks($$SELECT current_setting('semtok.simd'), current_setting('semtok.c
 SELECT checks($$SELECT current_setting('semtok.device'), current_setting('semtok.offload'), current_setting('semtok.worker_timeout'), current_setting('semtok.max_worker_bytes'), codebook_metric(book) FROM books$$,
 	'cpu off 7s 64kB l2', 'settings of a session that has heavy work done',
 	$$SET LOCAL semtok.device = cpu; SET LOCAL semtok.offload = off; SET LOCAL semtok.worker_timeout = 7000; SET LOCAL semtok.max_worker_bytes = 64$$);
-SELECT checks($$SELECT current_setting('semtok.worker_memory'), current_setting('semtok.worker_threads'), current_setting('semtok.batch_max'), current_setting('semtok.batch_wait_us'), codebook_metric(book) FROM books$$,
-	'1GB 0 64 0 l2', 'settings of worker processes');
+SELECT checks($$SELECT current_setting('semtok.worker_memory'), current_setting('semtok.worker_threads'), current_setting('semtok.batch_max'), current_setting('semtok.batch_wait_us'), current_setting('semtok.cuda_devices'), codebook_metric(book) FROM books$$,
+	'1GB 0 64 0 all l2', 'settings of worker processes');
 SELECT checks($$SELECT bool_and(kind IN ('shared', 'private')) IS NOT FALSE FROM semtok.workers$$, 'true', 'view semtok.workers');
 SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.workers'::regclass AND attnum > 0$$,
-	'kind pid backend engine device threads memory memory_limit codebooks cache_bytes clients requests batches rows fallbacks restarts round_trip_us offload_above_us last_error started_at state', 'its columns');
+	'kind pid backend engine device device_memory device_memory_limit threads memory memory_limit codebooks cache_bytes clients requests batches rows fallbacks restarts round_trip_us offload_above_us last_error started_at state', 'its columns');
 SELECT checks($$SELECT count(*) FROM semtok.stat_progress$$, '0', 'view semtok.stat_progress without work');
 SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.stat_progress'::regclass AND attnum > 0$$,
 	'pid datname usename verb subject phase computed level levels epoch epochs rows_done rows_total loss rate began eta', 'its columns');

@@ -575,6 +575,7 @@ INSERT INTO b_calls (call) VALUES
 ($$SET semtok.worker_threads = 4$$),
 ($$SET semtok.batch_max = 0$$),
 ($$SET semtok.batch_wait_us = -1$$),
+($$SET semtok.cuda_devices = '0'$$),
 ($$SET semtok.unheard = 1$$);
 
 CREATE TABLE b_answers (i int, sqlstate text, message text, hint text);

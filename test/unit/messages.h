@@ -229,7 +229,8 @@ message_holds(const message *m, const asked *q, const uint8_t *body, size_t byte
 				   m->as.welcome.rate > 0 && isfinite(m->as.welcome.rate) &&
 				   text_holds(m->as.welcome.program, STK_TEXT_BYTES) &&
 				   text_holds(m->as.welcome.engine, STK_TEXT_BYTES) &&
-				   text_holds(m->as.welcome.device, STK_TEXT_BYTES);
+				   text_holds(m->as.welcome.device, STK_TEXT_BYTES) &&
+				   text_holds(m->as.welcome.no_cuda, STK_TEXT_BYTES);
 		case STK_MSG_PONG:
 			return (int) m->as.pong.state <= STK_WORK_RUNNING &&
 				   (m->as.pong.request == 0) == (m->as.pong.state == STK_WORK_NONE);
@@ -268,7 +269,7 @@ message_holds(const message *m, const asked *q, const uint8_t *body, size_t byte
 				   data_holds(&m->as.trained.result, result_bytes(&q->plan), body, bytes);
 		case STK_MSG_FAILED:
 			return f->failure >= STK_FAILED_COMPUTATION && f->failure <= STK_FAILED_ENDING &&
-				   f->status <= STK_EIO && f->which <= STK_ROWS_HELDOUT && f->level >= -1 &&
+				   f->status <= STK_EDEVICE && f->which <= STK_ROWS_HELDOUT && f->level >= -1 &&
 				   f->level < STK_MAX_LEVELS && text_holds(f->message, sizeof(f->message));
 		default:
 			return false;

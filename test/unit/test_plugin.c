@@ -46,7 +46,7 @@ test_misfits(void **state)
 		stk_error err = {.level = -1};
 		stk_engine *engine = host;
 
-		assert_int_equal(stk_plugin_open(misfits[i].path, &stk_malloc, host, &engine, &err),
+		assert_int_equal(stk_plugin_open(misfits[i].path, &stk_malloc, host, "all", &engine, &err),
 						 STK_EIO);
 		assert_null(engine);
 		assert_non_null(strstr(err.message, misfits[i].message));

@@ -122,7 +122,11 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 										  .rate = most ? DBL_MAX : DBL_TRUE_MIN,
 										  .engine = "cpu"};
 			if (most)
+			{
 				text_of(m->as.welcome.device, STK_TEXT_BYTES);
+				text_of(m->as.welcome.no_cuda, STK_TEXT_BYTES);
+				m->as.welcome.cuda = true;
+			}
 			break;
 		case STK_MSG_PONG:
 			if (most)
@@ -203,7 +207,7 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 			break;
 		default:
 			m->as.failed.failure = most ? STK_FAILED_ENDING : STK_FAILED_COMPUTATION;
-			m->as.failed.status = most ? STK_EIO : STK_EINVAL;
+			m->as.failed.status = most ? STK_EDEVICE : STK_EINVAL;
 			m->as.failed.which = most ? STK_ROWS_HELDOUT : STK_ROWS_NONE;
 			m->as.failed.row = most ? UINT64_MAX : 0;
 			m->as.failed.level = most ? STK_MAX_LEVELS - 1 : -1;

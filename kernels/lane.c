@@ -1,0 +1,223 @@
+#include "lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "encode.h"
+
+/*
+ * Rows and codes of a piece. The pinned buffers of a call together stay in the processor's cache,
+ * from which the device reads faster than the cores write to memory; a piece still travels for
+ * several times what starting it takes.
+ */
+#ifndef PIECE_BYTES
+#define PIECE_BYTES ((size_t) 4 << 20)
+#endif
+#define CODE_BYTES ((size_t) 1 << 20)
+/* What one thread copies at a time, and what is not worth several threads. */
+#define COPY_BYTES ((size_t) 256 << 10)
+/* Memory of the device that a call's lanes take. */
+#define LANES_BYTES (STK_CALL_LANES * (2 * PIECE_BYTES + CODE_BYTES))
+
+size_t
+stk_lane_rows(const stk_codebook *cb)
+{
+	size_t rows = PIECE_BYTES / ((size_t) cb->dim * sizeof(float));
+	size_t coded = CODE_BYTES / ((size_t) cb->levels * sizeof(uint16_t));
+
+	return rows < coded ? rows : coded;
+}
+
+static void
+lane_free(stk_lane *l)
+{
+	(void) cudaFreeHost(l->x_here);
+	(void) cudaFreeHost(l->codes_here);
+	(void) cudaFreeHost(l->failure_here);
+	(void) cudaFree(l->x);
+	(void) cudaFree(l->normalized);
+	(void) cudaFree(l->codes);
+	(void) cudaFree(l->failure);
+	if (l->stream)
+		(void) cudaStreamDestroy(l->stream);
+}
+
+/* A device that has failed keeps its memory, and what it may still write to. */
+static void
+lanes_free(stk_lanes *lanes)
+{
+	stk_gpu *gpu = lanes->gpu;
+
+	if (atomic_load(&gpu->failed) || cudaSetDevice(gpu->number) != cudaSuccess)
+		return;
+	for (int i = 0; i < STK_CALL_LANES; i++)
+		lane_free(&lanes->lane[i]);
+	stk_gpu_give(gpu, LANES_BYTES);
+	free(lanes);
+}
+
+static stk_status
+lane_create(stk_lane *l, stk_error *err)
+{
+	cudaError_t code = cudaStreamCreateWithFlags(&l->stream, cudaStreamNonBlocking);
+
+	if (code == cudaSuccess)
+		code = cudaMallocHost((void **) &l->x_here, PIECE_BYTES);
+	if (code == cudaSuccess)
+		code = cudaMallocHost((void **) &l->codes_here, CODE_BYTES);
+	if (code == cudaSuccess)
+		code = cudaMallocHost((void **) &l->failure_here, sizeof(*l->failure_here));
+	if (code == cudaSuccess)
+		code = cudaMalloc((void **) &l->x, PIECE_BYTES);
+	if (code == cudaSuccess)
+		code = cudaMalloc((void **) &l->normalized, PIECE_BYTES);
+	if (code == cudaSuccess)
+		code = cudaMalloc((void **) &l->codes, CODE_BYTES);
+	if (code == cudaSuccess)
+		code = cudaMalloc((void **) &l->failure, sizeof(*l->failure));
+	return stk_cuda_status(code, "make room for rows", err);
+}
+
+stk_status
+stk_lanes_take(stk_gpu *gpu, stk_lanes **out, stk_error *err)
+{
+	stk_lanes *lanes = NULL;
+	stk_status status = STK_OK;
+
+	*out = NULL;
+	pthread_mutex_lock(&gpu->lock);
+	if (gpu->nidle > 0)
+		lanes = gpu->idle[--gpu->nidle];
+	pthread_mutex_unlock(&gpu->lock);
+	if (!lanes)
+	{
+		lanes = calloc(1, sizeof(*lanes));
+		if (!lanes)
+			return stk_gpu_note(gpu, STK_ENOMEM, err);
+		lanes->gpu = gpu;
+		if (!stk_gpu_take(gpu, LANES_BYTES))
+		{
+			free(lanes);
+			return stk_fail(err, STK_EDEVICE, "CUDA device %d: no room for rows", gpu->number);
+		}
+		for (int i = 0; i < STK_CALL_LANES && status == STK_OK; i++)
+			status = lane_create(&lanes->lane[i], err);
+	}
+	if (status == STK_OK)
+		*out = lanes;
+	else
+	{
+		status = stk_gpu_note(gpu, status, err);
+		lanes_free(lanes);
+	}
+	return status;
+}
+
+void
+stk_lanes_give(stk_lanes *lanes)
+{
+	stk_gpu *gpu = lanes->gpu;
+	stk_error err = {.level = -1};
+	bool kept = false;
+
+	/* What was on its way when the call ended still writes into the buffers. */
+	for (int i = 0; i < STK_CALL_LANES; i++)
+	{
+		if (lanes->lane[i].n > 0)
+			(void) stk_gpu_note(gpu, stk_gpu_wait(gpu, lanes->lane[i].stream, NULL, &err), &err);
+		lanes->lane[i].n = 0;
+	}
+	pthread_mutex_lock(&gpu->lock);
+	if (gpu->nidle < STK_KEPT_LANES && !atomic_load(&gpu->failed))
+	{
+		gpu->idle[gpu->nidle++] = lanes;
+		kept = true;
+	}
+	pthread_mutex_unlock(&gpu->lock);
+	if (!kept)
+		lanes_free(lanes);
+}
+
+void
+stk_lanes_free_kept(stk_gpu *gpu)
+{
+	while (gpu->nidle > 0)
+		lanes_free(gpu->idle[--gpu->nidle]);
+}
+
+typedef struct copy
+{
+	char *to;
+	const char *from;
+	size_t bytes;
+} copy;
+
+static void
+copy_part(void *arg, size_t index, int thread)
+{
+	const copy *c = arg;
+	size_t at = index * COPY_BYTES;
+	size_t bytes = c->bytes - at < COPY_BYTES ? c->bytes - at : COPY_BYTES;
+
+	(void) thread;
+	memcpy(c->to + at, c->from + at, bytes);
+}
+
+stk_status
+stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *x, size_t first,
+			  size_t n, stk_error *err)
+{
+	const stk_device_codebook *cb = lanes->cb;
+	size_t row = (size_t) cb->dim * sizeof(float);
+	size_t codes = n * (size_t) cb->levels * sizeof(uint16_t);
+	copy c = {(char *) l->x_here, (const char *) x + first * row, n * row};
+	stk_encode_call call = {.cb = cb,
+							.x = l->x,
+							.n = n,
+							.normalized = l->normalized,
+							.codes = l->codes,
+							.failure = l->failure};
+	cudaError_t code;
+	stk_status status = stk_gpu_use(lanes->gpu, err);
+
+	if (status != STK_OK)
+		return status;
+	stk_run(exec->pool, copy_part, &c, (c.bytes + COPY_BYTES - 1) / COPY_BYTES);
+	l->first = first;
+	l->n = n;
+	code = cudaMemcpyAsync(l->x, l->x_here, c.bytes, cudaMemcpyHostToDevice, l->stream);
+	if (code == cudaSuccess)
+		code = cudaMemsetAsync(l->failure, 0xff, sizeof(*l->failure), l->stream);
+	status = stk_cuda_status(code, "copy rows to the device", err);
+	if (status == STK_OK)
+		status = stk_encode_launch(&call, l->stream, err);
+	if (status == STK_OK)
+	{
+		code = cudaMemcpyAsync(l->codes_here, l->codes, codes, cudaMemcpyDeviceToHost, l->stream);
+		if (code == cudaSuccess)
+			code = cudaMemcpyAsync(l->failure_here, l->failure, sizeof(*l->failure),
+								   cudaMemcpyDeviceToHost, l->stream);
+		status = stk_cuda_status(code, "copy codes from the device", err);
+	}
+	return stk_gpu_note(lanes->gpu, status, err);
+}
+
+stk_status
+stk_lane_receive(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, uint16_t *codes,
+				 stk_error *err)
+{
+	size_t levels = (size_t) lanes->cb->levels;
+	stk_status status;
+
+	if (l->n == 0)
+		return STK_OK;
+	status = stk_gpu_note(lanes->gpu, stk_gpu_wait(lanes->gpu, l->stream, exec->monitor, err), err);
+	if (status != STK_OK)
+		return status;
+	if (*l->failure_here != STK_ENCODE_NO_FAILURE)
+		status = stk_encode_error(*l->failure_here, l->first, err);
+	else
+		memcpy(codes + l->first * levels, l->codes_here, l->n * levels * sizeof(uint16_t));
+	l->n = 0;
+	return status;
+}

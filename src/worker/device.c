@@ -1,0 +1,133 @@
+#include "worker/device.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/plugin.h"
+#include "worker/log.h"
+
+stk_engine *
+stk_device_find(stk_engine *cores, const char *devices, char *why, size_t size)
+{
+	stk_error err = {.level = -1};
+	stk_engine *device = NULL;
+	char path[PATH_MAX];
+
+	if (strcmp(devices, "none") == 0)
+		snprintf(why, size, "semtok.cuda_devices is none");
+	else if (!stk_plugin_path("semtok_cuda.so", path, sizeof(path)) || access(path, F_OK) != 0)
+		snprintf(why, size, "semtok_cuda.so is not installed");
+	else if (stk_plugin_open(path, &stk_malloc, cores, devices, &device, &err) == STK_OK)
+	{
+		snprintf(why, size, "%.*s", (int) size - 1, err.message);
+		if (why[0])
+			stk_log_line("computing without one of the devices: %s", err.message);
+	}
+	else
+	{
+		snprintf(why, size, "%.*s", (int) size - 1, err.message[0] ? err.message : "out of memory");
+		stk_log_line("computing without CUDA devices: %s", why);
+	}
+	return device;
+}
+
+void
+stk_device_open(stk_server *s)
+{
+	s->shop.device = stk_device_find(s->shop.cores, s->settings.cuda_devices, s->no_device,
+									 sizeof(s->no_device));
+	if (s->shop.device)
+		stk_log_line("computing on %s", s->shop.device->device);
+}
+
+bool
+stk_device_usable(const stk_server *s, char *why, size_t size)
+{
+	stk_engine_state state = {.usable = false};
+
+	if (s->shop.device)
+		s->shop.device->ops->state(s->shop.device, &state);
+	if (why && size > 0)
+		snprintf(why, size, "%.*s", (int) size - 1,
+				 state.usable     ? ""
+				 : s->shop.device ? state.failure
+								  : s->no_device);
+	return state.usable;
+}
+
+stk_engine *
+stk_device_for_encode(const stk_server *s, const stk_codebook *cb, const stk_encode *m)
+{
+	stk_engine *device = s->shop.device;
+	double bytes = (double) m->n * cb->dim * sizeof(float);
+	double work = 0;
+
+	if (!device || m->device == STK_DEVICE_CPU || !device->ops->takes(device, cb, m->beam) ||
+		!stk_device_usable(s, NULL, 0))
+		return s->shop.cores;
+	if (m->device == STK_DEVICE_CUDA)
+		return device;
+	for (int l = 0; l < cb->levels; l++)
+		work += cb->sizes[l];
+	work *= (double) m->n * cb->dim;
+	return stk_speeds_choose_device(&s->speeds, bytes, work) ? device : s->shop.cores;
+}
+
+stk_engine *
+stk_device_for_train(const stk_server *s, const stk_train_message *m)
+{
+	const stk_train_plan *plan = &m->plan;
+	double bytes = (double) m->n * plan->dim * sizeof(float);
+	double work = 0;
+
+	if (!s->shop.device || m->device == STK_DEVICE_CPU || !stk_device_usable(s, NULL, 0))
+		return s->shop.cores;
+	if (m->device == STK_DEVICE_CUDA)
+		return s->shop.device;
+	for (int l = 0; l < plan->levels; l++)
+		work += plan->sizes[l];
+	work *= (double) m->n * plan->dim * plan->epochs;
+	return stk_speeds_choose_device(&s->speeds, bytes, work) ? s->shop.device : s->shop.cores;
+}
+
+void
+stk_device_report(stk_server *s, const stk_launch *l)
+{
+	stk_engine_state state;
+
+	if (l->fallbacks > 0)
+	{
+		s->fallbacks += l->fallbacks;
+		/* Once, however often the same is met. */
+		if (strncmp(s->last_error, l->fallback, sizeof(s->last_error) - 1) != 0)
+			stk_log_line("%s; the processor computes instead", l->fallback);
+		snprintf(s->last_error, sizeof(s->last_error), "%.*s", (int) sizeof(s->last_error) - 1,
+				 l->fallback);
+	}
+	if (!s->shop.device || s->device_failed_ns > 0)
+		return;
+	s->shop.device->ops->state(s->shop.device, &state);
+	if (!state.failed)
+		return;
+	s->device_failed_ns = stk_now_ns();
+	snprintf(s->last_error, sizeof(s->last_error), "%.*s", (int) sizeof(s->last_error) - 1,
+			 state.failure);
+	stk_log_line("a device has failed, and is left alone until this worker begins anew: %s",
+				 state.failure);
+}
+
+bool
+stk_device_begins_anew(const stk_server *s)
+{
+	uint64_t rest = (uint64_t) s->settings.device_rest * 1000000000;
+
+	if (s->running > 0 || stk_now_ns() - s->device_failed_ns < rest)
+		return false;
+	for (int c = 0; c < STK_CLASSES; c++)
+		if (s->queues[c].jobs > 0)
+			return false;
+	stk_log_line("ending, so that a new worker can use the device that failed");
+	return true;
+}
