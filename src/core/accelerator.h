@@ -61,6 +61,44 @@ typedef struct stk_accelerator_lloyd
 	uint32_t empty;
 } stk_accelerator_lloyd;
 
+/* One level of a codebook that learns from batches; all in and out. */
+typedef struct stk_accelerator_level
+{
+	uint32_t size;
+	float *codewords; /* [size][dim] */
+	double *counts;   /* [size] rows behind each codeword, or their average */
+	double *sums;     /* [size][dim] moving averages: of the rows */
+	uint32_t *idle;   /* [size] moving averages: batches since a row last chose the code */
+	uint8_t *used;    /* [size] set to 1 for codes that rows have */
+	double error;     /* added to batch by batch: the sum of squared distances */
+} stk_accelerator_level;
+
+/*
+ * Batches of the rows, one after the other, each through all levels. k-means' mini-batches: a level
+ * assigns its rows, learns from them (stk_kmeans_add_batch), assigns them again, and hands on what
+ * its codewords leave of them. Moving averages: a level assigns its rows, hands on what its
+ * codewords leave of them, and learns (stk_ema_update). used and error are about the last of a
+ * batch's assignments to a level.
+ */
+typedef struct stk_accelerator_batches
+{
+	const size_t
+		*places; /* [n] where the rows of the batches are among all, each batch's in order */
+	size_t n;    /* of all batches */
+	size_t size; /* of each; the last may have fewer */
+	int nlevels;
+	stk_accelerator_level *levels; /* [nlevels] */
+	bool inner_product;
+	bool unit; /* the first level's codewords are kept at norm 1 */
+
+	/* Moving averages, and their rule as in stk_ema_rule: */
+	bool averages;
+	double decay;
+	uint32_t restart_after;
+	uint64_t seed;
+	uint32_t step; /* of the first batch */
+} stk_accelerator_batches;
+
 typedef struct stk_accelerator_ops
 {
 	/* Copy rows x [n][dim], finite, to the device. */
@@ -80,6 +118,9 @@ typedef struct stk_accelerator_ops
 	stk_status (*subtract)(void *ctx, stk_accelerator_rows *rows,
 						   const stk_accelerator_centroids *c, const uint16_t *codes,
 						   const stk_monitor *monitor);
+	/* The rows stay as they are. STK_ERANGE, too: a residual left binary32's range. */
+	stk_status (*batches)(void *ctx, stk_accelerator_rows *rows, stk_accelerator_batches *run,
+						  const stk_monitor *monitor);
 } stk_accelerator_ops;
 
 typedef struct stk_accelerator

@@ -60,6 +60,9 @@ train_level(training *t, int number, size_t n, stk_error *err)
 	stk_status status;
 	double error;
 
+	/* Choosing initial codewords is most of the first batch's work. */
+	if (t->step == 0)
+		stk_kmeans_attach(&t->work, t->rows, n, t->dim);
 	if (t->step == 0)
 		status = stk_kmeans_start(&l->km, &t->work, t->rows, n, opt->init, opt->seed, number);
 	else
@@ -84,6 +87,54 @@ train_level(training *t, int number, size_t n, stk_error *err)
 	return status;
 }
 
+/* Let the accelerator take the rest of the epoch; *done tells whether it did. */
+static stk_status
+train_rest_there(training *t, bool *done)
+{
+	const stk_ema_options *opt = t->opt;
+	size_t left = t->batches.n - t->batches.next;
+	stk_accelerator_level levels[STK_MAX_LEVELS];
+	stk_accelerator_batches run = {.nlevels = opt->levels,
+								   .levels = levels,
+								   .inner_product = opt->metric == STK_IP,
+								   .unit = opt->metric == STK_COSINE,
+								   .averages = true,
+								   .decay = opt->decay,
+								   .restart_after = opt->restart_after,
+								   .seed = opt->seed,
+								   .step = (uint32_t) t->step};
+	stk_status status;
+
+	for (int l = 0; l < run.nlevels; l++)
+	{
+		const level *from = &t->levels[l];
+
+		levels[l] = (stk_accelerator_level){.size = opt->sizes[l],
+											.codewords = from->ema.codewords,
+											.counts = from->ema.counts,
+											.sums = from->ema.sums,
+											.idle = from->ema.idle,
+											.used = from->used,
+											.error = from->error};
+	}
+	/* What it has of the first batch is of no use any more. */
+	stk_kmeans_detach(&t->work);
+	status = stk_batches_rest_there(&t->batches, &t->work.exec, t->x, t->dim, &run, done);
+	if (!*done)
+		return status;
+	t->step += (left + t->batches.size - 1) / t->batches.size;
+	for (int l = 0; l < run.nlevels; l++)
+	{
+		level *to = &t->levels[l];
+
+		to->error = levels[l].error;
+		to->empty = levels[l].size;
+		for (uint32_t k = 0; k < levels[l].size; k++)
+			to->empty -= to->used[k];
+	}
+	return status;
+}
+
 static stk_status
 train_epoch(training *t, int epoch, stk_error *err)
 {
@@ -99,8 +150,11 @@ train_epoch(training *t, int epoch, stk_error *err)
 	for (;; t->step++)
 	{
 		size_t n;
-		stk_status status = stk_batches_next(&t->batches, t->exec, t->x, t->dim, t->rows, &n);
+		bool done = false;
+		stk_status status = t->step == 0 ? STK_OK : train_rest_there(t, &done);
 
+		if (status == STK_OK)
+			status = stk_batches_next(&t->batches, t->exec, t->x, t->dim, t->rows, &n);
 		if (status != STK_OK)
 			return status;
 		if (n == 0)

@@ -215,6 +215,9 @@ typedef struct batch_state
 static stk_status
 train_batch(training *t, batch_state *b, size_t n, bool start, stk_error *err)
 {
+	/* Choosing initial codewords is most of the first batch's work. */
+	if (start)
+		stk_kmeans_attach(&t->work, b->rows, n, t->dim);
 	for (int l = 0; l < t->opt->levels; l++)
 	{
 		stk_kmeans *km = &t->levels[l];
@@ -236,14 +239,45 @@ train_batch(training *t, batch_state *b, size_t n, bool start, stk_error *err)
 		b->error[l] += error;
 		b->empty[l] = mark_used(b->used[l], km->size, t->codes, n);
 		if (l + 1 < t->opt->levels)
-			status = stk_train_rows_subtract(t->exec, b->rows, n, t->dim, km->centroids, t->codes,
-											 l, b->rows, err);
+			status = stk_kmeans_subtract(km, &t->work, b->rows, n, t->codes, l, err);
 		if (status == STK_ERANGE && err)
 			err->row = t->from[stk_batches_place(&b->batches, n, err->row)];
 		if (status != STK_OK)
 			return status;
 	}
 	return STK_OK;
+}
+
+/* Let the accelerator take the rest of the epoch; *done tells whether it did. */
+static stk_status
+train_rest_there(training *t, batch_state *b, bool *done)
+{
+	stk_accelerator_level levels[STK_MAX_LEVELS];
+	stk_accelerator_batches run = {.nlevels = t->opt->levels,
+								   .levels = levels,
+								   .inner_product = t->opt->metric == STK_IP,
+								   .unit = t->opt->metric == STK_COSINE};
+	stk_status status;
+
+	for (int l = 0; l < run.nlevels; l++)
+	{
+		const stk_kmeans *km = &t->levels[l];
+
+		levels[l] = (stk_accelerator_level){.size = km->size,
+											.codewords = km->centroids,
+											.counts = km->counts,
+											.used = b->used[l],
+											.error = b->error[l]};
+	}
+	/* What it has of the first batch is of no use any more. */
+	stk_kmeans_detach(&t->work);
+	status = stk_batches_rest_there(&b->batches, &t->work.exec, t->x, t->dim, &run, done);
+	for (int l = 0; l < run.nlevels && *done; l++)
+	{
+		b->error[l] = levels[l].error;
+		b->empty[l] = mark_used(b->used[l], levels[l].size, NULL, 0);
+	}
+	return status;
 }
 
 static stk_status
@@ -258,17 +292,19 @@ train_epoch(training *t, batch_state *b, int epoch, stk_error *err)
 		memset(b->used[l], 0, t->levels[l].size);
 		b->error[l] = 0;
 	}
-	for (;;)
+	for (;; start = false)
 	{
-		stk_status status = stk_batches_next(&b->batches, t->exec, t->x, t->dim, b->rows, &n);
+		bool done = false;
+		stk_status status = start ? STK_OK : train_rest_there(t, b, &done);
 
+		if (status == STK_OK)
+			status = stk_batches_next(&b->batches, t->exec, t->x, t->dim, b->rows, &n);
 		if (status == STK_OK && n > 0)
 			status = train_batch(t, b, n, start, err);
 		if (status != STK_OK)
 			return status;
 		if (n == 0)
 			break;
-		start = false;
 	}
 	for (int l = 0; l < t->opt->levels; l++)
 		report(t, l, epoch, b->error[l], b->empty[l], t->opt->levels);

@@ -264,6 +264,9 @@ stk_batches_init(stk_batches *b, const stk_exec *exec, size_t n, size_t size)
 void
 stk_batches_free(stk_batches *b, const stk_exec *exec)
 {
+	if (b->there)
+		b->accelerator->ops->rows_free(b->accelerator->ctx, b->there);
+	b->there = NULL;
 	stk_free(&exec->a, b->order);
 	b->order = NULL;
 }
@@ -285,14 +288,22 @@ compare_places(const void *a, const void *b, const void *ctx)
 	return (p > q) - (p < q);
 }
 
+/* Rows of the batch that begins with number `next` of the epoch; puts its places in order. */
+static stk_status
+order_batch(stk_batches *b, const stk_exec *exec, size_t next, size_t *count)
+{
+	*count = b->n - next < b->size ? b->n - next : b->size;
+	return stk_sort(b->order + next, *count, sizeof(size_t), compare_places, NULL, &exec->a,
+					exec->monitor);
+}
+
 stk_status
 stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t dim, float *rows,
 				 size_t *count)
 {
-	size_t n = b->n - b->next < b->size ? b->n - b->next : b->size;
-	size_t *places = b->order + b->next;
-	stk_status status =
-		stk_sort(places, n, sizeof(size_t), compare_places, NULL, &exec->a, exec->monitor);
+	const size_t *places = b->order + b->next;
+	size_t n;
+	stk_status status = order_batch(b, exec, b->next, &n);
 
 	if (status != STK_OK)
 		return status;
@@ -305,6 +316,41 @@ stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t di
 	b->next += n;
 	*count = n;
 	return STK_OK;
+}
+
+stk_status
+stk_batches_rest_there(stk_batches *b, stk_exec *exec, const float *x, size_t dim,
+					   stk_accelerator_batches *run, bool *done)
+{
+	const stk_accelerator *a = exec->accelerator;
+	stk_status status = STK_OK;
+
+	*done = false;
+	if (!a || !a->ops->rows_create || !a->ops->rows_free || !a->ops->batches || b->next == b->n)
+		return STK_OK;
+	for (size_t next = b->next, count; next < b->n && status == STK_OK; next += count)
+		status = order_batch(b, exec, next, &count);
+	if (status != STK_OK)
+		return status;
+	b->accelerator = a;
+	if (!b->there)
+		status = a->ops->rows_create(a->ctx, x, b->n, dim, exec->monitor, &b->there);
+	if (status == STK_OK)
+	{
+		run->places = b->order + b->next;
+		run->n = b->n - b->next;
+		run->size = b->size;
+		status = a->ops->batches(a->ctx, b->there, run, exec->monitor);
+	}
+	else
+		b->there = NULL;
+	*done = status == STK_OK;
+	if (*done)
+		b->next = b->n;
+	/* It has no room, or knows no way: the next epoch would be no different. */
+	else if (status != STK_ECANCELED)
+		exec->accelerator = NULL;
+	return status == STK_ECANCELED ? status : STK_OK;
 }
 
 size_t

@@ -59,6 +59,9 @@ typedef struct stk_batches
 	size_t size;   /* rows of a batch; the last of an epoch may have fewer */
 	size_t next;   /* rows of this epoch drawn so far */
 	size_t *order; /* [n] */
+	/* An accelerator's copy of all rows; NULL: it has none. */
+	const stk_accelerator *accelerator;
+	stk_accelerator_rows *there;
 } stk_batches;
 
 /* STK_ENOMEM; free with stk_batches_free. */
@@ -78,6 +81,14 @@ extern void stk_batches_begin(stk_batches *b, uint64_t seed, int epoch);
  */
 extern stk_status stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t dim,
 								   float *rows, size_t *count);
+
+/*
+ * Let the accelerator, where there is one, take the rest of the epoch: run says what a batch does,
+ * this fills in which rows it has. *done tells whether the accelerator did: if not, nothing has
+ * changed, and exec has no accelerator any more if that is of no use. STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_batches_rest_there(stk_batches *b, stk_exec *exec, const float *x, size_t dim,
+										 stk_accelerator_batches *run, bool *done);
 
 /* Place in x of row `row` of the latest batch, which had `count` rows. */
 extern size_t stk_batches_place(const stk_batches *b, size_t count, size_t row);

@@ -5,6 +5,7 @@
 #ifndef TEST_FAKE_ACCELERATOR_H
 #define TEST_FAKE_ACCELERATOR_H
 
+#include "core/ema.h"
 #include "core/kmeans.h"
 #include "core/train_rows.h"
 #include "rows.h"
@@ -17,6 +18,7 @@ enum
 	FAKE_NEAREST,
 	FAKE_LLOYD,
 	FAKE_SUBTRACT,
+	FAKE_BATCHES,
 	FAKE_OPS
 };
 
@@ -201,6 +203,119 @@ fake_subtract(void *ctx, stk_accelerator_rows *r, const stk_accelerator_centroid
 								   NULL);
 }
 
+/* One batch x [n][dim] through a level; x becomes its residuals. */
+static inline stk_status
+fake_level(const stk_accelerator_batches *run, int number, stk_accelerator_level *l,
+		   stk_kmeans_work *w, uint32_t step, float *x, size_t n, size_t dim)
+{
+	stk_kmeans km = {.dim = dim,
+					 .size = l->size,
+					 .centroids = l->codewords,
+					 .counts = l->counts,
+					 .inner_product = run->inner_product,
+					 .unit = run->unit && number == 0};
+	stk_ema ema = {l->size, dim, l->codewords, l->counts, l->sums, l->idle, stk_malloc};
+	stk_ema_rule rule = {run->decay, run->restart_after, km.unit, run->seed, number, step};
+	uint16_t *codes = malloc(n * sizeof(uint16_t));
+	float *residuals = malloc(n * dim * sizeof(float));
+	double error;
+	stk_status status = stk_kmeans_measure(w, x, n, dim);
+
+	for (int turn = run->averages; turn < 2 && status == STK_OK; turn++)
+	{
+		status = stk_kmeans_assign(&km, w, x, n, codes, &error);
+		if (status == STK_OK && turn == 0)
+			status = stk_kmeans_add_batch(&km, w, x, n, codes);
+	}
+	if (status == STK_OK && number + 1 < run->nlevels)
+		status = stk_train_rows_subtract(plain_exec(), x, n, dim, l->codewords, codes, number,
+										 residuals, NULL);
+	if (status == STK_OK && run->averages)
+		status = stk_ema_update(&ema, &rule, plain_exec(), x, n, codes, NULL);
+	for (size_t i = 0; i < n && status == STK_OK; i++)
+		l->used[codes[i]] = 1;
+	if (status == STK_OK)
+		l->error += error;
+	memcpy(x, residuals, n * dim * sizeof(float));
+	free(codes);
+	free(residuals);
+	return status;
+}
+
+static inline void *
+fake_copy(const void *from, size_t bytes)
+{
+	return from ? memcpy(malloc(bytes), from, bytes) : NULL;
+}
+
+static inline void
+fake_give_back(void *to, void *from, size_t bytes, bool good)
+{
+	if (from && good)
+		memcpy(to, from, bytes);
+	free(from);
+}
+
+/* stk_accelerator_batches, by the processor, on copies. */
+static inline stk_status
+fake_batches(void *ctx, stk_accelerator_rows *r, stk_accelerator_batches *run,
+			 const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+	bool fails = fake_fails(f, FAKE_BATCHES);
+	stk_accelerator_level levels[STK_MAX_LEVELS];
+	float *x = malloc(run->size * r->dim * sizeof(float));
+	stk_kmeans_work w;
+	uint32_t largest = 0;
+	stk_status status;
+
+	for (int i = 0; i < run->nlevels; i++)
+	{
+		const stk_accelerator_level *l = &run->levels[i];
+
+		levels[i] =
+			(stk_accelerator_level){l->size,
+									fake_copy(l->codewords, l->size * r->dim * sizeof(float)),
+									fake_copy(l->counts, l->size * sizeof(double)),
+									fake_copy(l->sums, l->size * r->dim * sizeof(double)),
+									fake_copy(l->idle, l->size * sizeof(uint32_t)),
+									fake_copy(l->used, l->size),
+									l->error};
+		largest = l->size > largest ? l->size : largest;
+	}
+	status = stk_kmeans_work_init(&w, run->size, r->dim, largest, plain_exec());
+	for (size_t first = 0, batch = 0; first < run->n && status == STK_OK;
+		 first += run->size, batch++)
+	{
+		size_t n = run->n - first < run->size ? run->n - first : run->size;
+
+		if (stk_should_stop(monitor))
+			status = STK_ECANCELED;
+		for (size_t i = 0; i < n; i++)
+			memcpy(x + i * r->dim, r->x + run->places[first + i] * r->dim, r->dim * sizeof(float));
+		for (int i = 0; i < run->nlevels && status == STK_OK; i++)
+			status = fake_level(run, i, &levels[i], &w, run->step + (uint32_t) batch, x, n, r->dim);
+	}
+	stk_kmeans_work_free(&w);
+	if (status == STK_OK && fails)
+		status = f->fail_with;
+	for (int i = 0; i < run->nlevels; i++)
+	{
+		stk_accelerator_level *l = &run->levels[i];
+		bool good = status == STK_OK;
+
+		fake_give_back(l->codewords, levels[i].codewords, l->size * r->dim * sizeof(float), good);
+		fake_give_back(l->counts, levels[i].counts, l->size * sizeof(double), good);
+		fake_give_back(l->sums, levels[i].sums, l->size * r->dim * sizeof(double), good);
+		fake_give_back(l->idle, levels[i].idle, l->size * sizeof(uint32_t), good);
+		fake_give_back(l->used, levels[i].used, l->size, good);
+		if (good)
+			l->error = levels[i].error;
+	}
+	free(x);
+	return status;
+}
+
 static inline const stk_accelerator *
 fake_init(fake_accelerator *f)
 {
@@ -210,7 +325,8 @@ fake_init(fake_accelerator *f)
 									.measure = fake_measure,
 									.nearest = fake_nearest,
 									.lloyd = fake_lloyd,
-									.subtract = fake_subtract}};
+									.subtract = fake_subtract,
+									.batches = fake_batches}};
 	f->accelerator = (stk_accelerator){&f->ops, f};
 	return &f->accelerator;
 }
