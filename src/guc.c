@@ -137,7 +137,8 @@ SemtokDefineWorkerSettings(void)
 		&semtok_worker_timeout, 5000, 10, INT_MAX / 2, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"semtok.max_worker_bytes", "Data that a session may hand to a worker at a time; -1 is any.",
-		"More is an error. Give roles limits of their own by ALTER ROLE ... SET.",
+		"What is more the session computes; with semtok.offload = on it is an error. Give roles "
+		"limits of their own by ALTER ROLE ... SET.",
 		&semtok_max_worker_bytes, -1, -1, INT_MAX, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("semtok.batch_max",
 							"Requests of several sessions that a worker gathers into one launch.",

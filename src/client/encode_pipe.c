@@ -109,7 +109,8 @@ PipeGoes(EncodePipe *pipe, size_t rows)
 
 	if (pipe->rest_till > 0 && WorkerClock() < pipe->rest_till)
 		return false;
-	if (OffloadGoes(pipe->device, pipe->row_multiply_adds * rows, pipe->here_ms, &away))
+	if (OffloadGoes(pipe->device, pipe->row_multiply_adds * rows, pipe->here_ms,
+					PipeRemoteBytes(pipe, 1), &away))
 		return true;
 	if (away)
 		pipe->rest_till = WorkerClock() + PIPE_REST_MS;
@@ -132,11 +133,7 @@ PipeGather(EncodePipe *pipe, Piece *piece)
 
 	pipe->rows = PipeRemoteRows(pipe);
 	if (PipeGoes(pipe, Max(pipe->rows, 1)))
-	{
-		if (pipe->rows == 0)
-			OffloadTooMuch(PipeRemoteBytes(pipe, 1));
 		rows = pipe->rows;
-	}
 	if (piece->room < rows)
 	{
 		piece->x = PipeArray(pipe, piece->x, rows, sizeof(float) * pipe->cb->dim);

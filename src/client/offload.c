@@ -34,8 +34,20 @@ OffloadAssumed(double multiply_adds)
 	return multiply_adds / OFFLOAD_RATE;
 }
 
+/* So many bytes at least would have to be in a worker. */
+pg_noreturn static void
+OffloadTooMuch(uint64 bytes)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("expected at most %d kB of data for a worker, not %llu kB",
+					semtok_max_worker_bytes, (unsigned long long) ((bytes + 1023) / 1024)),
+			 errhint("semtok.max_worker_bytes is the limit. With semtok.offload = auto the session "
+					 "computes, where device cuda is not asked for.")));
+}
+
 bool
-OffloadGoes(stk_device device, double multiply_adds, double known_ms, bool *away)
+OffloadGoes(stk_device device, double multiply_adds, double known_ms, uint64 bytes, bool *away)
 {
 	bool always = semtok_offload == OFFLOAD_ON || device == STK_DEVICE_CUDA;
 	bool launch = always || known_ms >= OFFLOAD_START_MS;
@@ -43,6 +55,12 @@ OffloadGoes(stk_device device, double multiply_adds, double known_ms, bool *away
 	*away = false;
 	if (semtok_offload == OFFLOAD_OFF || (semtok_offload == OFFLOAD_AUTO && !WorkerPossible()))
 		return false;
+	if (bytes > OffloadLimit())
+	{
+		if (always)
+			OffloadTooMuch(bytes);
+		return false;
+	}
 	if (!WorkerConnected() && !launch && known_ms < OFFLOAD_LOOK_MS)
 		return false;
 	if (!WorkerConnect(launch))
@@ -93,17 +111,6 @@ uint64
 OffloadLimit(void)
 {
 	return semtok_max_worker_bytes < 0 ? UINT64_MAX : (uint64) semtok_max_worker_bytes * 1024;
-}
-
-void
-OffloadTooMuch(uint64 bytes)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("expected at most %d kB of data for a worker, not %llu kB",
-					semtok_max_worker_bytes, (unsigned long long) ((bytes + 1023) / 1024)),
-			 errhint("semtok.max_worker_bytes is the limit; with semtok.offload = off the session "
-					 "computes.")));
 }
 
 void

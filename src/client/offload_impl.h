@@ -17,9 +17,13 @@
  *   multiply_adds  of the work at hand
  *   known_ms       of one-thread time that the statement's work is known to take at least, beside
  *                  the work at hand: what makes up for starting a worker
+ *   bytes          of data that have to be in the worker at a time. More than
+ *                  semtok.max_worker_bytes is for the session, and an error (53400) for device
+ *                  cuda and where semtok.offload = on has all work go to a worker
  *   away           becomes true when there is no worker though it is wanted: after OffloadFallback
  */
-extern bool OffloadGoes(stk_device device, double multiply_adds, double known_ms, bool *away);
+extern bool OffloadGoes(stk_device device, double multiply_adds, double known_ms, uint64 bytes,
+						bool *away);
 
 /* Multiply-adds of one-thread milliseconds, where nobody has measured yet. */
 extern double OffloadAssumed(double multiply_adds);
@@ -41,8 +45,6 @@ pg_noreturn extern void OffloadDeviceFailed(const char *why);
 
 /* Bytes that may be in a worker; UINT64_MAX = any. */
 extern uint64 OffloadLimit(void);
-/* Raise 53400: so many bytes at least would have to be in a worker. */
-pg_noreturn extern void OffloadTooMuch(uint64 bytes);
 
 /* Say where the work is computed now; NULL for the session. */
 extern void OffloadWhere(const WorkerInfo *info);

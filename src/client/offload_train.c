@@ -340,11 +340,7 @@ TrainGoes(const OffloadTraining *t)
 		(double) t->n * (t->plan.epochs + t->plan.refine) * RemoteCodewords(&t->plan) * t->plan.dim;
 	bool away;
 
-	if (!OffloadGoes(OffloadDevice(t->device), work, OffloadAssumed(work), &away))
-		return false;
-	if (bytes > OffloadLimit())
-		OffloadTooMuch(bytes);
-	return true;
+	return OffloadGoes(OffloadDevice(t->device), work, OffloadAssumed(work), bytes, &away);
 }
 
 stk_status

@@ -243,6 +243,14 @@ $_->[0]->end foreach @timed;
 	$session->ask(q{SET semtok.max_worker_bytes = '4kB'});
 	($answer, $said) = $session->ask($verbs{evaluate}{sql});
 	like($said, qr/^ERROR:  53400: expected at most 4 kB of data for a worker, not 7 kB\n/, 'and none, where it leaves no room');
+	# Without semtok.offload = on that is what the session computes, though it has a worker.
+	my $rows = q{SELECT rows FROM semtok.workers WHERE backend = pg_backend_pid()};
+	my $before = $session->ask($rows);
+	foreach my $verb (@verbs)
+	{
+		is(join('', $session->ask("SET semtok.offload = auto; $verbs{$verb}{sql} SET semtok.offload = on")), $right{$verb}, "$verb: what is too much for a worker the session computes");
+	}
+	is(scalar($session->ask($rows)), $before, 'the worker gets none of it');
 	$session->ask(q{RESET semtok.max_worker_bytes; SET semtok.device = cuda});
 	($answer, $said) = $session->ask($verbs{evaluate}{sql});
 	like($said, qr/^ERROR:  0A000: /, 'a device that is not there');
