@@ -19,7 +19,7 @@ struct Channel
 	pgsocket sock;
 	WaitEventSet *set; /* latch, end of the server, sock */
 	int sock_event;    /* the last one's place in it */
-	uint64 traffic;
+	uint64 messages;   /* whole ones, in and out */
 	char failure[256]; /* empty: none */
 	bool ended;        /* it is that the other side closed it */
 	int descriptor;    /* to go with the first byte of out; -1 = none */
@@ -173,7 +173,7 @@ ChannelSend(Channel *channel)
 		{
 			channel->descriptor = -1;
 			channel->out_sent += sent;
-			channel->traffic += sent;
+			channel->messages += channel->out_sent == channel->out_bytes;
 		}
 	}
 	return true;
@@ -193,10 +193,7 @@ ChannelFill(Channel *channel, Size wanted)
 		if (got == 0)
 			ChannelEnd(channel);
 		if (got > 0)
-		{
 			channel->in_bytes += got;
-			channel->traffic += got;
-		}
 	}
 	return !channel->failure[0];
 }
@@ -222,13 +219,14 @@ ChannelReceive(Channel *channel, stk_header *header, const uint8 **body)
 		return false;
 	*body = channel->in + STK_HEADER_BYTES;
 	channel->in_bytes = 0;
+	channel->messages++;
 	return true;
 }
 
 uint64
-ChannelTraffic(const Channel *channel)
+ChannelMessages(const Channel *channel)
 {
-	return channel->traffic;
+	return channel->messages;
 }
 
 void

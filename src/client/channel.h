@@ -41,8 +41,11 @@ extern bool ChannelSend(Channel *channel);
  * is one that an honest worker may send, its body is unread.
  */
 extern bool ChannelReceive(Channel *channel, stk_header *header, const uint8 **body);
-/* Bytes that have come and gone so far: they rise while the other side is alive. */
-extern uint64 ChannelTraffic(const Channel *channel);
+/*
+ * Messages that have come and gone so far, whole ones: they rise while the other side is alive. Some
+ * bytes of one now and then are no sign of that.
+ */
+extern uint64 ChannelMessages(const Channel *channel);
 
 /*
  * Wait until more can be received, or sent where there is something to send, for so many

@@ -1,9 +1,9 @@
 /*
  * Questions to a worker and its answers, and telling whether it is alive.
  *
- * A worker that says nothing for semtok.worker_timeout is asked for a sign of life. It is lost when
- * that does not come within the same time again, or when it computes the same request as the last
- * time without having got on with it.
+ * A worker that neither says anything nor takes a request for semtok.worker_timeout is asked for a
+ * sign of life; a part of a message is none. It is lost when that does not come within the same time
+ * again, or when it computes the same request as the last time without having got on with it.
  */
 #include "postgres.h"
 
@@ -82,12 +82,18 @@ RequestFind(Worker *worker, uint64 number)
 	return NULL;
 }
 
-/* Is there one that was asked before this number was given? What has its answer is not there. */
-static bool
-RequestsBefore(Worker *worker, uint64 number)
+/*
+ * The oldest that was asked before this number was given and has no answer; 0 = none. What a ping of
+ * that number is answered by comes behind all answers given till then, so it is about this one.
+ */
+static uint64
+RequestsOldest(Worker *worker, uint64 number)
 {
-	return worker->nrequests > 0 &&
-		   dlist_head_element(WorkerRequest, node, &worker->requests)->number < number;
+	uint64 oldest = 0;
+
+	if (worker->nrequests > 0)
+		oldest = dlist_head_element(WorkerRequest, node, &worker->requests)->number;
+	return oldest < number ? oldest : 0;
 }
 
 /* It lives; but does it get on? */
@@ -100,8 +106,10 @@ RequestsPong(Worker *worker, const stk_header *header, const uint8 *body)
 	worker->ping = 0;
 	if (stk_read_pong(body, header->bytes, &pong, &err) != STK_OK)
 		ChannelFail(worker->channel, "it sent an answer that is none: %s", err.message);
-	else if (pong.state == STK_WORK_NONE && RequestsBefore(worker, header->request))
+	else if (pong.state == STK_WORK_NONE && RequestsOldest(worker, header->request) != 0)
 		ChannelFail(worker->channel, "it forgot what it was asked for");
+	else if (pong.state != STK_WORK_NONE && pong.request != RequestsOldest(worker, header->request))
+		ChannelFail(worker->channel, "it told of a request that it was not asked for");
 	else if (pong.state == STK_WORK_RUNNING && worker->pong.state == STK_WORK_RUNNING &&
 			 worker->pong.request == pong.request && worker->pong.ticks == pong.ticks)
 		ChannelFail(worker->channel, "its computation did not get on for %d ms",
@@ -164,7 +172,7 @@ static void
 RequestsWatchBegin(Worker *worker)
 {
 	worker->quiet = WorkerClock();
-	worker->traffic = ChannelTraffic(worker->channel);
+	worker->messages = ChannelMessages(worker->channel);
 }
 
 /* Look for signs of life, and ask for one. Milliseconds to wait for it now. */
@@ -174,9 +182,9 @@ RequestsWatch(Worker *worker)
 	double now = WorkerClock();
 	double left;
 
-	if (worker->traffic != ChannelTraffic(worker->channel))
+	if (worker->messages != ChannelMessages(worker->channel))
 	{
-		worker->traffic = ChannelTraffic(worker->channel);
+		worker->messages = ChannelMessages(worker->channel);
 		worker->quiet = now;
 	}
 	left = worker->quiet + semtok_worker_timeout - now;

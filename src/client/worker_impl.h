@@ -25,10 +25,10 @@ typedef struct Worker
 	uint64 data; /* theirs */
 
 	/* Signs of life. */
-	uint64 traffic; /* the channel's, when last looked */
-	double quiet;   /* ms of the clock since when it has not risen */
-	uint64 ping;    /* number of the ping under way; 0 = none */
-	stk_pong pong;  /* the last one, as long as nothing has been asked or answered since */
+	uint64 messages; /* the channel's, when last looked */
+	double quiet;    /* ms of the clock since when it has not risen */
+	uint64 ping;     /* number of the ping under way; 0 = none */
+	stk_pong pong;   /* the last one, as long as nothing has been asked or answered since */
 } Worker;
 
 /* Milliseconds of a clock that never goes back. */

@@ -56,6 +56,8 @@ typedef enum fault
 	FAULT_HALF_SEGV,
 	FAULT_HALF_STOP,
 	FAULT_DRIP,    /* byte by byte: nothing is wrong */
+	FAULT_TRICKLE, /* byte by byte, a moment between two */
+	FAULT_OTHER,   /* a pong about another request, each time */
 	FAULT_TWICE,   /* a second time */
 	FAULT_EXTRA,   /* after a message that nobody has asked for */
 	FAULT_MORE,    /* before what is no message, in one go */
@@ -72,15 +74,13 @@ typedef enum fault
 } fault;
 
 static const char *const fault_names[FAULTS] = {
-	"segv",          "abort",       "exit",           "stop",
-	"hang",          "late",        "descriptors",    "memory",
-	"disk",          "values",      "garbage",        "body",
-	"version",       "request",     "earlier",        "kind",
-	"length",        "short",       "long",           "half",
-	"half_segv",     "half_stop",   "drip",           "twice",
-	"extra",         "more",        "swallow",        "failed_computation",
-	"failed_memory", "failed_data", "failed_request", "failed_device",
-	"failed_ending"};
+	"segv",          "abort",       "exit",           "stop",          "hang",
+	"late",          "descriptors", "memory",         "disk",          "values",
+	"garbage",       "body",        "version",        "request",       "earlier",
+	"kind",          "length",      "short",          "long",          "half",
+	"half_segv",     "half_stop",   "drip",           "trickle",       "other",
+	"twice",         "extra",       "more",           "swallow",       "failed_computation",
+	"failed_memory", "failed_data", "failed_request", "failed_device", "failed_ending"};
 
 static const char *const step_names[] = {"start",  "accept",  "header",    "descriptor",
 										 "body",   "compute", "computing", "computed",
@@ -368,8 +368,8 @@ stk_fault_disk(void)
 	return atomic_load(&no_disk);
 }
 
-/* All of it, whatever the queue of the connection does. */
-static void
+/* All of it, whatever the queue of the connection does. False when nobody is there any more. */
+static bool
 fault_write(int fd, const uint8_t *data, size_t bytes)
 {
 	struct pollfd room = {.fd = fd, .events = POLLOUT};
@@ -379,7 +379,7 @@ fault_write(int fd, const uint8_t *data, size_t bytes)
 		ssize_t n = send(fd, data, bytes, MSG_NOSIGNAL);
 
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return;
+			return false;
 		if (n < 0)
 		{
 			poll(&room, 1, 1000);
@@ -388,6 +388,7 @@ fault_write(int fd, const uint8_t *data, size_t bytes)
 		data += n;
 		bytes -= (size_t) n;
 	}
+	return true;
 }
 
 /* The same bytes in every run. */
@@ -426,8 +427,11 @@ fault_failed(uint8_t *message, size_t *bytes, uint64_t request, stk_failure fail
 static void
 fault_message(fault f, int fd, uint8_t *message, size_t *bytes, stk_header *h)
 {
+	static uint64_t others = 0;
+	const struct timespec moment = {.tv_nsec = 20000000};
 	uint8_t other[STK_HEADER_BYTES];
 	size_t half = *bytes / 2;
+	stk_pong pong;
 
 	switch (f)
 	{
@@ -483,6 +487,18 @@ fault_message(fault f, int fd, uint8_t *message, size_t *bytes, stk_header *h)
 			for (size_t i = 0; i < *bytes; i++)
 				fault_write(fd, message + i, 1);
 			*bytes = 0;
+			break;
+		case FAULT_TRICKLE:
+			for (size_t i = 0; i < *bytes && fault_write(fd, message + i, 1); i++)
+				nanosleep(&moment, NULL);
+			*bytes = 0;
+			break;
+		case FAULT_OTHER:
+			if (stk_read_pong(message + STK_HEADER_BYTES, h->bytes, &pong, NULL) != STK_OK ||
+				pong.state == STK_WORK_NONE)
+				break;
+			pong.request += ++others;
+			stk_write_pong(message, h->request, &pong);
 			break;
 		case FAULT_TWICE:
 			fault_write(fd, message, *bytes);

@@ -22,7 +22,7 @@ plan skip_all => 'this system has no /proc' if !-e "/proc/$$/exe";
 my @process = qw(segv abort exit stop hang late memory descriptors disk);
 my @steps = qw(start accept header descriptor body compute computing computed answer answered);
 # Faults of a message
-my @message = qw(garbage body version request earlier kind length short long half half_segv half_stop drip
+my @message = qw(garbage body version request earlier kind length short long half half_segv half_stop drip trickle
   twice extra more swallow failed_memory failed_data failed_request failed_device failed_ending);
 
 # Where these are worth their time; a worker may take five seconds to say that it is there
@@ -37,7 +37,7 @@ my %rarely = (
 # What happens to nobody: a private worker accepts no connections.
 my %never = (private => { accept => 1 }, shared => {});
 # What leaves a worker crippled, so that it has to be replaced.
-my $cripples = qr/^(hang|stop|half_stop|descriptors)$/;
+my $cripples = qr/^(hang|stop|half_stop|trickle|descriptors)$/;
 
 my ($path, $program) = faulty_installation();
 
@@ -166,6 +166,23 @@ foreach my $mode (qw(private shared))
 			  . "RESET statement_timeout; $verbs{evaluate}{sql} SET semtok.worker_timeout = $timeout");
 		like($said, qr/ERROR:  canceling statement due to statement timeout/, "$mode: $verb waits for a late answer");
 		is($answer, $right{evaluate}, "$mode: and the next statement gets its own");
+	}
+
+	# What looks like life and is none: an answer that comes byte by byte, so slowly that it would take
+	# minutes, and news of other requests from one that hangs.
+	foreach (
+		[ 'answer:codes trickle last=1', 'it did not answer for \d+ ms' ],
+		[ 'answer:pong other', 'it told of a request that it was not asked for', 'compute:encode hang last=2' ])
+	{
+		my ($fault, $lost, @more) = @$_;
+		$well->();
+		$old->ask($verbs{evaluate}{sql});
+		my $log = -s $node->logfile;
+		set_faults($node, $fault, @more);
+		is(scalar $old->ask($verbs{evaluate}{sql}), $right{evaluate}, "$mode: the right answer in spite of $fault");
+		ok($node->log_contains(qr/lost (this session's|semtok's shared) worker( of semtok)?: $lost/, $log), "$mode: of another one, or the session");
+		set_faults($node);
+		kill 'KILL', workers($program) if $mode eq 'shared';
 	}
 
 	# A shared worker that was taken for lost goes on, and writes codes when the session has other rows
