@@ -118,7 +118,10 @@ read_some(stk_connection *c, uint8_t *to, size_t n, bool first, size_t *got, stk
 	return STK_RECEIVED;
 }
 
-/* Data is only ever read from and written to regular files: nothing else is sure not to block. */
+/*
+ * Data is only ever read from and written to regular files: nothing else is sure not to block. What
+ * was opened for its path alone counts as open for reading.
+ */
 static bool
 is_data_file(int fd)
 {
@@ -126,7 +129,7 @@ is_data_file(int fd)
 	int flags = fcntl(fd, F_GETFL);
 
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && flags >= 0 &&
-		   (flags & O_ACCMODE) == O_RDWR && !(flags & O_PATH);
+		   (flags & O_ACCMODE) == O_RDWR;
 }
 
 /* A header is complete: check it and make room for the body. */

@@ -243,7 +243,7 @@ static void
 wrong_descriptors(void **state)
 {
 	scene s;
-	int pair[2], good[16], readonly, null, folder;
+	int pair[2], good[16], readonly, null, path_only;
 	char path[64];
 
 	(void) state;
@@ -254,7 +254,7 @@ wrong_descriptors(void **state)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", good[0]);
 	readonly = open(path, O_RDONLY | O_CLOEXEC);
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	folder = open("/", O_PATH | O_CLOEXEC);
+	path_only = open(path, O_PATH | O_RDWR | O_CLOEXEC);
 	for (int i = 0; i < 10; i++)
 	{
 		client c = hostile(&s);
@@ -287,7 +287,7 @@ wrong_descriptors(void **state)
 				send_with(&c, true, &null, 1);
 				break;
 			case 8:
-				send_with(&c, true, &folder, 1);
+				send_with(&c, true, &path_only, 1);
 				break;
 			default:
 				send_with(&c, true, &socket_itself, 1);
@@ -311,7 +311,7 @@ wrong_descriptors(void **state)
 	close(pair[1]);
 	close(readonly);
 	close(null);
-	close(folder);
+	close(path_only);
 	end(&s);
 }
 
