@@ -121,6 +121,8 @@ SELECT tableoid::regclass, count(sid), count(*) - count(sid) AS without FROM par
 SELECT count(*), count(DISTINCT sid) FROM parts WHERE sid IS NOT NULL;
 CREATE TABLE parents (x real[], sid semid);
 CREATE TABLE children () INHERITS (parents);
+-- A row without an embedding, where a child has one with.
+INSERT INTO parents VALUES (null);
 INSERT INTO parents SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id LIMIT 30;
 INSERT INTO children SELECT x FROM goods WHERE x IS NOT NULL ORDER BY id DESC LIMIT 60;
 CALL semtok.tokenize('parents', 'x', 'sid', 'goods');
