@@ -162,7 +162,6 @@ PipeGiveUp(EncodePipe *pipe, const char *why, const char *remedy)
 static bool
 PipeRetry(EncodePipe *pipe)
 {
-	char *why = pstrdup(WorkerTrouble());
 	bool again = ++PipePiece(pipe, 0)->losses < 2;
 	bool connected = again && WorkerConnect(true);
 
@@ -181,7 +180,7 @@ PipeRetry(EncodePipe *pipe)
 	}
 	if (connected)
 		return true;
-	return again ? PipeGiveUp(pipe, WorkerTrouble(), WorkerRemedy()) : PipeGiveUp(pipe, why, NULL);
+	return PipeGiveUp(pipe, WorkerTrouble(), WorkerRemedy());
 }
 
 /* Read the codes, from the body or the file, and see that the codebook has them. */
@@ -229,7 +228,7 @@ PipeFailed(EncodePipe *pipe, Piece *piece, const WorkerRequest *request)
 					 (failed.status == STK_EINVAL || failed.status == STK_ERANGE);
 	if (piece->accused)
 		return false;
-	return PipeGiveUp(pipe, OffloadFailure(&failed), NULL);
+	return PipeGiveUp(pipe, OffloadFailure(&failed), OffloadRemedy(&failed));
 }
 
 /* The worker has not got the codebook. True when it has been asked again. */

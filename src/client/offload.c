@@ -84,12 +84,9 @@ OffloadFallback(stk_device device, const char *why, const char *remedy)
 	if (warned == GetCurrentStatementStartTimestamp())
 		return;
 	warned = GetCurrentStatementStartTimestamp();
-	ereport(WARNING,
-			(errmsg("semtok computes in the session what was meant for a worker: %s", why),
-			 errdetail("The answer is the same, but takes longer."),
-			 remedy ? errhint("%s", remedy)
-					: errhint("The server log tells more; semtok.offload = off does without a "
-							  "worker.")));
+	ereport(WARNING, (errmsg("semtok computes in the session what was meant for a worker: %s", why),
+					  errdetail("The answer is the same, but takes longer."),
+					  remedy ? errhint("%s", remedy) : 0));
 }
 
 char *
@@ -105,6 +102,12 @@ OffloadFailure(const stk_failed *failed)
 	if (failed->message[0] == '\0')
 		return pstrdup(what[failed->failure]);
 	return psprintf("%s: %s", what[failed->failure], failed->message);
+}
+
+const char *
+OffloadRemedy(const stk_failed *failed)
+{
+	return failed->failure == STK_FAILED_MEMORY ? "Raise semtok.worker_memory." : NULL;
 }
 
 uint64

@@ -33,8 +33,9 @@ extern double OffloadAssumed(double multiply_adds);
  * a hint, may be NULL. For device cuda an error instead: OffloadDeviceFailed.
  */
 extern void OffloadFallback(stk_device device, const char *why, const char *remedy);
-/* Why a request failed, for people; palloc'd. */
+/* Why a request failed, for people; palloc'd. And what can be done about it; NULL where nothing can. */
 extern char *OffloadFailure(const stk_failed *failed);
+extern const char *OffloadRemedy(const stk_failed *failed);
 
 /* The device that is wanted, where a verb's is this. */
 extern stk_device OffloadDevice(stk_device device);

@@ -252,7 +252,7 @@ RemoteFailed(RemoteTraining *remote, stk_train_result *result, stk_status *statu
 	}
 	if (m.failure != STK_FAILED_COMPUTATION || (m.status != STK_EINVAL && m.status != STK_ERANGE))
 	{
-		OffloadFallback(OffloadDevice(remote->t->device), OffloadFailure(&m), NULL);
+		OffloadFallback(OffloadDevice(remote->t->device), OffloadFailure(&m), OffloadRemedy(&m));
 		return REMOTE_REFUSED;
 	}
 	named = (m.which == STK_ROWS_TRAINING && m.row < remote->t->n) ||

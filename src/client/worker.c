@@ -51,7 +51,7 @@
 
 static Worker *mine = NULL;
 static char trouble[512];
-static const char *remedy = NULL;
+static char remedy[256]; /* empty: none */
 static pid_t dying[WORKER_DYING];
 static bool exit_registered = false;
 
@@ -76,7 +76,7 @@ WorkerTrouble(void)
 const char *
 WorkerRemedy(void)
 {
-	return remedy;
+	return remedy[0] ? remedy : NULL;
 }
 
 static void WorkerSetTrouble(const char *format, ...) pg_attribute_printf(1, 2);
@@ -89,7 +89,14 @@ WorkerSetTrouble(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(trouble, sizeof(trouble), format, args);
 	va_end(args);
-	remedy = NULL;
+	remedy[0] = '\0';
+}
+
+/* After the trouble. NULL: none. */
+static void
+WorkerSetRemedy(const char *text)
+{
+	strlcpy(remedy, text ? text : "", sizeof(remedy));
 }
 
 /* Wait for a child's end, so many milliseconds. */
@@ -195,6 +202,11 @@ WorkerGone(Worker *worker)
 		worker->pid = 0;
 		WorkerPublish(0, false);
 	}
+	/* A supervisor tells the log of its worker; nobody but itself does of a session's own. */
+	WorkerSetRemedy(
+		worker->info.shared
+			? "The server log tells what became of it."
+			: "The server's standard error, a part of most logs, has what it said itself.");
 	ereport(LOG, (errmsg("lost %s: %s",
 						 worker->info.shared ? "semtok's shared worker"
 											 : "this session's worker of semtok",
@@ -332,9 +344,10 @@ WorkerGreet(Worker *worker, MemoryContext context, double until, bool *heard)
 	if (!WorkerIsOurs(welcome))
 	{
 		WorkerSetTrouble("it is of version %s, not %s", welcome->program, SEMTOK_VERSION);
-		remedy = worker->info.shared
-					 ? "semtok was replaced while the server ran. Restart the server."
-					 : "semtok was replaced while this session used it. Begin a new session.";
+		WorkerSetRemedy(
+			worker->info.shared
+				? "semtok was replaced while the server ran. Restart the server."
+				: "semtok was replaced while this session used it. Begin a new session.");
 		WorkerEnd(worker);
 		return false;
 	}
@@ -472,6 +485,7 @@ WorkerStart(pgsocket *sock)
 		error = CopyErrorData();
 		FlushErrorState();
 		WorkerSetTrouble("%s", error->message);
+		WorkerSetRemedy(error->hint);
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
@@ -560,6 +574,7 @@ WorkerConnect(bool launch)
 	if (kept)
 	{
 		WorkerSetTrouble("the shared worker does not run");
+		WorkerSetRemedy("The server log tells why.");
 		return false;
 	}
 	if (!launch)

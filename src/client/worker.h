@@ -38,7 +38,7 @@ extern const WorkerInfo *WorkerConnected(void);
 extern bool WorkerConnect(bool launch);
 /* Why there is no worker, or why the last one was lost. */
 extern const char *WorkerTrouble(void);
-/* What a user can do about that; NULL where the server's log is all there is. */
+/* What a user can do about that, or where there is more to read; NULL where nothing is known. */
 extern const char *WorkerRemedy(void);
 
 typedef enum WorkerAnswer

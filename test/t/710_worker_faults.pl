@@ -237,6 +237,10 @@ foreach my $mode (qw(private shared))
 	set_faults($node);
 	is(scalar $old->ask($verbs{train}{sql}), $right{train}, "$mode: and the next goes well");
 
+	set_faults($node, 'answer:codes failed_memory');
+	like(join('', $old->ask($verbs{evaluate}{sql})), qr/too little memory.*HINT:  Raise semtok\.worker_memory\./s, "$mode: what a failure calls for is said");
+	set_faults($node);
+
 	# Computations that hang for good do not keep the shared worker from others.
 	if ($mode eq 'shared')
 	{
@@ -272,6 +276,8 @@ foreach my $stranger (undef, '/dev/null', map { chomp(my $found = `which $_`); $
 	is($answer, $right, "$what instead of the worker");
 	like($said, qr/^WARNING:[^\n]*$/m, "$what: said so");
 	unlike($said, qr/ERROR|WARNING.*WARNING/s, "$what: once");
+	like($said, defined $stranger ? qr/^HINT: .*(right to execute it|standard error)/m : qr/^HINT: .*It is installed together with semtok's library\./m,
+		"$what: and what to do");
 	ok(wait_for(sub { !grep { !/^$$/ } split ' ', `ps -o pid= --ppid $session->{pid}` }), "$what: and it is gone");
 }
 $session->end;
