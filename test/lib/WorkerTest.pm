@@ -15,7 +15,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(faulty_installation worker_node set_faults faults_met wait_for workers
-  worker_program shared_worker descriptors %verbs @verbs);
+  worker_program shared_worker descriptors files %verbs @verbs);
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 
@@ -175,6 +175,13 @@ sub descriptors
 	my ($pid) = @_;
 	return scalar grep { defined && m{^(socket|pipe|anon_inode):|pgsql_tmp|memfd| \(deleted\)$} && !m{base/\d+/|pg_wal/} }
 	  map { readlink $_ } glob "/proc/$pid/fd/*";
+}
+
+# What a process has open, by descriptor: "socket:[123]", "anon_inode:[eventpoll]", the name of a file.
+sub files
+{
+	my ($pid) = @_;
+	return map { defined readlink $_ ? (m{(\d+)$} => readlink $_) : () } glob "/proc/$pid/fd/*";
 }
 
 # A session that stays open.

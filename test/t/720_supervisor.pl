@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SemtokTest qw(private_installation restarted);
 use Test::More;
-use WorkerTest;
+use WorkerTest qw(files);
 
 my $preload = "shared_preload_libraries = 'semtok'\nsemtok.worker_timeout = '1s'\nsemtok.worker_threads = 1\nautovacuum = off\nrestart_after_crash = on\n";
 
@@ -66,13 +66,17 @@ ok($node->poll_query_until('postgres', "SELECT wait_event = '$event' FROM pg_sta
 
 SKIP:
 {
-	skip 'no /proc here', 4 unless -r "/proc/$$/environ";
+	skip 'no /proc here', 5 unless -r "/proc/$$/environ";
 	my %environment = map { /^([^=]*)=(.*)/s } split /\0/, slurp_file("/proc/$pid/environ");
 	delete @environment{qw(LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS)};
 	is_deeply(\%environment, { LC_ALL => 'C' }, 'the worker has nothing of the environment');
-	my $files = join ' ', grep { defined && !m{^(/dev/null|pipe:|anon_inode:|socket:)} && !m{\Q@{[ $node->logfile ]}\E$} }
-	  map { readlink } glob "/proc/$pid/fd/*";
-	is($files, '', 'and no file of the server');
+	# Behind its connection and the log: what it has made itself, and the sockets of its clients.
+	my %its = files($pid);
+	delete @its{ 0 .. 2 };
+	my @made = sort grep { !/^socket:/ } values %its;
+	is("@made", 'anon_inode:[eventfd] anon_inode:[eventfd] anon_inode:[eventpoll] anon_inode:[timerfd]', 'and no file of the server');
+	my %servers = map { reverse files($_) } $node->safe_psql('postgres', $supervisors), slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	is(join(' ', grep { $servers{$_} && !/^anon_inode/ } values %its), '', 'nor a socket');
 	cmp_ok(`ps -o sess= -p $pid` + 0, '==', $pid, 'signals to the server\'s groups do not reach it');
 	my ($ignored) = slurp_file("/proc/$pid/status") =~ /^SigIgn:\s*([0-9a-f]+)$/m;
 	is(hex($ignored) & ~(1 << 12), 0, 'it ignores no signal but, by itself, SIGPIPE');
@@ -240,6 +244,7 @@ $without->psql('postgres', $train, stdout => \$said, stderr => \$warned);
 is($said, 't', 'sessions compute by themselves');
 my @times = $warned =~ /WARNING: .*semtok computes in the session what was meant for a worker: the shared worker does not run$/mg;
 is(scalar @times, 1, 'with a warning');
+like($warned, qr/HINT: .*The server log tells why\./, 'that says where there is more');
 is($without->safe_psql('postgres', q{SELECT string_agg(format('%s %s %s', kind, fallbacks, restarts), ', ') FROM semtok.workers}), 'shared 1 0',
 	'the view counts that, and they start no worker of their own');
 my @warnings = slurp_file($without->logfile) =~ /(WARNING: .*could not start semtok worker: .*)/g;
