@@ -211,7 +211,7 @@ NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=tru
 	-gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
 CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lm -pthread
 KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.cu)))
-CUDA_OBJS = $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,engine_cuda.o gpu.o lane.o alloc.o codebook.o dot.o pool.o status.o)
+CUDA_OBJS = $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,engine_cuda.o gpu.o lane.o train_cuda.o alloc.o codebook.o dot.o pool.o status.o)
 CUDA_TEST_BIN = test/cuda/bin
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
 CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)))
@@ -236,7 +236,7 @@ $(CUDA_TEST_BIN)/%.o: src/%.c $(CUDA_HEADERS)
 $(CUDA_TEST_BIN)/%.o: test/cuda/%.c $(CUDA_HEADERS) $(wildcard test/cuda/*.h test/unit/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -Itest/cuda -c -o $@ $<
-$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS)
+$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,gpu.o train_cuda.o)
 	$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $(CUDA_LIBS)
 # The tests open it as semtokd does, from beside them.
 $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so

@@ -23,6 +23,8 @@ struct means_finish
 		double norm = 1;
 		bool changed = false;
 
+		if (call.over && *call.over)
+			return;
 		for (size_t i = threadIdx.x; i < dim; i += blockDim.x)
 			sum[i] = __double2float_rn(__ddiv_rn(__dadd_rn(__dmul_rn(count, c[i]), sum[i]), all));
 		if (call.unit)

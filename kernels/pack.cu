@@ -35,35 +35,15 @@
 
 #include <cuda_fp16.h>
 
-#include "device.h"
+#include "pack_margin.cuh"
 
 extern "C"
 {
 #include "core/dot.h"
 }
 
-/* Scaled codewords' largest element has this exponent: as much room above as below in binary16. */
-#define LARGEST_EXPONENT 5
-#define FACTOR 1.015
 /* Pairs of codewords are looked at where that takes no more than so many steps. */
 #define MAX_PAIR_STEPS ((size_t) 1 << 28)
-
-typedef struct level_bound
-{
-	double norm;     /* largest |c| e */
-	double half;     /* largest h e^2 */
-	double centre;   /* |m| e */
-	double packed;   /* largest |c^| */
-	double radius;   /* largest |c'|, or half the largest distance of two */
-	double rounding; /* largest |c' - c^|, or half the largest difference of two */
-	double offset;   /* largest |o| */
-} level_bound;
-
-static float
-rounded_up(double v)
-{
-	return nextafterf((float) v, INFINITY);
-}
 
 static void
 raise(double *largest, double value)
@@ -89,32 +69,11 @@ place(size_t *at, size_t bytes)
 	return here;
 }
 
-static void
-set_margin(stk_device_level *level, const level_bound *b, size_t dim)
-{
-	double d = (double) (dim + 15);
-	double lanes = (double) ((dim + 7) / 8);
-	double gamma = (1.5 * d + 4) * 0x1p-23;
-	double reference = (lanes + 5) * 0x1p-53;
-	double fixed = 0x1p-23 * b->offset + 0x1p-148 +
-				   (lanes + 8) * 0x1p-53 * b->centre * (b->norm + b->centre) +
-				   reference * (b->centre * b->norm + b->half);
-
-	level->by_norm =
-		rounded_up(2 * FACTOR * (b->rounding + gamma * b->packed + reference * b->norm));
-	level->by_lost = rounded_up(2 * FACTOR * (b->radius + reference * b->norm));
-	level->fixed = rounded_up(2 * FACTOR * fixed);
-	/* A NaN among them must not look like a small margin. */
-	if (!isfinite(level->by_norm) || !isfinite(level->by_lost) || !isfinite(level->fixed))
-		level->fixed = INFINITY;
-}
-
 /* The mean of the codewords, and the scale that brings what is around it into binary16's middle. */
 static float
 set_centre(const float *c, uint32_t size, size_t dim, double *sum, float *centre)
 {
 	double largest = 0;
-	int exponent;
 
 	memset(sum, 0, dim * sizeof(double));
 	for (size_t k = 0; k < size; k++)
@@ -129,11 +88,7 @@ set_centre(const float *c, uint32_t size, size_t dim, double *sum, float *centre
 		for (size_t i = 0; i < dim; i++)
 			raise(&largest, fabs((double) c[k * dim + i] - (double) centre[i]));
 	}
-	if (largest == 0)
-		return 1;
-	frexp(largest, &exponent);
-	exponent = LARGEST_EXPONENT - exponent;
-	return (float) ldexp(1, exponent < -126 ? -126 : exponent > 126 ? 126 : exponent);
+	return scale_for(largest);
 }
 
 /* Largest squared distance of two of the vectors v [size][dim]; each of 8 sums takes its turn. */

@@ -42,12 +42,13 @@ typedef struct stk_means_call
 	const stk_device_members *members; /* grouped by the rows' codes */
 	const float *x;                    /* [n][dim], finite */
 	size_t n;
-	float *centroids;  /* [size][dim] */
-	double *counts;    /* [size] rows behind each centroid */
-	bool persistent;   /* what came before in counts weighs in */
-	bool unit;         /* centroids are kept at norm 1 */
-	uint8_t *moved;    /* [size] set to 1 where a bit of the centroid changed; may be NULL */
-	uint32_t *changed; /* added to: how many did; may be NULL */
+	float *centroids;     /* [size][dim] */
+	double *counts;       /* [size] rows behind each centroid */
+	bool persistent;      /* what came before in counts weighs in */
+	bool unit;            /* centroids are kept at norm 1 */
+	uint8_t *moved;       /* [size] set to 1 where a bit of the centroid changed; may be NULL */
+	uint32_t *changed;    /* added to: how many did; may be NULL */
+	const uint32_t *over; /* not 0: nothing is to change any more; may be NULL */
 } stk_means_call;
 
 /* Asynchronous on stream. STK_EIO. */

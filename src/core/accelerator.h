@@ -53,8 +53,8 @@ typedef struct stk_accelerator_lloyd
 	void *report_ctx;
 
 	/* Out: */
-	uint16_t *codes; /* [n] of the last assignment */
-	double *scores;  /* [n] and theirs */
+	uint16_t *codes; /* [n] of the last assignment; anything where the run fails */
+	double *scores;  /* [n] and theirs; the same */
 	int updates;     /* of so many */
 	bool changed;    /* the last of them changed a centroid; true when there was none */
 	double error;    /* of the last assignment */

@@ -102,6 +102,8 @@ go_on_there(lloyd *r, bool *done)
 
 	if (run.epochs > left)
 		run.epochs = left;
+	/* A run that fails leaves codes that are of no use. */
+	r->again &= t->work.rows == NULL;
 	status = stk_kmeans_lloyd(r->km, &t->work, t->n, t->codes, &run, done);
 	if (!*done)
 		return status;

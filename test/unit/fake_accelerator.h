@@ -173,6 +173,8 @@ fake_lloyd(void *ctx, stk_accelerator_rows *r, stk_accelerator_lloyd *run,
 	/* A run too short for it fails at its end. */
 	if (status == STK_OK && fails)
 		status = f->fail_with;
+	if (status != STK_OK)
+		memset(run->codes, 0, r->n * sizeof(uint16_t));
 	if (status == STK_OK)
 	{
 		memcpy(run->centroids, km.centroids, floats * sizeof(float));

@@ -1,0 +1,239 @@
+/* k-means on a device: its memory, and which kernels make up a step. */
+#include <stdlib.h>
+
+#include "kmeans.h"
+
+/* Room for `bytes` at memory + *at, on a boundary of its own. */
+static void *
+take(void *memory, size_t *at, size_t bytes)
+{
+	size_t place = *at;
+
+	*at += (bytes + 255) / 256 * 256;
+	return memory ? (char *) memory + place : NULL;
+}
+
+static size_t
+chunks_of(size_t n)
+{
+	return (n + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
+}
+
+/* Lay the rows' memory out; returns how many bytes it takes. */
+static size_t
+lay_out(stk_device_kmeans *k)
+{
+	size_t at = 0;
+
+	k->state = (stk_lloyd_state *) take(k->memory, &at, sizeof(stk_lloyd_state));
+	k->failure = (stk_encode_failure *) take(k->memory, &at, sizeof(stk_encode_failure));
+	k->x = (float *) take(k->memory, &at, k->n * k->dim * sizeof(float));
+	k->norms = (double *) take(k->memory, &at, k->n * sizeof(double));
+	k->codes = (uint16_t *) take(k->memory, &at, k->n * sizeof(uint16_t));
+	k->scores = (double *) take(k->memory, &at, k->n * sizeof(double));
+	k->errors = (double *) take(k->memory, &at, chunks_of(k->n) * sizeof(double));
+	return at;
+}
+
+stk_status
+stk_device_kmeans_create(size_t n, size_t dim, cudaStream_t stream, stk_device_kmeans **out,
+						 stk_error *err)
+{
+	static const char doing[] = "make room for rows on the device";
+	stk_device_kmeans *k;
+	stk_status status;
+
+	*out = NULL;
+	if (n > INT32_MAX)
+		return stk_fail(err, STK_EINVAL, "expected less than 2^31 rows");
+	k = (stk_device_kmeans *) calloc(1, sizeof(*k));
+	if (!k)
+		return STK_ENOMEM;
+	k->n = n;
+	k->dim = dim;
+	k->bytes = lay_out(k);
+	status = stk_cuda_status(cudaMalloc(&k->memory, k->bytes), doing, err);
+	if (status == STK_OK)
+		status = stk_cuda_status(cudaMallocHost((void **) &k->state_here, sizeof(stk_lloyd_state)),
+								 doing, err);
+	if (status == STK_OK)
+	{
+		lay_out(k);
+		/* Rows are finite: no encoding of them lowers it. */
+		status = stk_cuda_status(
+			cudaMemsetAsync(k->failure, 0xff, sizeof(stk_encode_failure), stream), doing, err);
+	}
+	if (status == STK_OK)
+		*out = k;
+	else
+		stk_device_kmeans_free(k);
+	return status;
+}
+
+void
+stk_device_kmeans_free(stk_device_kmeans *k)
+{
+	if (!k)
+		return;
+	stk_device_pack_free(k->pack);
+	stk_device_members_free(k->members);
+	(void) cudaFree(k->counts);
+	(void) cudaFree(k->memory);
+	(void) cudaFreeHost(k->state_here);
+	free(k);
+}
+
+stk_status
+stk_kmeans_room(stk_device_kmeans *k, uint32_t size, cudaStream_t stream, stk_error *err)
+{
+	if (k->pack && k->pack->most >= size)
+		return STK_OK;
+	stk_device_pack_free(k->pack);
+	k->pack = NULL;
+	return stk_device_pack_create(size, k->dim, stream, &k->pack, err);
+}
+
+stk_status
+stk_lloyd_room(stk_device_kmeans *k, uint32_t size, cudaStream_t stream, stk_error *err)
+{
+	stk_status status = stk_kmeans_room(k, size, stream, err);
+
+	if (status != STK_OK || (k->members && k->members->view.size == size))
+		return status;
+	stk_device_members_free(k->members);
+	(void) cudaFree(k->counts);
+	k->members = NULL;
+	k->counts = NULL;
+	status = stk_cuda_status(cudaMalloc((void **) &k->counts, size * sizeof(double)),
+							 "make room for counts on the device", err);
+	if (status == STK_OK)
+		status = stk_device_members_create(k->n, size, k->dim, stream, &k->members, err);
+	return status;
+}
+
+/* Encode all rows by the codewords that k->pack has. */
+static stk_status
+encode_launch(const stk_device_kmeans *k, cudaStream_t stream, stk_error *err)
+{
+	stk_encode_call call = {};
+
+	call.cb = &k->pack->codebook;
+	call.x = k->x;
+	call.n = k->n;
+	call.codes = k->codes;
+	call.failure = k->failure;
+	return stk_encode_launch(&call, stream, err);
+}
+
+/* Score the codewords that the rows chose; with the sums of squared distances, or without. */
+static stk_status
+scores_launch(const stk_device_kmeans *k, bool errors, cudaStream_t stream, stk_error *err)
+{
+	stk_scores_call call = {};
+
+	call.pack = k->pack;
+	call.x = k->x;
+	call.n = k->n;
+	call.codes = k->codes;
+	call.norms = k->norms;
+	call.scores = k->scores;
+	call.errors = errors ? k->errors : NULL;
+	return stk_scores_launch(&call, stream, err);
+}
+
+stk_status
+stk_kmeans_nearest_launch(stk_device_kmeans *k, uint32_t size, bool inner_product,
+						  cudaStream_t stream, stk_error *err)
+{
+	stk_status status;
+
+	stk_device_pack_shape(k->pack, size, inner_product);
+	status = stk_pack_launch(k->pack, true, stream, err);
+	if (status == STK_OK)
+		status = encode_launch(k, stream, err);
+	if (status == STK_OK)
+		status = scores_launch(k, false, stream, err);
+	return status;
+}
+
+/* Assign all rows to packed centroids, and put the assignment on record. */
+static stk_status
+assign_launch(stk_device_kmeans *k, cudaStream_t stream, stk_error *err)
+{
+	stk_status status = encode_launch(k, stream, err);
+
+	if (status == STK_OK)
+		status = scores_launch(k, true, stream, err);
+	if (status == STK_OK)
+		status = stk_members_group_launch(k->members, k->codes, 1, k->n, stream, err);
+	if (status == STK_OK)
+		status = stk_lloyd_record_launch(k->members, k->errors, k->n, k->state, stream, err);
+	return status;
+}
+
+stk_status
+stk_lloyd_begin_launch(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStream_t stream,
+					   stk_error *err)
+{
+	static const char doing[] = "begin to train on the device";
+	stk_status status = stk_cuda_status(
+		cudaMemsetAsync(k->state, 0, offsetof(stk_lloyd_state, records), stream), doing, err);
+
+	/* Any number but 0 will do. */
+	if (status == STK_OK && call->until_empty)
+		status = stk_cuda_status(
+			cudaMemsetAsync(&k->state->until_empty, 1, sizeof(uint32_t), stream), doing, err);
+	stk_device_pack_shape(k->pack, call->size, call->inner_product);
+	if (status == STK_OK)
+		status = stk_pack_launch(k->pack, true, stream, err);
+	if (status == STK_OK)
+		status = assign_launch(k, stream, err);
+	return status;
+}
+
+stk_status
+stk_lloyd_step_launch(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStream_t stream,
+					  stk_error *err)
+{
+	stk_means_call means = {};
+	stk_status status;
+
+	means.members = k->members;
+	means.x = k->x;
+	means.n = k->n;
+	means.centroids = k->pack->codewords;
+	means.counts = k->counts;
+	means.unit = call->unit;
+	means.changed = &k->state->changed;
+	means.over = &k->state->over;
+	status = stk_means_launch(&means, stream, err);
+	if (status == STK_OK)
+		status = stk_pack_launch(k->pack, false, stream, err);
+	if (status == STK_OK)
+		status = assign_launch(k, stream, err);
+	return status;
+}
+
+stk_status
+stk_lloyd_step_graph(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStream_t stream,
+					 cudaGraphExec_t *step, stk_error *err)
+{
+	static const char doing[] = "make a graph of k-means";
+	cudaGraph_t graph = NULL;
+	stk_status launched;
+	stk_status status = stk_cuda_status(
+		cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), doing, err);
+
+	*step = NULL;
+	if (status != STK_OK)
+		return status;
+	launched = stk_lloyd_step_launch(k, call, stream, err);
+	status = stk_cuda_status(cudaStreamEndCapture(stream, &graph), doing, err);
+	if (launched != STK_OK)
+		status = launched;
+	if (status == STK_OK)
+		status = stk_cuda_status(cudaGraphInstantiate(step, graph, 0), doing, err);
+	if (graph)
+		(void) cudaGraphDestroy(graph);
+	return status;
+}
