@@ -38,6 +38,15 @@ struct ema_finish
 	}
 
 	__device__ void
+	ahead(uint32_t k) const
+	{
+		fetch_ahead(e.sums + k * e.dim, e.dim);
+		fetch_ahead(e.counts + k, 1);
+		if (rule.unit)
+			fetch_ahead(e.codewords + k * e.dim, e.dim);
+	}
+
+	__device__ void
 	sum(uint32_t k, uint32_t rows, double *sum) const
 	{
 		double take = __dsub_rn(1, rule.decay);

@@ -15,6 +15,13 @@ struct means_finish
 	size_t dim;
 
 	__device__ void
+	ahead(uint32_t k) const
+	{
+		fetch_ahead(call.centroids + k * dim, dim);
+		fetch_ahead(call.counts + k, 1);
+	}
+
+	__device__ void
 	sum(uint32_t k, uint32_t rows, double *sum) const
 	{
 		double count = call.persistent ? call.counts[k] : 0;

@@ -1,30 +1,25 @@
 /*
- * Grouping rows by code: a stable counting sort. Tiles of rows are counted, the counts are scanned,
- * and each tile's warps put its rows in place, in row order. Codes of many values are sorted by two
- * digits, the lower first.
+ * Grouping rows by code: a stable counting sort. Tiles of rows, no more than fill the device, are
+ * counted; then each tile's block adds up what comes before it in the table of all counts, and its
+ * warps put its rows in place, in row order. Codes of many values are sorted by two digits, the
+ * lower first.
  *
- * Nothing waits for another block, and no result depends on the order in which blocks run: integer
- * tickets only tell the last block of a scan that it is the last.
+ * Nothing waits for another block, and no result depends on the order in which blocks run.
  *
- * Bytes: codes twice, 2 n each, and rows once, 4 n; a table of n / tile rows x bins numbers is
- * written, scanned and read. Bound: the launches, three where one digit is enough.
+ * Bytes: codes twice, 2 n each, and rows once, 4 n; a table of tiles x bins numbers, which each
+ * tile reads. Bound: the launches, two where one digit is enough; that table where bins are many.
  */
+#include "dependent.cuh"
 #include "members.h"
 
-#define THREADS 256
-#define WARPS (THREADS / 32)
-/* Steps of 32 rows that a warp takes in a tile, at most. */
-#define MOST_STEPS 16
-/* Tiles that fill a device. */
-#define MANY_TILES 132
-/* Values of a digit, at most: a warp's counts of them all fit shared memory. */
+#define MOST_THREADS 1024
+/* Tiles, at most: they fill a device, and their counts are few enough for each block to read. */
+#define MOST_TILES 132
+/* Values of a digit, at most, and places of a tile's warps: both fit shared memory. */
 #define MOST_BINS 1024
-/* A scan's block: bins side by side, and parts of the tiles of each. */
-#define SCAN_BINS 32
-#define SCAN_PARTS 32
-/* Tiles that are read before they are written. */
-#define SCAN_AHEAD 8
-#define SCAN_THREADS (SCAN_BINS * SCAN_PARTS)
+#define PLACES 7680
+/* Tiles whose counts are read before they are added. */
+#define TILES_AHEAD 8
 
 /* One pass over the rows. */
 typedef struct pass
@@ -34,10 +29,12 @@ typedef struct pass
 	const uint32_t *from; /* [n] rows in the order so far; NULL: row order */
 	uint32_t *to;         /* [n] */
 	uint32_t n;
-	int steps;
+	uint32_t steps; /* of 32 rows that each warp of a tile takes */
+	uint32_t tiles;
 	int shift;
 	uint32_t mask;
-	uint32_t bins;
+	uint32_t bins;    /* a multiple of 4 */
+	bool whole;       /* the digit is the code */
 	bool last;        /* rows are in place after this pass */
 	uint32_t *counts; /* [size] of whole codes, added to; NULL: not needed */
 } pass;
@@ -55,16 +52,7 @@ code_of(const pass &p, uint32_t row)
 	return p.codes[row * p.stride];
 }
 
-/*
- * The lanes of the warp that have this lane's number among those in `active`, which all of them
- * call; the lowest of them acts for all.
- */
-static __device__ inline unsigned
-peers_of(unsigned active, uint32_t number)
-{
-	return __match_any_sync(active, number);
-}
-
+/* Of the lanes that have the same number: does this one act for all of them, `peers`? */
 static __device__ inline bool
 acts(unsigned peers)
 {
@@ -72,51 +60,61 @@ acts(unsigned peers)
 }
 
 static __global__ void
-__launch_bounds__(THREADS) count_tiles(const pass p, uint32_t *tiles)
+__launch_bounds__(MOST_THREADS, 1) count_tiles(const pass p, uint32_t *tiles)
 {
-	extern __shared__ uint32_t table[]; /* [bins] */
-	uint32_t rows = THREADS * (uint32_t) p.steps;
+	__shared__ uint32_t table[MOST_BINS];
+	uint32_t rows = blockDim.x * p.steps;
 	uint32_t first = blockIdx.x * rows;
 
-	for (uint32_t b = threadIdx.x; b < p.bins; b += THREADS)
+	let_next_begin();
+	for (uint32_t b = threadIdx.x; b < p.bins; b += blockDim.x)
 		table[b] = 0;
 	__syncthreads();
-	for (uint32_t at = first + threadIdx.x; at - first < rows; at += THREADS)
+	for (uint32_t at = first + threadIdx.x; at - first < rows; at += blockDim.x)
 	{
 		unsigned active = __ballot_sync(~0u, at < p.n);
 
 		if (at < p.n)
 		{
 			uint32_t code = code_of(p, row_at(p, at));
-			unsigned peers = peers_of(active, code >> p.shift & p.mask);
+			unsigned peers = __match_any_sync(active, code >> p.shift & p.mask);
 
 			if (acts(peers))
 				atomicAdd(&table[code >> p.shift & p.mask], (unsigned) __popc(peers));
 			if (p.counts)
 			{
-				peers = peers_of(active, code);
+				peers = __match_any_sync(active, code);
 				if (acts(peers))
 					atomicAdd(&p.counts[code], (unsigned) __popc(peers));
 			}
 		}
 	}
 	__syncthreads();
-	for (uint32_t b = threadIdx.x; b < p.bins; b += THREADS)
-		tiles[(size_t) blockIdx.x * p.bins + b] = table[b];
+	for (uint32_t b = threadIdx.x; b < p.bins; b += blockDim.x)
+		tiles[blockIdx.x * p.bins + b] = table[b];
 }
 
-/* The sum of `value` over the threads before this one; *total that of all SCAN_THREADS. */
-static __device__ uint32_t
-scan_block(uint32_t value, uint32_t *total)
+/* Rows, and above them their chunks, of one number or of several. */
+typedef unsigned long long extent;
+
+static __device__ inline extent
+extent_of(uint32_t rows)
 {
-	__shared__ uint32_t of_warps[SCAN_THREADS / 32];
+	return (extent) ((rows + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK) << 32 | rows;
+}
+
+/* The sum of `value` over the threads before this one; *total that of all. By the whole block. */
+static __device__ extent
+scan_block(extent value, extent *total)
+{
+	__shared__ extent of_warps[32];
 	int lane = threadIdx.x & 31;
-	uint32_t sum = value;
-	uint32_t before;
+	extent sum = value;
+	extent before;
 
 	for (int step = 1; step < 32; step <<= 1)
 	{
-		uint32_t other = __shfl_up_sync(~0u, sum, step);
+		extent other = __shfl_up_sync(~0u, sum, step);
 
 		sum += lane >= step ? other : 0;
 	}
@@ -126,11 +124,11 @@ scan_block(uint32_t value, uint32_t *total)
 	__syncthreads();
 	if (threadIdx.x < 32)
 	{
-		uint32_t warp = of_warps[lane];
+		extent warp = lane < (int) blockDim.x / 32 ? of_warps[lane] : 0;
 
 		for (int step = 1; step < 32; step <<= 1)
 		{
-			uint32_t other = __shfl_up_sync(~0u, warp, step);
+			extent other = __shfl_up_sync(~0u, warp, step);
 
 			warp += lane >= step ? other : 0;
 		}
@@ -138,153 +136,142 @@ scan_block(uint32_t value, uint32_t *total)
 	}
 	__syncthreads();
 	before = threadIdx.x < 32 ? 0 : of_warps[threadIdx.x / 32 - 1];
-	*total = of_warps[SCAN_THREADS / 32 - 1];
+	*total = of_warps[31];
 	return before + sum - value;
 }
 
 /*
- * Where each number's rows begin, and its chunks (NULL: nobody asks), from how many rows it has; by
- * a whole block of SCAN_THREADS. counts become 0 where `clear`.
+ * Where each of `size` numbers begins among rows and chunks, from how many rows it has; all of them
+ * behind the last. By a whole block. first_chunk may be NULL.
  */
 static __device__ void
-scan_counts(uint32_t *counts, uint32_t size, bool clear, uint32_t *first, uint32_t *first_chunk)
+scan_counts(const uint32_t *counts, uint32_t size, uint32_t *first, uint32_t *first_chunk)
 {
-	uint32_t each = (size + SCAN_THREADS - 1) / SCAN_THREADS;
-	uint32_t begin = min(threadIdx.x * each, size);
-	uint32_t end = min(begin + each, size);
-	uint32_t rows = 0, chunks = 0, all_rows, all_chunks;
+	extent so_far = 0;
 
-	for (uint32_t k = begin; k < end; k++)
+	for (uint32_t begin = 0; begin < size; begin += blockDim.x)
 	{
-		uint32_t count = __ldcg(&counts[k]);
+		uint32_t k = begin + threadIdx.x;
+		extent all;
+		extent before = so_far + scan_block(k < size ? extent_of(counts[k]) : 0, &all);
 
-		rows += count;
-		chunks += (count + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
-	}
-	rows = scan_block(rows, &all_rows);
-	chunks = scan_block(chunks, &all_chunks);
-	for (uint32_t k = begin; k < end; k++)
-	{
-		uint32_t count = __ldcg(&counts[k]);
-
-		first[k] = rows;
-		rows += count;
-		if (first_chunk)
-			first_chunk[k] = chunks;
-		chunks += (count + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
-		if (clear)
-			counts[k] = 0;
+		if (k < size)
+		{
+			first[k] = (uint32_t) before;
+			if (first_chunk)
+				first_chunk[k] = (uint32_t) (before >> 32);
+		}
+		so_far += all;
 	}
 	if (threadIdx.x == 0)
 	{
-		first[size] = all_rows;
+		first[size] = (uint32_t) so_far;
 		if (first_chunk)
-			first_chunk[size] = all_chunks;
+			first_chunk[size] = (uint32_t) (so_far >> 32);
 	}
+}
+
+/* Where whole codes begin, where a digit is not one; one block. counts become 0 again. */
+static __global__ void
+__launch_bounds__(MOST_THREADS, 1)
+	scan_codes(uint32_t *counts, uint32_t size, uint32_t *first, uint32_t *first_chunk)
+{
+	scan_counts(counts, size, first, first_chunk);
+	for (uint32_t k = threadIdx.x; k < size; k += blockDim.x)
+		counts[k] = 0;
 }
 
 /*
- * Of each bin, how many rows the tiles before each have; then the last block to finish sets where
- * the bins begin.
+ * Of each bin: all its rows, and those in the tiles before this block's. Four bins a thread, as many
+ * threads for each as there are.
+ */
+static __device__ void
+add_tiles(const pass &p, const uint32_t *tiles, uint32_t *all, uint32_t *before)
+{
+	uint32_t groups = p.bins / 4;
+	uint32_t parts = blockDim.x / groups;
+
+	for (uint32_t b = threadIdx.x; b < p.bins; b += blockDim.x)
+		all[b] = before[b] = 0;
+	__syncthreads();
+	/* Threads that are left over read nothing. */
+	for (uint32_t t = threadIdx.x / groups; t < p.tiles && threadIdx.x < parts * groups;
+		 t += parts * TILES_AHEAD)
+	{
+		uint32_t group = threadIdx.x % groups;
+		uint4 ahead[TILES_AHEAD];
+		uint4 sum = {}, sum_before = {};
+
+#pragma unroll
+		for (uint32_t a = 0; a < TILES_AHEAD; a++)
+			ahead[a] = t + a * parts < p.tiles
+						   ? ((const uint4 *) tiles)[(t + a * parts) * groups + group]
+						   : make_uint4(0, 0, 0, 0);
+#pragma unroll
+		for (uint32_t a = 0; a < TILES_AHEAD; a++)
+		{
+			uint32_t mask = t + a * parts < blockIdx.x ? ~0u : 0;
+
+			sum.x += ahead[a].x;
+			sum.y += ahead[a].y;
+			sum.z += ahead[a].z;
+			sum.w += ahead[a].w;
+			sum_before.x += ahead[a].x & mask;
+			sum_before.y += ahead[a].y & mask;
+			sum_before.z += ahead[a].z & mask;
+			sum_before.w += ahead[a].w & mask;
+		}
+		atomicAdd(&all[4 * group], sum.x);
+		atomicAdd(&all[4 * group + 1], sum.y);
+		atomicAdd(&all[4 * group + 2], sum.z);
+		atomicAdd(&all[4 * group + 3], sum.w);
+		atomicAdd(&before[4 * group], sum_before.x);
+		atomicAdd(&before[4 * group + 1], sum_before.y);
+		atomicAdd(&before[4 * group + 2], sum_before.z);
+		atomicAdd(&before[4 * group + 3], sum_before.w);
+	}
+	__syncthreads();
+}
+
+/* Describe the chunk that begins at this place of a code's, if one does. */
+static __device__ inline void
+begin_chunk(const stk_members_view &m, uint32_t code, uint32_t place, uint32_t first, uint32_t rows,
+			uint32_t first_chunk)
+{
+	uint32_t number = (place - first) / STK_MEMBERS_CHUNK;
+	uint32_t left = rows - (place - first);
+	stk_members_chunk c = {code, place, min(left, STK_MEMBERS_CHUNK), number};
+
+	if ((place - first) % STK_MEMBERS_CHUNK == 0)
+		m.chunks[first_chunk + number] = c;
+}
+
+/*
+ * Put each tile's rows in place. A tile's warps have its rows in order, and so have their steps: on
+ * a first turn they count, on a second they know where each of their rows goes.
  */
 static __global__ void
-__launch_bounds__(SCAN_THREADS)
-	scan_tiles(uint32_t *tiles, uint32_t ntiles, uint32_t bins, uint32_t *totals, uint32_t *done,
-			   uint32_t *first, uint32_t *first_chunk)
+__launch_bounds__(MOST_THREADS, 1)
+	scatter(const pass p, const uint32_t *tiles, const stk_members_view m)
 {
-	__shared__ uint32_t parts[SCAN_PARTS][SCAN_BINS + 1];
-	__shared__ bool last;
-	uint32_t side = threadIdx.x % SCAN_BINS;
-	uint32_t part = threadIdx.x / SCAN_BINS;
-	uint32_t bin = blockIdx.x * SCAN_BINS + side;
-	uint32_t each = (ntiles + SCAN_PARTS - 1) / SCAN_PARTS;
-	uint32_t begin = min(part * each, ntiles);
-	uint32_t end = min(begin + each, ntiles);
-	uint32_t sum = 0;
-
-	if (bin < bins)
-	{
-#pragma unroll 8
-		for (uint32_t t = begin; t < end; t++)
-			sum += tiles[(size_t) t * bins + bin];
-	}
-	parts[part][side] = sum;
-	__syncthreads();
-	/* A warp a bin, a part a lane. */
-	{
-		uint32_t value = parts[side][part];
-		uint32_t before = value;
-
-		for (int step = 1; step < 32; step <<= 1)
-		{
-			uint32_t other = __shfl_up_sync(~0u, before, step);
-
-			before += side >= (uint32_t) step ? other : 0;
-		}
-		if (side == 31 && blockIdx.x * SCAN_BINS + part < bins)
-			totals[blockIdx.x * SCAN_BINS + part] = before;
-		parts[side][part] = before - value;
-	}
-	__syncthreads();
-	sum = parts[part][side];
-	if (bin < bins)
-	{
-		for (uint32_t t = begin; t < end; t += SCAN_AHEAD)
-		{
-			uint32_t counts[SCAN_AHEAD];
-
-#pragma unroll
-			for (uint32_t i = 0; i < SCAN_AHEAD; i++)
-				counts[i] = t + i < end ? tiles[(size_t) (t + i) * bins + bin] : 0;
-#pragma unroll
-			for (uint32_t i = 0; i < SCAN_AHEAD; i++)
-			{
-				if (t + i < end)
-					tiles[(size_t) (t + i) * bins + bin] = sum;
-				sum += counts[i];
-			}
-		}
-	}
-	__threadfence();
-	__syncthreads();
-	if (threadIdx.x == 0)
-		last = atomicAdd(done, 1) == gridDim.x - 1;
-	__syncthreads();
-	if (!last)
-		return;
-	__threadfence();
-	scan_counts(totals, bins, false, first, first_chunk);
-	if (threadIdx.x == 0)
-		*done = 0;
-}
-
-/* The same for whole codes, where a digit is not one. */
-static __global__ void
-__launch_bounds__(SCAN_THREADS)
-	scan_codes(uint32_t *counts, uint32_t size, uint32_t *first, uint32_t *first_chunk)
-{
-	scan_counts(counts, size, true, first, first_chunk);
-}
-
-/* Put each tile's rows in place. A tile's warps have its rows in order, and so have their steps. */
-static __global__ void
-__launch_bounds__(THREADS) scatter(const pass p, const uint32_t *tiles, const uint32_t *bin_first,
-								   const stk_members_view m)
-{
-	extern __shared__ uint32_t table[]; /* [WARPS][bins] */
+	__shared__ uint32_t table[PLACES]; /* [warps][bins] */
+	__shared__ uint32_t all[MOST_BINS], before[MOST_BINS];
+	__shared__ uint32_t first[MOST_BINS + 1], first_chunk[MOST_BINS + 1];
+	uint32_t warps = blockDim.x / 32;
 	uint32_t *places = table + threadIdx.x / 32 * p.bins;
-	unsigned before = (1u << (threadIdx.x & 31)) - 1;
-	uint32_t rows = 32 * (uint32_t) p.steps;
-	uint32_t first = blockIdx.x * (rows * WARPS) + threadIdx.x / 32 * rows;
+	unsigned lower = (1u << (threadIdx.x & 31)) - 1;
+	uint32_t rows = 32 * p.steps;
+	uint32_t begin = (blockIdx.x * warps + threadIdx.x / 32) * rows;
 
-	for (uint32_t b = threadIdx.x; b < WARPS * p.bins; b += THREADS)
+	let_next_begin();
+	for (uint32_t b = threadIdx.x; b < warps * p.bins; b += blockDim.x)
 		table[b] = 0;
 	__syncthreads();
 	for (int turn = 0; turn < 2; turn++)
 	{
 		for (uint32_t step = 0; step < rows; step += 32)
 		{
-			uint32_t at = first + step + (threadIdx.x & 31);
+			uint32_t at = begin + step + (threadIdx.x & 31);
 			unsigned active = __ballot_sync(~0u, at < p.n);
 
 			if (at < p.n)
@@ -292,31 +279,35 @@ __launch_bounds__(THREADS) scatter(const pass p, const uint32_t *tiles, const ui
 				uint32_t row = row_at(p, at);
 				uint32_t code = code_of(p, row);
 				uint32_t bin = code >> p.shift & p.mask;
-				unsigned peers = peers_of(active, bin);
-				uint32_t place = places[bin] + (unsigned) __popc(peers & before);
+				unsigned peers = __match_any_sync(active, bin);
+				uint32_t place = places[bin] + (unsigned) __popc(peers & lower);
 
 				__syncwarp(active);
 				if (acts(peers))
 					places[bin] += (unsigned) __popc(peers);
 				if (turn == 1)
-				{
 					p.to[place] = row;
-					if (p.last && (place - m.first[code]) % STK_MEMBERS_CHUNK == 0)
-						m.chunk_code[m.first_chunk[code] +
-									 (place - m.first[code]) / STK_MEMBERS_CHUNK] = code;
-				}
+				if (turn == 1 && p.whole)
+					begin_chunk(m, code, place, first[bin], all[bin], first_chunk[bin]);
+				else if (turn == 1 && p.last)
+					begin_chunk(m, code, place, m.first[code], m.first[code + 1] - m.first[code],
+								m.first_chunk[code]);
 			}
 			__syncwarp();
 		}
 		if (turn == 1)
 			break;
 		/* From how many rows each warp has to where its first goes. */
+		wait_for_last();
+		add_tiles(p, tiles, all, before);
+		scan_counts(all, p.bins, first, first_chunk);
 		__syncthreads();
-		for (uint32_t b = threadIdx.x; b < p.bins; b += THREADS)
+		for (uint32_t b = threadIdx.x; b < p.bins; b += blockDim.x)
 		{
-			uint32_t place = bin_first[b] + tiles[(size_t) blockIdx.x * p.bins + b];
+			uint32_t place = first[b] + before[b];
 
-			for (int w = 0; w < WARPS; w++)
+#pragma unroll 8
+			for (uint32_t w = 0; w < warps; w++)
 			{
 				uint32_t count = table[w * p.bins + b];
 
@@ -324,51 +315,37 @@ __launch_bounds__(THREADS) scatter(const pass p, const uint32_t *tiles, const ui
 				place += count;
 			}
 		}
+		for (uint32_t b = threadIdx.x; b <= m.size && p.whole && blockIdx.x == 0; b += blockDim.x)
+		{
+			m.first[b] = first[b];
+			m.first_chunk[b] = first_chunk[b];
+		}
 		__syncthreads();
 	}
 }
 
-/* Steps of a tile's warps for n rows: tiles fill the device, and are not more than needed. */
-static int
-steps_for(size_t n)
+/* Threads of a tile: the places of their warps fit shared memory. */
+static unsigned
+threads_for(uint32_t bins)
 {
-	size_t steps = (n + THREADS * MANY_TILES - 1) / (THREADS * MANY_TILES);
+	unsigned threads = PLACES / bins * 32;
 
-	return steps < 1 ? 1 : steps > MOST_STEPS ? MOST_STEPS : (int) steps;
-}
-
-static size_t
-tiles_for(size_t n)
-{
-	size_t rows = (size_t) THREADS * (size_t) steps_for(n);
-
-	return n ? (n + rows - 1) / rows : 1;
-}
-
-/* Tiles that any number of rows up to n has, at most. */
-static size_t
-most_tiles(size_t n)
-{
-	size_t tiles = tiles_for(n);
-
-	return tiles < MANY_TILES ? MANY_TILES : tiles;
+	return threads < MOST_THREADS ? threads : MOST_THREADS;
 }
 
 static stk_status
-group_pass(const stk_device_members *m, const pass *p, bool only, cudaStream_t stream,
-		   stk_error *err)
+group_pass(const stk_device_members *m, pass *p, cudaStream_t stream, stk_error *err)
 {
-	unsigned tiles = (unsigned) tiles_for(p->n);
-	unsigned scans = (p->bins + SCAN_BINS - 1) / SCAN_BINS;
-	size_t table = p->bins * sizeof(uint32_t);
+	unsigned threads = threads_for(p->bins);
+	size_t step = (size_t) threads * MOST_TILES;
 
-	count_tiles<<<tiles, THREADS, table, stream>>>(*p, m->tiles);
-	scan_tiles<<<scans, SCAN_THREADS, 0, stream>>>(m->tiles, tiles, p->bins, m->totals, m->done,
-												   m->bin_first, only ? m->view.first_chunk : NULL);
+	p->steps = p->n ? (uint32_t) ((p->n + step - 1) / step) : 1;
+	p->tiles = p->n ? (p->n + threads * p->steps - 1) / (threads * p->steps) : 1;
+	count_tiles<<<p->tiles, threads, 0, stream>>>(*p, m->tiles);
 	if (p->counts)
-		scan_codes<<<1, SCAN_THREADS, 0, stream>>>(p->counts, m->view.size, m->view.first,
+		scan_codes<<<1, MOST_THREADS, 0, stream>>>(p->counts, m->view.size, m->view.first,
 												   m->view.first_chunk);
-	scatter<<<tiles, THREADS, WARPS * table, stream>>>(*p, m->tiles, m->bin_first, m->view);
+	launch_next(scatter, p->tiles, threads, stream, *p, m->tiles, m->view);
 	return stk_cuda_status(cudaGetLastError(), "group rows on the device", err);
 }
 
@@ -382,19 +359,20 @@ stk_members_group_launch(const stk_device_members *m, const uint16_t *codes, siz
 	p.codes = codes;
 	p.stride = stride;
 	p.n = (uint32_t) n;
-	p.steps = steps_for(n);
 	p.mask = ~0u;
 	p.bins = m->bins;
 	p.to = m->view.rows;
+	p.whole = true;
 	p.last = true;
 	if (m->passes == 1)
-		return group_pass(m, &p, true, stream, err);
+		return group_pass(m, &p, stream, err);
 
 	p.mask = m->bins - 1;
 	p.to = m->sorted;
 	p.counts = m->counts;
+	p.whole = false;
 	p.last = false;
-	status = group_pass(m, &p, false, stream, err);
+	status = group_pass(m, &p, stream, err);
 	if (status != STK_OK)
 		return status;
 	p.shift = m->bits;
@@ -402,7 +380,7 @@ stk_members_group_launch(const stk_device_members *m, const uint16_t *codes, siz
 	p.to = m->view.rows;
 	p.counts = NULL;
 	p.last = true;
-	return group_pass(m, &p, false, stream, err);
+	return group_pass(m, &p, stream, err);
 }
 
 /* Room for `count` numbers of `size` bytes at m->memory + *at, on a boundary of their own. */
@@ -425,18 +403,13 @@ lay_out(stk_device_members *m, size_t *zeros)
 
 	m->view.arrived = (uint32_t *) take(m, &at, size, sizeof(uint32_t));
 	m->counts = (uint32_t *) take(m, &at, m->passes > 1 ? size : 0, sizeof(uint32_t));
-	m->done = (uint32_t *) take(m, &at, 1, sizeof(uint32_t));
 	*zeros = at;
 	m->view.rows = (uint32_t *) take(m, &at, m->most, sizeof(uint32_t));
 	m->sorted = (uint32_t *) take(m, &at, m->passes > 1 ? m->most : 0, sizeof(uint32_t));
 	m->view.first = (uint32_t *) take(m, &at, size + 1, sizeof(uint32_t));
 	m->view.first_chunk = (uint32_t *) take(m, &at, size + 1, sizeof(uint32_t));
-	m->view.chunk_code = (uint32_t *) take(m, &at, chunks, sizeof(uint32_t));
-	m->bin_first = m->view.first;
-	if (m->passes > 1)
-		m->bin_first = (uint32_t *) take(m, &at, m->bins + 1, sizeof(uint32_t));
-	m->totals = (uint32_t *) take(m, &at, m->bins, sizeof(uint32_t));
-	m->tiles = (uint32_t *) take(m, &at, most_tiles(m->most) * m->bins, sizeof(uint32_t));
+	m->view.chunks = (stk_members_chunk *) take(m, &at, chunks, sizeof(stk_members_chunk));
+	m->tiles = (uint32_t *) take(m, &at, (size_t) MOST_TILES * m->bins, sizeof(uint32_t));
 	m->view.sums = (double *) take(m, &at, chunks * m->dim, sizeof(double));
 	return at;
 }
@@ -460,7 +433,7 @@ stk_device_members_create(size_t n, uint32_t size, size_t dim, cudaStream_t stre
 	m->most = n;
 	m->dim = dim;
 	m->passes = size <= MOST_BINS ? 1 : 2;
-	m->bins = size;
+	m->bins = (size + 3) / 4 * 4;
 	if (m->passes > 1)
 	{
 		while ((size - 1) >> (2 * m->bits) > 0)

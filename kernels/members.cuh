@@ -10,6 +10,7 @@
  *    finish.sum(code, rows, sum)    rows > 0; column i of sum [dim], on the device, is this thread's
  *                                   where i % blockDim.x == threadIdx.x, to read and to write
  *    finish.none(code)              a code without rows
+ *    finish.ahead(code)             before a code's sums are taken: to ask for what it will need
  *
  * Every thread of a block calls them, once for each code.
  *
@@ -19,6 +20,7 @@
 #ifndef STK_MEMBERS_CUH
 #define STK_MEMBERS_CUH
 
+#include "dependent.cuh"
 #include "members.h"
 #include "reference.cuh"
 
@@ -29,11 +31,26 @@
 /* Chunks that are read before they are added. */
 #define STK_CHUNKS_AHEAD 16
 
+/* Ask for dim numbers from `from` on, by the threads of a block; the cache's lines are 128 bytes. */
+template <class Number>
+static __device__ inline void
+fetch_ahead(const Number *from, size_t dim)
+{
+	for (size_t i = threadIdx.x * (128 / sizeof(Number)); i < dim;
+		 i += blockDim.x * (128 / sizeof(Number)))
+		asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i));
+}
+
 /* WIDTH numbers, in one access. */
 template <int WIDTH> struct stk_columns;
 template <> struct stk_columns<4>
 {
 	float4 v;
+	__device__ void
+	read(const float *from)
+	{
+		v = __ldg((const float4 *) from);
+	}
 	__device__ float
 	operator[](int i) const
 	{
@@ -43,6 +60,11 @@ template <> struct stk_columns<4>
 template <> struct stk_columns<2>
 {
 	float2 v;
+	__device__ void
+	read(const float *from)
+	{
+		v = __ldg((const float2 *) from);
+	}
 	__device__ float
 	operator[](int i) const
 	{
@@ -52,6 +74,11 @@ template <> struct stk_columns<2>
 template <> struct stk_columns<1>
 {
 	float v;
+	__device__ void
+	read(const float *from)
+	{
+		v = __ldg(from);
+	}
 	__device__ float
 	operator[](int) const
 	{
@@ -77,15 +104,16 @@ add_chunk(const float *__restrict__ x, size_t dim, size_t column, const uint32_t
 #pragma unroll
 		for (uint32_t a = 0; a < STK_LANE_AHEAD; a++)
 		{
+			ahead[a] = {};
 			if (step + a < steps)
-				ahead[a] = *(
-					const stk_columns<WIDTH> *) (x + members[(step + a) * STK_GROUP + lane] * dim +
-												 column);
+				ahead[a].read(x + members[(step + a) * STK_GROUP + lane] * dim + column);
 		}
+		/* No sum is ever -0: +0 where there is no row changes none. */
 #pragma unroll
 		for (uint32_t a = 0; a < STK_LANE_AHEAD; a++)
 		{
-			for (int i = 0; i < WIDTH && step + a < steps; i++)
+#pragma unroll
+			for (int i = 0; i < WIDTH; i++)
 				sum[i] = __dadd_rn(sum[i], (double) ahead[a][i]);
 		}
 	}
@@ -119,41 +147,45 @@ add_chunks(double *sums, uint32_t chunks, size_t dim)
 /* Blocks: (chunks that there may be) x slabs. */
 template <int WIDTH, class Finish>
 static __global__ void
-sum_members(const stk_members_view m, const float *__restrict__ x, size_t dim, Finish finish)
+__launch_bounds__(STK_GROUP *STK_SLAB_GROUPS, 3)
+	sum_members(const stk_members_view m, const float *__restrict__ x, size_t dim, Finish finish)
 {
 	__shared__ uint32_t members[STK_MEMBERS_CHUNK];
 	__shared__ bool last;
 	size_t column =
 		WIDTH * ((size_t) blockIdx.y * (blockDim.x / STK_GROUP) + threadIdx.x / STK_GROUP);
-	uint32_t chunk = blockIdx.x;
-	uint32_t code, begin, count, chunks;
+	stk_members_chunk chunk;
+	uint32_t first, rows, chunks;
 	double *sums;
+
+	wait_for_last();
+	chunk = m.chunks[blockIdx.x];
 
 	for (uint32_t k = blockIdx.x; k < m.size && blockIdx.y == 0; k += gridDim.x)
 	{
 		if (m.first[k] == m.first[k + 1])
 			finish.none(k);
 	}
-	if (chunk >= m.first_chunk[m.size])
+	if (blockIdx.x >= m.first_chunk[m.size])
 		return;
-	code = m.chunk_code[chunk];
-	chunks = m.first_chunk[code + 1] - m.first_chunk[code];
-	begin = m.first[code] + (chunk - m.first_chunk[code]) * STK_MEMBERS_CHUNK;
-	count = min(m.first[code + 1] - begin, STK_MEMBERS_CHUNK);
-	for (uint32_t i = threadIdx.x; i < count; i += blockDim.x)
-		members[i] = m.rows[begin + i];
+	finish.ahead(chunk.code);
+	first = m.first[chunk.code];
+	rows = m.first[chunk.code + 1] - first;
+	chunks = (rows + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
+	for (uint32_t i = threadIdx.x; i < chunk.count; i += blockDim.x)
+		members[i] = m.rows[chunk.begin + i];
 	__syncthreads();
 	if (column < dim)
 	{
 		double sum[WIDTH];
 		uint32_t lane = threadIdx.x % STK_GROUP;
 
-		add_chunk<WIDTH>(x, dim, column, members, count, sum);
+		add_chunk<WIDTH>(x, dim, column, members, chunk.count, sum);
 #pragma unroll
 		for (int i = 0; i < WIDTH; i++)
 		{
 			if (lane == i)
-				m.sums[chunk * dim + column + i] = sum[i];
+				m.sums[blockIdx.x * dim + column + i] = sum[i];
 		}
 	}
 	if (chunks * gridDim.y > 1)
@@ -162,9 +194,9 @@ sum_members(const stk_members_view m, const float *__restrict__ x, size_t dim, F
 		__syncthreads();
 		if (threadIdx.x == 0)
 		{
-			last = atomicAdd(&m.arrived[code], 1) == chunks * gridDim.y - 1;
+			last = atomicAdd(&m.arrived[chunk.code], 1) == chunks * gridDim.y - 1;
 			if (last)
-				m.arrived[code] = 0;
+				m.arrived[chunk.code] = 0;
 		}
 		__syncthreads();
 		if (!last)
@@ -173,14 +205,14 @@ sum_members(const stk_members_view m, const float *__restrict__ x, size_t dim, F
 	}
 	else
 		__syncthreads();
-	sums = m.sums + m.first_chunk[code] * dim;
+	sums = m.sums + (blockIdx.x - chunk.number) * dim;
 	add_chunks(sums, chunks, dim);
-	finish.sum(code, m.first[code + 1] - m.first[code], sums);
+	finish.sum(chunk.code, rows, sums);
 }
 
 /*
- * Sum the rows x [n][dim] of each code of m's grouping of them, and finish. Asynchronous on stream.
- * STK_EIO.
+ * Sum the rows x [n][dim] of each code of m's grouping of them, and finish; the last thing that was
+ * launched on stream is the grouping. Asynchronous on stream. STK_EIO.
  */
 template <class Finish>
 static stk_status
@@ -198,11 +230,11 @@ sum_members_launch(const stk_device_members *m, const float *x, size_t n, const 
 	unsigned threads = side * STK_GROUP;
 
 	if (width == 4)
-		sum_members<4><<<blocks, threads, 0, stream>>>(m->view, x, dim, finish);
+		launch_next(sum_members<4, Finish>, blocks, threads, stream, m->view, x, dim, finish);
 	else if (width == 2)
-		sum_members<2><<<blocks, threads, 0, stream>>>(m->view, x, dim, finish);
+		launch_next(sum_members<2, Finish>, blocks, threads, stream, m->view, x, dim, finish);
 	else
-		sum_members<1><<<blocks, threads, 0, stream>>>(m->view, x, dim, finish);
+		launch_next(sum_members<1, Finish>, blocks, threads, stream, m->view, x, dim, finish);
 	return stk_cuda_status(cudaGetLastError(), "sum rows by code on the device", err);
 }
 

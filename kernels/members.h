@@ -12,16 +12,25 @@ STK_BEGIN_C
 /* Members summed in one set of lanes. */
 #define STK_MEMBERS_CHUNK 256
 
+/* One of them, of a code. */
+typedef struct stk_members_chunk
+{
+	uint32_t code;
+	uint32_t begin;  /* its first row's place among all rows by code */
+	uint32_t count;  /* of its rows */
+	uint32_t number; /* among the code's chunks */
+} stk_members_chunk;
+
 /* What kernels read of a grouping; all pointers are the device's. */
 typedef struct stk_members_view
 {
-	uint32_t size;         /* codes */
-	uint32_t *rows;        /* [n] by code, then in row order */
-	uint32_t *first;       /* [size + 1] where each code's rows begin */
-	uint32_t *first_chunk; /* [size + 1] where each code's chunks begin */
-	uint32_t *chunk_code;  /* [chunks] whose each chunk is */
-	uint32_t *arrived;     /* [size] 0 between launches: blocks that are done with a code */
-	double *sums;          /* [chunks][dim] scratch */
+	uint32_t size;             /* codes */
+	uint32_t *rows;            /* [n] by code, then in row order */
+	uint32_t *first;           /* [size + 1] where each code's rows begin */
+	uint32_t *first_chunk;     /* [size + 1] where each code's chunks begin */
+	stk_members_chunk *chunks; /* [first_chunk[size]] */
+	uint32_t *arrived;         /* [size] 0 between launches: blocks that are done with a code */
+	double *sums;              /* [chunks][dim] scratch */
 } stk_members_view;
 
 /* Room on a device for groupings. */
@@ -32,15 +41,11 @@ typedef struct stk_device_members
 	size_t dim;
 	/* Passes over digits of the codes; one where codes are few. */
 	int passes;
-	uint32_t bins;    /* values of a digit */
+	uint32_t bins;    /* values of a digit, up to the next multiple of 4 */
 	int bits;         /* of the digit, where there are two */
 	uint32_t *sorted; /* [most] rows by the first digit */
-	uint32_t *tiles;  /* [tiles][bins] rows of each tile, then where they go */
-	uint32_t *totals; /* [bins] */
-	uint32_t
-		*bin_first;   /* [bins + 1] where each digit's rows begin; first where there is one pass */
+	uint32_t *tiles;  /* [tiles][bins] rows of each tile */
 	uint32_t *counts; /* [size] 0 between launches: rows of each code, where there are two */
-	uint32_t *done;   /* 0 between launches: blocks of a scan that are done */
 	void *memory;     /* everything above, in one piece */
 	size_t bytes;
 } stk_device_members;
