@@ -142,8 +142,8 @@ unit: $(UNIT_TESTS:%=%.run)
 unit-worker: $(WORKER_TESTS:%=%.run)
 $(UNIT_TESTS:%=%.run): %.run: %
 	@$(UNIT_RUN) $<
-$(WORKER_TESTS:%=%.run): %.run: % $(UNIT_BIN)/semtokd
-	@env SEMTOKD=$(UNIT_BIN)/semtokd SEMTOKD_RUN='$(UNIT_RUN)' \
+$(WORKER_TESTS:%=%.run): %.run: % $(UNIT_BIN)/semtokd $(UNIT_BIN)/cuda/semtok_cuda.so
+	@env SEMTOKD=$(UNIT_BIN)/semtokd SEMTOK_CUDA=$(UNIT_BIN)/cuda/semtok_cuda.so SEMTOKD_RUN='$(UNIT_RUN)' \
 		VALGRIND_OPTS=--errors-for-leak-kinds=definite $(UNIT_RUN) $<
 
 # Core's parsers under libFuzzer and the sanitizers: each test/fuzz/fuzz_*.c is one target.
@@ -211,10 +211,11 @@ NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=tru
 	-gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
 CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lm -pthread
 KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.cu)))
-CUDA_OBJS = $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,engine_cuda.o gpu.o lane.o train_cuda.o alloc.o codebook.o dot.o pool.o status.o)
+CUDA_ENGINE_OBJS = $(patsubst kernels/%.c,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.c)))
+CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o dot.o pool.o status.o)
 CUDA_TEST_BIN = test/cuda/bin
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
-CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)))
+CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/speed.c)
 CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)
 
 $(CUDA_BIN)/%.o: kernels/%.cu $(CUDA_HEADERS)
@@ -236,14 +237,28 @@ $(CUDA_TEST_BIN)/%.o: src/%.c $(CUDA_HEADERS)
 $(CUDA_TEST_BIN)/%.o: test/cuda/%.c $(CUDA_HEADERS) $(wildcard test/cuda/*.h test/unit/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -Itest/cuda -c -o $@ $<
-$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,gpu.o train_cuda.o)
+$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,encode_error.o gpu.o train_cuda.o)
 	$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $(CUDA_LIBS)
 # The tests open it as semtokd does, from beside them.
 $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so
 	@mkdir -p $(@D)
 	cp $< $@
 
-.SECONDARY: $(CUDA_TEST_OBJS) $(CUDA_TESTS:%=%.o)
+# The engine once more with a fake of CUDA, whose calls fail when they are told to: by any compiler, for
+# the tests where there is neither nvcc nor a device.
+FAKE_CUDA_BIN = $(UNIT_BIN)/cuda
+FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_cuda.c,$(wildcard kernels/*.c)) $(wildcard test/cuda/fake/*.c src/core/*.c))
+FAKE_CUDA_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -Werror $(SEMTOK_CFLAGS) \
+	-Itest/cuda/fake -Isrc -Ikernels -DSEMTOK_VERSION='"$(EXTVERSION)"' -DHANG_SECONDS=1.0 -DPIECE_BYTES=262144
+FAKE_CUDA_OBJS = $(patsubst %.c,$(FAKE_CUDA_BIN)/%.o,$(FAKE_CUDA_SOURCES))
+
+$(FAKE_CUDA_BIN)/%.o: %.c $(CUDA_HEADERS) $(wildcard test/cuda/fake/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(FAKE_CUDA_CFLAGS) $(UNIT_SANITIZE) -c -o $@ $<
+$(FAKE_CUDA_BIN)/semtok_cuda.so: $(FAKE_CUDA_OBJS)
+	$(CC) -shared $(UNIT_SANITIZE) -Wl,-Bsymbolic -o $@ $^ -lm -pthread
+
+.SECONDARY: $(CUDA_TEST_OBJS) $(CUDA_TESTS:%=%.o) $(FAKE_CUDA_OBJS)
 .PHONY: cuda cuda-test install-cuda
 cuda: $(CUDA_BIN)/semtok_cuda.so
 cuda-test: $(CUDA_TESTS) $(CUDA_TEST_BIN)/semtok_cuda.so

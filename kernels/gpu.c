@@ -14,11 +14,20 @@
  * Pieces of work take milliseconds, a whole run of k-means seconds. What takes longer than this, in
  * seconds, never ends.
  */
+#ifndef HANG_SECONDS
 #define HANG_SECONDS 20.0
+#endif
 /* For so long a wait spins, then it sleeps between two looks; the monitor is asked now and then. */
 #define SPIN_SECONDS 2e-4
 #define LOOK_NS 20000
 #define ASK_SECONDS 5e-3
+
+/* What stk_gpu_abandon has. */
+struct abandoned
+{
+	struct abandoned *next;
+	void *what;
+};
 
 static double
 seconds(void)
@@ -231,12 +240,29 @@ link_newest(stk_gpu *gpu, stk_placed *p)
 	gpu->newest = p;
 }
 
+void
+stk_gpu_abandon(void *what)
+{
+	/* Nobody looks here: it is only not to be taken for lost. */
+	static _Atomic(struct abandoned *) all;
+	struct abandoned *a = malloc(sizeof(*a));
+
+	if (!a)
+		return;
+	a->what = what;
+	a->next = atomic_load(&all);
+	while (!atomic_compare_exchange_weak(&all, &a->next, a))
+		continue;
+}
+
 /* Free what is on a device that still answers. */
 static void
 free_copy(stk_gpu *gpu, stk_device_codebook *copy)
 {
 	if (!atomic_load(&gpu->failed) && cudaSetDevice(gpu->number) == cudaSuccess)
 		stk_device_codebook_free(copy);
+	else
+		stk_gpu_abandon(copy);
 }
 
 /*

@@ -93,6 +93,12 @@ extern void stk_gpu_let_go(stk_gpu *gpu, stk_resident *r);
 /* Nobody uses it any more: free it. */
 extern void stk_gpu_forget(stk_gpu *gpu, stk_resident *r);
 
+/*
+ * Keep what a device that has failed may still write to, or cannot be asked to free, to the end of the
+ * program.
+ */
+extern void stk_gpu_abandon(void *what);
+
 /* Count memory of the device that is taken, if need be in place of codebooks; false: no room. */
 extern bool stk_gpu_take(stk_gpu *gpu, size_t bytes);
 extern void stk_gpu_give(stk_gpu *gpu, size_t bytes);

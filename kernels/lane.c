@@ -13,7 +13,7 @@
 #ifndef PIECE_BYTES
 #define PIECE_BYTES ((size_t) 4 << 20)
 #endif
-#define CODE_BYTES ((size_t) 1 << 20)
+#define CODE_BYTES (PIECE_BYTES / 4)
 /* What one thread copies at a time, and what is not worth several threads. */
 #define COPY_BYTES ((size_t) 256 << 10)
 /* Memory of the device that a call's lanes take. */
@@ -49,7 +49,10 @@ lanes_free(stk_lanes *lanes)
 	stk_gpu *gpu = lanes->gpu;
 
 	if (atomic_load(&gpu->failed) || cudaSetDevice(gpu->number) != cudaSuccess)
+	{
+		stk_gpu_abandon(lanes);
 		return;
+	}
 	for (int i = 0; i < STK_CALL_LANES; i++)
 		lane_free(&lanes->lane[i]);
 	stk_gpu_give(gpu, LANES_BYTES);

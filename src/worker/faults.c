@@ -363,6 +363,12 @@ stk_fault_memory(void)
 }
 
 bool
+stk_fault_fast_device(void)
+{
+	return access("semtok_fast_device", F_OK) == 0;
+}
+
+bool
 stk_fault_disk(void)
 {
 	return atomic_load(&no_disk);

@@ -43,6 +43,7 @@ extern void stk_fault_answer(int fd, uint8_t *message, size_t *bytes, bool contr
 extern void stk_fault_result(int kind, void *data, size_t bytes);
 extern bool stk_fault_memory(void);
 extern bool stk_fault_disk(void);
+extern bool stk_fault_fast_device(void);
 
 /* kind: of the message that came in; 0 where there is none. */
 #define STK_FAULT(step, kind, control) stk_fault(step, kind, control)
@@ -57,6 +58,8 @@ extern bool stk_fault_disk(void);
 #define STK_FAULT_MEMORY() stk_fault_memory()
 /* Is there no room for a result in the file? */
 #define STK_FAULT_DISK() stk_fault_disk()
+/* Is any device to count as the faster one? Where there is a file "semtok_fast_device". */
+#define STK_FAULT_FAST_DEVICE() stk_fault_fast_device()
 
 #else
 
@@ -65,6 +68,7 @@ extern bool stk_fault_disk(void);
 #define STK_FAULT_RESULT(kind, data, bytes) ((void) 0)
 #define STK_FAULT_MEMORY() false
 #define STK_FAULT_DISK() false
+#define STK_FAULT_FAST_DEVICE() false
 
 #endif
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <time.h>
 
+#include "worker/faults.h"
+
 /* A usual shape: what a level of a codebook takes. */
 #define DIM 256
 #define CODES 256
@@ -160,7 +162,8 @@ take(const stk_speed *s, double bytes, double work)
 bool
 stk_speeds_choose_device(const stk_speeds *s, double bytes, double work)
 {
-	return take(&s->device, bytes, work) < fmin(work / s->rate, take(&s->cores, bytes, work));
+	return STK_FAULT_FAST_DEVICE() ||
+		   take(&s->device, bytes, work) < fmin(work / s->rate, take(&s->cores, bytes, work));
 }
 
 double
