@@ -8,6 +8,7 @@
 
 #include "engine/plugin.h"
 #include "lane.h"
+#include "train_cuda.h"
 
 typedef struct cuda_engine
 {
@@ -187,7 +188,31 @@ cuda_encode(stk_engine *engine, const stk_exec *exec, const stk_resident *r, con
 	return status;
 }
 
-/* The device does not train yet. */
+/* The device that answers and has the most memory left to use; the first when none answers. */
+static stk_gpu *
+roomiest(cuda_engine *e)
+{
+	stk_gpu *best = &e->gpus[0];
+	uint64_t most = 0;
+
+	for (int i = 0; i < e->ngpus; i++)
+	{
+		stk_gpu *gpu = &e->gpus[i];
+		uint64_t left;
+
+		pthread_mutex_lock(&gpu->lock);
+		left = gpu->limit > gpu->used ? gpu->limit - gpu->used : 0;
+		pthread_mutex_unlock(&gpu->lock);
+		if (!atomic_load(&gpu->failed) && left > most)
+		{
+			most = left;
+			best = gpu;
+		}
+	}
+	return best;
+}
+
+/* The host's engine trains, and asks a device for its steps. */
 static stk_status
 cuda_train(stk_engine *engine, const stk_exec *exec, const stk_train_plan *plan,
 		   const stk_rows *rows, const stk_rows *heldout,
@@ -195,8 +220,16 @@ cuda_train(stk_engine *engine, const stk_exec *exec, const stk_train_plan *plan,
 		   stk_train_result *result, stk_error *err)
 {
 	stk_engine *host = own(engine)->host;
+	stk_exec with = *exec;
+	stk_trainer *trainer;
+	stk_status status = stk_trainer_create(roomiest(own(engine)), &trainer, err);
 
-	return host->ops->train(host, exec, plan, rows, heldout, report, report_ctx, result, err);
+	if (status != STK_OK)
+		return status;
+	with.accelerator = stk_trainer_accelerator(trainer);
+	status = host->ops->train(host, &with, plan, rows, heldout, report, report_ctx, result, err);
+	stk_trainer_free(trainer);
+	return status;
 }
 
 static void
