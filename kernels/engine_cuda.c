@@ -1,7 +1,7 @@
 /*
- * The engine of CUDA devices: encodes greedily there. Rows come from and codes go to ordinary memory,
- * in pieces (lane.h) that take turns on the devices; a codebook is copied to a device when it is first
- * used there (gpu.h). What a device cannot do ends with STK_EDEVICE, for the processor to compute.
+ * The engine of CUDA devices: encodes greedily there, and computes the steps of trainings. Rows of a
+ * call come from and codes go to ordinary memory, in pieces (lane.h) that take turns on the devices; a
+ * codebook is copied to a device when it is first used there (gpu.h). What a device cannot do ends with STK_EDEVICE, for the processor to compute.
  */
 #include <stdio.h>
 #include <string.h>
