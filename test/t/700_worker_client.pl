@@ -259,6 +259,14 @@ $_->[0]->end foreach @timed;
 		is(join('', $session->ask("SET semtok.offload = auto; $verbs{$verb}{sql} SET semtok.offload = on")), $right{$verb}, "$verb: what is too much for a worker the session computes");
 	}
 	is(scalar($session->ask($rows)), $before, 'the worker gets none of it');
+	# A limit of a role's
+	$node->safe_psql('postgres', q{CREATE ROLE limited LOGIN; ALTER ROLE limited SET semtok.max_worker_bytes = '4kB'; GRANT SELECT ON items TO limited});
+	my ($status, $out, $err) = $node->psql('postgres', "SET semtok.offload = on; $verbs{evaluate}{sql}", extra_params => [ '-U', 'limited' ]);
+	like($err, qr/ERROR: .*expected at most 4 kB of data for a worker, not 7 kB/, 'a role has its limit');
+	($status, $out, $err) = $node->psql('postgres', "SELECT '[1]'::semid; SET semtok.max_worker_bytes = -1", extra_params => [ '-U', 'limited' ]);
+	like($err, qr/ERROR: .*permission denied to set parameter "semtok.max_worker_bytes"/, 'which only a superuser moves');
+	($status, $out, $err) = $node->psql('postgres', "SET semtok.max_worker_bytes = -1; SET semtok.offload = on; $verbs{evaluate}{sql}", extra_params => [ '-U', 'limited' ]);
+	like($err, qr/ERROR: .*expected at most 4 kB of data for a worker, not 7 kB/, 'before the library is there, either');
 	$session->ask(q{RESET semtok.max_worker_bytes; SET semtok.device = cuda});
 	($answer, $said) = $session->ask($verbs{evaluate}{sql});
 	like($said, qr/^ERROR:  0A000: /, 'a device that is not there');
@@ -341,6 +349,21 @@ ok(wait_for(sub { !workers($program) }), 'none outlives the server');
 	ok(!kill(0, $workers[0]), 'one server stops, and its worker');
 	ok(kill(0, $workers[1]), 'the other one goes on');
 	$nodes[1]->stop;
+}
+
+# The first process of a server is killed while a session waits for its worker: both end, too.
+$node = worker_node('orphans', "semtok.worker_timeout = '1min'", install_path => $path);
+{
+	my ($session, $worker) = stopped();
+	$session->send($verbs{evaluate}{sql});
+	ok(waits($session), 'a session waits');
+	$node->kill9;
+	foreach my $pid ($session->{pid}, $worker)
+	{
+		ok(wait_for(sub { !kill(0, $pid) || `ps -o stat= -p $pid` =~ /^Z/ }), 'the session and its worker end with the server');
+	}
+	$session->answer;
+	$session->end;
 }
 
 done_testing();

@@ -53,12 +53,13 @@ sub at_place
 	return $socket;
 }
 
-# The session waits for a worker to say something.
+# The session waits for a worker to say something: for its first word, or (REPLY) an answer.
 sub waits
 {
-	my ($session) = @_;
+	my ($session, $reply) = @_;
+	my $event = $node->pg_version < 17 ? 'Extension' : $reply ? 'SemtokWorkerReply' : 'SemtokWorkerStart';
 	return $node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $session->{pid} AND state = 'active' AND wait_event_type = 'Extension'");
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = $session->{pid} AND state = 'active' AND wait_event_type = 'Extension' AND wait_event = '$event'");
 }
 
 # A listening semtokd whose descriptor 0 is ours: it ends when that is closed.
@@ -158,6 +159,8 @@ foreach my $which ('shared', 'private')
 	my $has = q{SELECT pid, threads, memory_limit FROM semtok.workers WHERE backend = pg_backend_pid()};
 	my ($worker) = split /\|/, scalar $session->ask($has);
 	ok($worker, 'a worker');
+	is(scalar $session->ask('SELECT round_trip_us > 0, offload_above_us > round_trip_us FROM semtok.workers WHERE backend = pg_backend_pid()'),
+		't|t', 'from which work on it is the sooner was measured');
 	$node->append_conf('postgresql.conf', "semtok.worker_threads = 3\nsemtok.worker_memory = '64MB'");
 	$node->reload;
 	ok(wait_for(sub { $session->ask('SHOW semtok.worker_threads') eq '3' }), 'settings change');
@@ -182,7 +185,7 @@ foreach my $which ('shared', 'private')
 	my ($worker) = workers($program, $session->{pid});
 	kill 'STOP', $worker;
 	$session->send($outer);
-	ok(waits($session), 'one inside the other, and no answers');
+	ok(waits($session, 'reply'), 'one inside the other, and no answers');
 	kill 'CONT', $worker;
 	is(join('', $session->answer), $whole, 'the outer one is right');
 	is($session->ask('SHOW test.inside'), $separate, 'so is the inner one');

@@ -188,10 +188,22 @@ restarted($node);
 ($next, $pid) = ($pid, worker($node, $pid));
 is(one($node, 'restarts, last_error'), '0|', 'and the server that comes back has a new one');
 
-# Who lost a worker that dies may reach its socket once more before that goes: the next worker is asked
-# all the same. Often enough the second of these kills comes at such a moment.
 $node->safe_psql('postgres', q{CREATE TABLE many AS SELECT array_agg((hashint4(100 * i + j) % 1000)::real) AS x
 	FROM generate_series(1, 20000) AS i, generate_series(1, 16) AS j GROUP BY i});
+# How far a training is in the worker
+{
+	my $told = WorkerTest->session($node);
+	$told->send(q{SELECT semtok.train('told', 'SELECT x FROM many', levels => 3, codes => 16, epochs => 20000, batch_size => 1000)});
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM semtok.stat_progress WHERE verb = 'train' AND subject = 'told'
+		AND phase = 'training' AND computed = 'shared worker' AND level BETWEEN 0 AND 2 AND levels = 3 AND epoch BETWEEN 1 AND epochs AND epochs = 20000
+		AND rows_done = epoch * 20000 AND rows_total = 20000 * 20000 AND loss > 0 AND rate > 0 AND eta > now()}), 'a training in the worker is told of');
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($told->{pid})");
+	like(join('', $told->answer), qr/canceling statement/, 'and cancelled');
+	$told->end;
+}
+
+# Who lost a worker that dies may reach its socket once more before that goes: the next worker is asked
+# all the same. Often enough the second of these kills comes at such a moment.
 foreach my $turn (1 .. 3)
 {
 	my ($trained, $said) = ('', '');
