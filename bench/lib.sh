@@ -21,7 +21,8 @@ bench_commit() {
   echo "$commit"
 }
 
-# bench_header TITLE [rivals]: what ran beside core's numbers is the rivals, beside SQL's the server.
+# bench_header TITLE [rivals]: what ran beside core's numbers is the rivals, beside SQL's the server,
+# which is asked for its version, or bench_server says it.
 bench_header() {
   local cpu
   cpu=$(lscpu 2>/dev/null | awk -F': *' '/^Model name/ {name = $2} /^CPU family/ {family = $2}
@@ -34,7 +35,7 @@ SIMD        $(bench_simd)
 cores       $(nproc)
 compiler    $(${CC:-cc} --version 2>/dev/null | head -1)
 $([ -n "${2:-}" ] && echo "rivals      $(bench/rivals/versions)" ||
-  echo "PostgreSQL  $(psql -XAtqc 'SELECT version()')")
+  echo "PostgreSQL  ${bench_server:-$(psql -XAtqc 'SELECT version()')}")
 commit      $(bench_commit)
 date        $(date -u +%Y-%m-%d)
 

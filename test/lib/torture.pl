@@ -143,12 +143,8 @@ foreach my $mode (qw(private shared))
 	push @wrong, "$mode: $1" while $log =~ /(.*(?:PANIC|TRAP:|server process .* was terminated by signal).*)/g;
 }
 
-chomp(my $processor = `sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1`);
-chomp(my $cores = `nproc`);
 my ($load) = split ' ', slurp_file('/proc/loadavg');
-chomp(my $version = `postgres --version`);
-print $table "The worker under torture: $minutes minutes, seed $seed, $sessions sessions under load\n\n";
-print $table "$cores x $processor; $version; load average at the end $load\n\n";
+print $table "$sessions sessions under load; load average at the end $load\n\n";
 printf $table "%-50s %-8s %6s %8s %8s %8s %8s\n", 'milliseconds from', '', 'n', 'p50', 'p90', 'p99', 'max';
 foreach my $what (sort keys %times)
 {
