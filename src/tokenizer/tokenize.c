@@ -8,7 +8,8 @@
  * second run finds nothing to do. Every statement runs with the caller's rights.
  *
  * Rows may be updated meanwhile: one that moved behind the walk, or that changed after its embedding
- * was read, is found by a second walk, which locks the rows it reads.
+ * was read, is found by a second walk, which locks the rows it reads. It is left out where there can be
+ * no such row (tokenize_alone.c).
  *
  * A batch locks the relation with SHARE UPDATE EXCLUSIVE: it does not stop readers and writers, but
  * two runs would otherwise append the same code to an id.
@@ -16,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
@@ -76,7 +78,11 @@ typedef struct TokenizeWalk
 	int batch_size;
 	TokenizeTable *tables;
 	int ntables;
-	MemoryContext batch; /* reset with every batch */
+	MemoryContext batch;    /* reset with every batch */
+	Oid left;               /* the table of the last batch if that wrote rows, else InvalidOid */
+	BlockNumber left_first; /* the blocks that their old versions are in */
+	BlockNumber left_end;
+	TokenizeAlone alone;
 	TimestampTz noticed; /* when the last NOTICE went out, at first the start */
 } TokenizeWalk;
 
@@ -252,6 +258,16 @@ TokenizeLock(Oid oid)
 	return name;
 }
 
+/* Have the new versions of rows go where the last batch's old ones are, in a table that is locked. */
+static void
+TokenizeLeaveRoom(const TokenizeWalk *walk)
+{
+	Relation rel = relation_open(walk->left, NoLock);
+
+	TokenizeMakeRoom(rel, walk->left_first, walk->left_end);
+	relation_close(rel, NoLock);
+}
+
 /*
  * One batch, in a transaction of its own; the locks come first, so that its snapshots, whatever the
  * isolation level, see all that earlier holders did. False when the table is gone.
@@ -263,6 +279,8 @@ TokenizeBatch(TokenizeWalk *walk, Oid table, TokenizeRange *range)
 	ErrorContextCallback callback = {
 		.previous = error_context_stack, .callback = TokenizeErrorContext, .arg = range};
 	TokenizerInfo info;
+	CommandId command;
+	int64 rows;
 
 	SPI_commit();
 	MemoryContextReset(walk->batch);
@@ -280,9 +298,20 @@ TokenizeBatch(TokenizeWalk *walk, Oid table, TokenizeRange *range)
 	EnsurePortalSnapshotExists();
 	TokenizerGetById(run->tokenizer.id, &info);
 
+	if (walk->left == table)
+		TokenizeLeaveRoom(walk);
+	rows = run->rows;
+	command = GetCurrentCommandId(false);
 	error_context_stack = &callback;
 	TokenizeRangeRows(run, range);
 	error_context_stack = callback.previous;
+	/* Locking rows is a command, too, which the next one ends. */
+	if (range->lock && run->statements > 0)
+		command++;
+	TokenizeAloneBatch(&walk->alone, table, command + run->statements);
+	walk->left = run->rows > rows ? table : InvalidOid;
+	walk->left_first = range->first;
+	walk->left_end = range->end;
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -398,6 +427,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 		run->where = text_to_cstring(PG_GETARG_TEXT_PP(ARG_WHERE_CLAUSE));
 		TokenizeCheckWhere(run);
 	}
+	TokenizeAloneBegin(&walk.alone);
 	TokenizeFindTables(&walk);
 	walk.noticed = GetCurrentTimestamp();
 	walk.batch =
@@ -408,7 +438,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 	ProgressBegin("tokenize", get_rel_name(run->relation), CurrentMemoryContext);
 	ProgressPhase("first walk");
 	TokenizeWalkTables(&walk, run->append || SemtokPrunesEarly());
-	if (run->found > 0)
+	if (run->found > run->rows || (run->found > 0 && !TokenizeAloneProven(&walk.alone)))
 	{
 		ProgressPhase("second walk");
 		TokenizeMeasureTables(&walk);

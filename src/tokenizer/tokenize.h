@@ -6,9 +6,11 @@
 
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "client/offload.h"
 #include "storage/block.h"
 #include "tokenizer/catalog.h"
+#include "utils/relcache.h"
 
 /* Rows under way: tokenize_batch.c. */
 typedef struct TokenizeRows TokenizeRows;
@@ -31,6 +33,7 @@ typedef struct TokenizeRun
 	TokenizeRows *under_way; /* NULL between batches */
 	int64 found;             /* rows that needed an id, so far */
 	int64 rows;              /* given one */
+	uint32 statements;       /* that wrote rows of the batch */
 } TokenizeRun;
 
 /* A range of blocks of one table; names are quoted and qualified. */
@@ -52,5 +55,26 @@ extern EncodePipe *TokenizePipe(TokenizeRun *run, CodebookEntry *codebook);
  * context afterwards.
  */
 extern void TokenizeRangeRows(TokenizeRun *run, const TokenizeRange *range);
+
+/*
+ * Let rows be written where the old versions of rows of a range of blocks are, which a transaction that
+ * has committed left there. The caller has a snapshot and a lock on the table against VACUUM.
+ */
+extern void TokenizeMakeRoom(Relation table, BlockNumber first, BlockNumber end);
+
+/* What is known of who else has written. Begun before the first walk; tokenize_alone.c. */
+typedef struct TokenizeAlone
+{
+	FullTransactionId next; /* the first id that has been given out since */
+	uint64 own;             /* ids of our batches since */
+	bool proven;            /* nothing to the contrary so far */
+} TokenizeAlone;
+
+/* In the caller's transaction, before the tables are measured. */
+extern void TokenizeAloneBegin(TokenizeAlone *alone);
+/* At the end of a batch's work on a table, after which its count of commands should be this. */
+extern void TokenizeAloneBatch(TokenizeAlone *alone, Oid table, CommandId commands);
+/* True when nothing but the batches, the last included, has written anything from the beginning on. */
+extern bool TokenizeAloneProven(const TokenizeAlone *alone);
 
 #endif

@@ -32,7 +32,7 @@
 /* Rows that one statement writes. */
 #define TOKENIZE_WRITE 1024
 /* Rows a fetch: small, as one embedding can have 64 kB. */
-#define TOKENIZE_FETCH 256
+#define TOKENIZE_FETCH 32
 
 struct TokenizeRows
 {
@@ -176,6 +176,7 @@ TokenizeWrite(TokenizeRun *run, TokenizeRows *rows)
 		TokenizeArrays(run, rows, &values[0], &values[1]);
 		TokenizeCheckResult(SPI_execute_plan(rows->write, values, NULL, false, 0), SPI_OK_UPDATE);
 		run->rows += SPI_processed;
+		run->statements++;
 		rows->n = 0;
 	}
 	MemoryContextSwitchTo(old);
@@ -226,6 +227,7 @@ TokenizeAppend(TokenizeRun *run, TokenizeRows *rows)
 		SPI_execute_with_args(sql.data, lengthof(types), types, values, NULL, false, 0),
 		SPI_OK_UPDATE);
 	run->rows += SPI_processed;
+	run->statements++;
 }
 
 /* Room for one row more. */
@@ -347,6 +349,7 @@ TokenizeRangeRows(TokenizeRun *run, const TokenizeRange *range)
 	Portal portal = TokenizeOpen(run, range);
 
 	run->under_way = &rows;
+	run->statements = 0;
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, TOKENIZE_FETCH);

@@ -1,0 +1,55 @@
+/*
+ * CALL semtok.tokenize: proof that nothing but its own batches has written to the tables.
+ *
+ * Who writes to a table has a transaction id. If none was running when the first walk began, and all
+ * that were given out since are those of our batches, then nobody else has written anything, in this
+ * database or another. A transaction that began before and commits later has its id already, and is
+ * seen to be running; one that comes later gets an id that we do not know. It is all or nothing: on a
+ * server that does other work there is no such proof.
+ *
+ * A batch writes through our statements alone if the tables have no triggers, which could write when it
+ * commits, and if its count of commands, which goes up with each that writes, is as it should be: that
+ * leaves no room for a rule, or for a function of the caller's that writes.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "storage/lockdefs.h"
+#include "tokenizer/tokenize.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+void
+TokenizeAloneBegin(TokenizeAlone *alone)
+{
+	Snapshot snapshot;
+
+	alone->next = ReadNextFullTransactionId();
+	snapshot = GetLatestSnapshot();
+	/* An id that has been given out and is not in the snapshot's range has not been finished. */
+	alone->proven = snapshot->xcnt == 0 && !snapshot->suboverflowed &&
+					!TransactionIdPrecedes(snapshot->xmax, XidFromFullTransactionId(alone->next));
+	alone->own = 0;
+}
+
+void
+TokenizeAloneBatch(TokenizeAlone *alone, Oid table, CommandId commands)
+{
+	Relation rel = relation_open(table, NoLock);
+
+	if (rel->trigdesc || GetCurrentCommandId(false) != commands)
+		alone->proven = false;
+	relation_close(rel, NoLock);
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		alone->own++;
+}
+
+bool
+TokenizeAloneProven(const TokenizeAlone *alone)
+{
+	return alone->proven && U64FromFullTransactionId(ReadNextFullTransactionId()) -
+									U64FromFullTransactionId(alone->next) ==
+								alone->own;
+}
