@@ -8,6 +8,9 @@
 #include "rqkmeans.h"
 #include "train_impl.h"
 
+/* What a task reads, about. */
+#define READ_BYTES ((size_t) 1 << 20)
+
 /* A training under way. */
 typedef struct training
 {
@@ -113,30 +116,70 @@ stk_train_piece(size_t dim, size_t n, int threads)
 	return rows < n ? rows : n;
 }
 
-/* Read rows first .. first + n - 1; x [n][dim] out. */
-static stk_status
-read_piece(const training *t, const stk_rows *rows, size_t first, size_t n, float *x,
-		   stk_error *err)
+/* Rows that are being read: each task reads some of them. */
+typedef struct reading
 {
-	if (stk_should_stop(t->exec.monitor))
-		return STK_ECANCELED;
-	return rows->read(rows->ctx, first, n, x, err);
+	const training *t;
+	const stk_rows *rows;
+	size_t first; /* .. first + n - 1 */
+	size_t n;
+	size_t slice; /* rows of a task */
+	float *x;     /* [n][dim] out */
+	struct trouble
+	{
+		stk_status status;
+		size_t index; /* of the task that met it */
+		stk_error err;
+	} * troubles; /* [threads] */
+} reading;
+
+static void
+read_task(void *arg, size_t index, int thread)
+{
+	const reading *r = arg;
+	struct trouble *trouble = &r->troubles[thread];
+	size_t at = index * r->slice;
+	size_t n = r->n - at < r->slice ? r->n - at : r->slice;
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status = STK_ECANCELED;
+
+	if (trouble->status != STK_OK)
+		return;
+	if (!stk_should_stop(r->t->exec.monitor))
+		status = r->rows->read(r->rows->ctx, r->first + at, n, r->x + at * (size_t) r->t->plan->dim,
+							   &err);
+	if (status != STK_OK)
+		*trouble = (struct trouble){status, index, err};
 }
 
-/* Read all rows; x [rows->n][dim] out. */
+/*
+ * Read rows first .. first + n - 1, on the pool's threads: to fill fresh memory takes the kernel
+ * longer than to copy the rows there. x [n][dim] out.
+ */
 static stk_status
-read_all(const training *t, const stk_rows *rows, float *x, stk_error *err)
+read_rows(const training *t, const stk_rows *rows, size_t first, size_t n, float *x, stk_error *err)
 {
-	size_t dim = (size_t) t->plan->dim;
-	size_t piece = stk_train_piece(dim, rows->n, stk_threads(t->exec.pool));
+	const stk_allocator *a = &t->exec.a;
+	size_t threads = (size_t) stk_threads(t->exec.pool);
+	reading r = {.t = t, .rows = rows, .first = first, .n = n, .x = x};
+	const struct trouble *worst = NULL;
 	stk_status status = STK_OK;
 
-	for (size_t first = 0; first < rows->n && status == STK_OK; first += piece)
+	r.slice = READ_BYTES / ((size_t) t->plan->dim * sizeof(float)) + 1;
+	r.troubles = stk_alloc_array(a, threads, sizeof(struct trouble));
+	if (!r.troubles)
+		return STK_ENOMEM;
+	memset(r.troubles, 0, threads * sizeof(struct trouble));
+	stk_run(t->exec.pool, read_task, &r, (n + r.slice - 1) / r.slice);
+	for (size_t i = 0; i < threads; i++)
+		if (r.troubles[i].status != STK_OK && (!worst || r.troubles[i].index < worst->index))
+			worst = &r.troubles[i];
+	if (worst)
 	{
-		size_t n = rows->n - first < piece ? rows->n - first : piece;
-
-		status = read_piece(t, rows, first, n, x + first * dim, err);
+		status = worst->status;
+		*err = worst->err;
 	}
+	stk_free(a, r.troubles);
 	return status;
 }
 
@@ -151,7 +194,7 @@ evaluate_pieces(const training *t, const stk_rq *rq, const stk_rows *rows, size_
 	{
 		size_t n = rows->n - first < piece ? rows->n - first : piece;
 
-		status = read_piece(t, rows, first, n, x, err);
+		status = read_rows(t, rows, first, n, x, err);
 		if (status != STK_OK)
 			break;
 		status = stk_rq_encode(rq, &t->exec, x, n, t->plan->beam, codes, NULL, err);
@@ -326,7 +369,7 @@ learn(training *t, const stk_rows *rows, stk_train_result *result, stk_error *er
 {
 	const stk_allocator *a = &t->exec.a;
 	float *x = stk_alloc_array(a, rows->n, (size_t) t->plan->dim * sizeof(float));
-	stk_status status = x ? read_all(t, rows, x, err) : STK_ENOMEM;
+	stk_status status = x ? read_rows(t, rows, 0, rows->n, x, err) : STK_ENOMEM;
 
 	if (status == STK_OK)
 	{
@@ -337,7 +380,7 @@ learn(training *t, const stk_rows *rows, stk_train_result *result, stk_error *er
 	/* What has learnt from the rows has overwritten them. */
 	if (status == STK_OK && t->plan->refine > 0)
 	{
-		status = read_all(t, rows, x, err);
+		status = read_rows(t, rows, 0, rows->n, x, err);
 		if (status == STK_OK)
 			status = settle(t, refine(t, x, rows->n, result, err), err);
 	}

@@ -21,8 +21,9 @@ typedef struct stk_rows
 {
 	size_t n;
 	/*
-	 * Copy rows first .. first + count - 1, all within n, to x [count][dim]. Called from the thread
-	 * that trains. What it returns other than STK_OK ends the training with that status.
+	 * Copy rows first .. first + count - 1, all within n, to x [count][dim]. Called from any of the
+	 * pool's threads, and without a pool from the one that trains. What it returns other than
+	 * STK_OK ends the training with that status.
 	 */
 	stk_status (*read)(void *ctx, size_t first, size_t count, float *x, stk_error *err);
 	void *ctx;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <limits.h>
+#include <stdatomic.h>
 
 #include "core/ema.h"
 #include "core/refine.h"
@@ -25,7 +26,7 @@ typedef struct source
 {
 	const float *x; /* [n][dim] */
 	size_t dim;
-	size_t reads;
+	atomic_size_t reads;
 	size_t fail_at; /* the read that fails; 0 = none */
 } source;
 
@@ -876,6 +877,64 @@ a_look_at_every_piece(void **state)
 	problem_free(&p);
 }
 
+/* Rows that are gone from some place on. */
+typedef struct shortened
+{
+	source s;
+	size_t end;
+} shortened;
+
+static stk_status
+read_shortened(void *ctx, size_t first, size_t count, float *x, stk_error *err)
+{
+	shortened *rows = ctx;
+
+	if (first + count > rows->end)
+		return stk_fail(err, STK_EIO, "row %zu is gone", first > rows->end ? first : rows->end);
+	return read_rows(&rows->s, first, count, x, err);
+}
+
+/* Threads read a piece each; of what fails the first is said. */
+static void
+threads_read(void **state)
+{
+	stk_train_plan plan = good_plan();
+	uint64_t seed = 56;
+	machines m;
+	problem p;
+	outcome *expected;
+
+	(void) state;
+	plan.levels = 1;
+	plan.epochs = 1;
+	plan.refine = 0;
+	p = problem_random(&plan, ((size_t) 5 << 20) / ((size_t) plan.dim * sizeof(float)), 0, &seed);
+	expected = train(&p, plain_exec(), NULL);
+	machines_start(&m);
+	for (int i = 0; i < m.count; i++)
+	{
+		outcome *o;
+		shortened x = {.s = {.x = p.x, .dim = (size_t) plan.dim}, .end = p.n / 2};
+		stk_rows rows = {p.n, read_shortened, &x};
+		char message[64];
+
+		if (!machines_turn(&m, i, 0))
+			continue;
+		o = train(&p, &m.execs[i], NULL);
+		assert_int_equal(o->status, STK_OK);
+		assert_memory_equal(o->result.codewords, expected->result.codewords,
+							plan.sizes[0] * (size_t) plan.dim * sizeof(float));
+		o->status = stk_train(&plan, &m.execs[i], &rows, NULL, NULL, NULL, &o->result, &o->err);
+		snprintf(message, sizeof(message), "row %zu is gone", p.n / 2);
+		assert_int_equal(o->status, STK_EIO);
+		assert_string_equal(o->err.message, message);
+		outcome_free(o);
+	}
+	machines_stop(&m);
+	outcome_free(expected);
+	problem_free(&p);
+}
+
 int
 main(void)
 {
@@ -889,6 +948,7 @@ main(void)
 		cmocka_unit_test(failures_leave_nothing_behind),
 		cmocka_unit_test(memory_is_forecast),
 		cmocka_unit_test(a_look_at_every_piece),
+		cmocka_unit_test(threads_read),
 	};
 
 	return cmocka_run_group_tests_name("train", tests, NULL, NULL);
