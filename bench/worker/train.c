@@ -2,7 +2,8 @@
  * The training that bench/worker/train.sh asks of SQL, in this process: prints its shortest seconds,
  * and the error that it comes to.
  *
- *   worker-train ROWS      drawn from the text embeddings, as the script's table has them
+ *   worker-train SAMPLE ROWS      so many of the rows that the script's table has: text embeddings,
+ *                                 repeated with another first value each time
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ main(int argc, char **argv)
 {
 	bench_rows data = bench_rows_load("beauty", SIZE_MAX);
 	problem p = {.n = argc > 1 ? (size_t) atol(argv[1]) : 65536, .dim = data.dim};
+	size_t rows = argc > 2 ? (size_t) atol(argv[2]) : 1000000;
 	bench_time took;
 	bench_exec e;
 
@@ -66,9 +68,12 @@ main(int argc, char **argv)
 							  .beam = 1};
 	p.x = bench_alloc(p.n * p.dim, sizeof(float));
 	for (size_t i = 0; i < p.n; i++)
-		memcpy(p.x + i * p.dim,
-			   data.x + stk_below(stk_random(7, STK_RANDOM_ORDER, 0, 0, i), data.n) * p.dim,
-			   p.dim * sizeof(float));
+	{
+		size_t row = stk_below(stk_random(7, STK_RANDOM_ORDER, 0, 0, i), rows);
+
+		memcpy(p.x + i * p.dim, data.x + row % data.n * p.dim, p.dim * sizeof(float));
+		p.x[i * p.dim] = (float) ((double) (row + 1) / 1e8);
+	}
 	p.result.codewords = bench_alloc(3 * 256 * p.dim, sizeof(float));
 	p.result.counts = bench_alloc(3 * 256, sizeof(double));
 	bench_exec_start(&e, STK_SIMD_AUTO, BENCH_THREADS);

@@ -36,7 +36,7 @@ SQL
 
 train="SELECT semtok.train('training', 'SELECT embedding FROM training"
 for ((i = 0; i < runs; i++)); do
-  core=$(bench/core/bin/worker-train "$sample")
+  core=$(bench/core/bin/worker-train "$sample" "$rows")
   sql -c "INSERT INTO training.timing VALUES ('core', ${core% *})"
   time_sql all "$train.some')"
   time_sql sample "$train.item', sample => $sample)"
