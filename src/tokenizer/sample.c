@@ -3,10 +3,15 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
+#include <math.h>
+
+#include "core/row_hash.h"
 #include "storage/shmem.h"
 #include "tokenizer/sample.h"
 #include "utils/memutils.h"
+
+/* Of the rows that a sample wants, how many times as many are taken in where a guess decides. */
+#define SAMPLE_SPARE 1.25
 
 void
 SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed)
@@ -17,6 +22,27 @@ SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed)
 	sample->seed = seed;
 	sample->spool = spool;
 	sample->at = SpoolReserve(spool, 0);
+	sample->bar = UINT64_MAX;
+}
+
+/* Hashes are spread evenly, so a share of them is one of the rows. */
+void
+SampleExpect(Sample *sample, double rows)
+{
+	double share = SAMPLE_SPARE * (double) sample->limit / rows;
+
+	if (sample->limit > 0 && sample->passed == 0 && share < 1)
+		sample->bar = (uint64) ldexp(share, 64);
+}
+
+bool
+SampleAgain(Sample *sample)
+{
+	if (sample->rows == sample->limit || sample->bar == UINT64_MAX)
+		return false;
+	sample->passed = sample->bar + 1;
+	sample->bar = UINT64_MAX;
+	return true;
 }
 
 static Size
@@ -39,18 +65,37 @@ SampleCompareContent(const Sample *sample, size_t row, float *spare, const float
 	return memcmp(spare, x, SampleRowBytes(sample));
 }
 
-static int
-SampleHeapCompare(Datum a, Datum b, void *arg)
+/* Does the first come behind the second? */
+static bool
+SampleIsBehind(Sample *sample, SampleDraw a, SampleDraw b)
 {
-	const Sample *sample = arg;
-	size_t i = DatumGetInt64(a);
-	size_t j = DatumGetInt64(b);
 	float *x = sample->tied + sample->dim;
 
-	if (sample->hashes[i] != sample->hashes[j])
-		return sample->hashes[i] < sample->hashes[j] ? -1 : 1;
-	SpoolRead(sample->spool, SamplePlace(sample, j), x, SampleRowBytes(sample));
-	return SampleCompareContent(sample, i, sample->tied, x);
+	if (a.hash != b.hash)
+		return a.hash > b.hash;
+	SpoolRead(sample->spool, SamplePlace(sample, b.row), x, SampleRowBytes(sample));
+	return SampleCompareContent(sample, a.row, sample->tied, x) > 0;
+}
+
+/* Put a draw where it belongs in the heap at or below node i, which is free. */
+static void
+SampleSift(Sample *sample, size_t i, SampleDraw draw)
+{
+	for (;;)
+	{
+		size_t child = 2 * i + 1;
+
+		if (child >= sample->rows)
+			break;
+		if (child + 1 < sample->rows &&
+			SampleIsBehind(sample, sample->draws[child + 1], sample->draws[child]))
+			child++;
+		if (!SampleIsBehind(sample, sample->draws[child], draw))
+			break;
+		sample->draws[i] = sample->draws[child];
+		i = child;
+	}
+	sample->draws[i] = draw;
 }
 
 static void *
@@ -68,8 +113,8 @@ SampleGrow(Sample *sample)
 		capacity = sample->limit;
 	sample->numbers = SampleGrowArray(sample, sample->numbers, mul_size(capacity, sizeof(int64)));
 	if (sample->limit)
-		sample->hashes =
-			SampleGrowArray(sample, sample->hashes, mul_size(capacity, sizeof(uint64)));
+		sample->draws =
+			SampleGrowArray(sample, sample->draws, mul_size(capacity, sizeof(SampleDraw)));
 	sample->capacity = capacity;
 }
 
@@ -77,47 +122,41 @@ SampleGrow(Sample *sample)
 static void
 SampleBuildHeap(Sample *sample)
 {
-	MemoryContext old = MemoryContextSwitchTo(sample->context);
-
-	sample->tied = palloc(2 * SampleRowBytes(sample));
-	sample->heap = binaryheap_allocate((int) sample->limit, SampleHeapCompare, sample);
-	for (size_t i = 0; i < sample->rows; i++)
-		binaryheap_add_unordered(sample->heap, Int64GetDatum(i));
-	binaryheap_build(sample->heap);
-	MemoryContextSwitchTo(old);
+	sample->tied = MemoryContextAlloc(sample->context, 2 * SampleRowBytes(sample));
+	for (size_t i = sample->rows / 2; i-- > 0;)
+		SampleSift(sample, i, sample->draws[i]);
 }
 
 void
 SampleAdd(Sample *sample, const float *x, int dim, int64 number)
 {
-	uint64 hash = 0;
+	SampleDraw draw = {.row = (uint32) sample->rows};
+	SampleDraw last;
 
 	sample->dim = dim;
 	if (sample->limit)
-		hash = hash_bytes_extended((const unsigned char *) x, (int) SampleRowBytes(sample),
-								   sample->seed);
-
+		draw.hash = stk_row_hash(x, (size_t) dim, sample->seed);
+	if (draw.hash > sample->bar || draw.hash < sample->passed)
+		return;
 	if (sample->limit == 0 || sample->rows < sample->limit)
 	{
 		if (sample->rows == sample->capacity)
 			SampleGrow(sample);
 		SpoolAppend(sample->spool, x, SampleRowBytes(sample));
 		if (sample->limit)
-			sample->hashes[sample->rows] = hash;
+			sample->draws[sample->rows] = draw;
 		sample->numbers[sample->rows++] = number;
 		return;
 	}
 
-	if (!sample->heap)
+	if (!sample->tied)
 		SampleBuildHeap(sample);
-
-	size_t last = DatumGetInt64(binaryheap_first(sample->heap));
-
-	if (hash > sample->hashes[last] ||
-		(hash == sample->hashes[last] && SampleCompareContent(sample, last, sample->tied, x) <= 0))
+	last = sample->draws[0];
+	if (draw.hash > last.hash ||
+		(draw.hash == last.hash && SampleCompareContent(sample, last.row, sample->tied, x) <= 0))
 		return;
-	SpoolWrite(sample->spool, SamplePlace(sample, last), x, SampleRowBytes(sample));
-	sample->hashes[last] = hash;
-	sample->numbers[last] = number;
-	binaryheap_replace_first(sample->heap, Int64GetDatum(last));
+	draw.row = last.row;
+	SpoolWrite(sample->spool, SamplePlace(sample, draw.row), x, SampleRowBytes(sample));
+	sample->numbers[draw.row] = number;
+	SampleSift(sample, 0, draw);
 }

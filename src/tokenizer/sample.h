@@ -8,9 +8,15 @@
 #include "postgres.h"
 
 #include "client/spool.h"
-#include "lib/binaryheap.h"
 
 #define SAMPLE_MAX_ROWS 100000000
+
+/* A row of a sample, as it was drawn. */
+typedef struct SampleDraw
+{
+	uint64 hash;
+	uint32 row;
+} SampleDraw;
 
 /*
  * A sample of `limit` rows is those whose contents have the smallest seeded hashes. So it depends
@@ -19,7 +25,7 @@
  */
 typedef struct Sample
 {
-	MemoryContext context; /* of numbers, hashes, heap and tied */
+	MemoryContext context; /* of numbers, draws and tied */
 	size_t limit;          /* 0 = every row */
 	uint64 seed;
 	int dim;
@@ -28,13 +34,22 @@ typedef struct Sample
 	int64 *numbers; /* [rows] each row's in its source */
 	size_t rows;
 	size_t capacity;
-	uint64 *hashes;   /* [rows]; NULL without a limit */
-	binaryheap *heap; /* of row numbers, the largest hash first; NULL until the limit is reached */
-	float *tied;      /* [2][dim] rows read back to be compared; comes with heap */
+	/* Hashes that rows are taken in with: those at most `bar`, but for those that were read before. */
+	uint64 bar;
+	uint64 passed;     /* .. those less than this */
+	SampleDraw *draws; /* [rows], from the limit on a heap, the largest hash first; or NULL */
+	float *tied;       /* [2][dim] rows read back to be compared; comes with the limit */
 } Sample;
 
 /* Rows go to the spool's end, to which nobody else appends before the last of them. */
 extern void SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed);
+/*
+ * Before the rows, when about so many will come, not 0: most of those that will not be in the sample
+ * in the end are then not taken in in the first place.
+ */
+extern void SampleExpect(Sample *sample, double rows);
+/* After the rows: there were fewer than expected, and all of them must be added once more. */
+extern bool SampleAgain(Sample *sample);
 /* Take a row in, or not. Memory that is short is an error (53200), and so is the spool's disk. */
 extern void SampleAdd(Sample *sample, const float *x, int dim, int64 number);
 

@@ -293,6 +293,18 @@ SourceShutdown(DestReceiver *self)
 {
 }
 
+/* How many rows it will have, where the plan is as simple as a guess at that is good; else 0. */
+static double
+SourceExpected(SPIPlanPtr plan)
+{
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+	const Plan *tree = linitial_node(PlannedStmt, cached->stmt_list)->planTree;
+	double rows = IsA(tree, SeqScan) && tree->qual == NIL ? tree->plan_rows : 0;
+
+	ReleaseCachedPlan(cached, NULL);
+	return rows;
+}
+
 /* Not in parallel: who adds up what the rows give wants them in the same order every time. */
 static void
 SourceRead(void *arg)
@@ -306,6 +318,8 @@ SourceRead(void *arg)
 	plan = SPI_prepare(SourceCast(run->source->query, &run->shape), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	if (run->source->expect)
+		run->source->expect(run->ctx, SourceExpected(plan));
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
@@ -330,7 +344,12 @@ SourceScan(const Source *source, SourceRow row, void *ctx)
 					 .caller = CurrentMemoryContext};
 
 	run.scratch = AllocSetContextCreate(run.caller, "semtok source", ALLOCSET_DEFAULT_SIZES);
-	ReadOnlyRun(source->argument, SourceRead, &run);
+	do
+	{
+		run.rows = 0;
+		run.nulls = 0;
+		ReadOnlyRun(source->argument, SourceRead, &run);
+	} while (source->again && source->again(ctx));
 	MemoryContextDelete(run.scratch);
 	if (source->all_rows)
 		return;

@@ -19,6 +19,13 @@ typedef struct Source
 	stk_metric metric;    /* cosine refuses zero vectors */
 	bool keyed;           /* a column of keys, of any type, may come before the embeddings */
 	bool all_rows;        /* rows without an embedding are wanted too, and no row is no error */
+	/*
+	 * Told before the rows how many there will be, about: what the table's statistics say, where
+	 * the query reads a whole table and nothing else, or 0. May be NULL.
+	 */
+	void (*expect)(void *ctx, double rows);
+	/* Asked after the rows: is the query to be read again? May be NULL. */
+	bool (*again)(void *ctx);
 } Source;
 
 /* A row; what it points to is good only during the call. */

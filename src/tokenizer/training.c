@@ -57,6 +57,18 @@ TrainingTakeRow(void *ctx, const SourceItem *item)
 }
 
 static void
+TrainingExpect(void *ctx, double rows)
+{
+	SampleExpect(ctx, rows);
+}
+
+static bool
+TrainingAgain(void *ctx)
+{
+	return SampleAgain(ctx);
+}
+
+static void
 TrainingPhase(Training *t, const char *phase)
 {
 	if (t->phase && strcmp(t->phase, phase) == 0)
@@ -84,6 +96,8 @@ TrainingRead(Training *t)
 	ProgressBegin(t->verb, t->name, t->context);
 	TrainingPhase(t, "reading");
 	SampleInit(&t->sample, t->spool, (size_t) t->limit, t->plan.seed);
+	source.expect = TrainingExpect;
+	source.again = TrainingAgain;
 	SourceScan(&source, TrainingTakeRow, &t->sample);
 	t->plan.dim = t->sample.dim;
 	if (t->eval_source)

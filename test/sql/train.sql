@@ -64,6 +64,29 @@ SELECT version, trained_rows, options ->> 'sample' AS sample,
 	hash = first_value(hash) OVER (ORDER BY version) AS as_first
 	FROM semtok.tokenizers WHERE name = 'sample' ORDER BY version;
 
+-- Nor does it depend on how many rows there seem to be: where that is too many, they are read twice.
+CREATE TABLE shrinks (i int, x real[]) WITH (autovacuum_enabled = false);
+INSERT INTO shrinks SELECT i, array[sin(i), cos(i * i)] FROM generate_series(1, 3000) i;
+ANALYZE shrinks;
+CREATE FUNCTION scans() RETURNS bigint LANGUAGE sql AS
+	$$SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'shrinks'$$;
+BEGIN;
+SELECT scans() AS before \gset
+SELECT semtok.train('shrinks', 'SELECT x FROM shrinks', levels => 1, codes => 8, sample => 100) AS one \gset
+SELECT scans() - :before AS scans;
+SELECT semtok.train('shrinks', 'SELECT x FROM shrinks ORDER BY i DESC', levels => 1, codes => 8, sample => 100) AS two \gset
+DELETE FROM shrinks WHERE i % 20 > 0;
+COMMIT;
+BEGIN;
+SELECT scans() AS before \gset
+SELECT semtok.train('shrinks', 'SELECT x FROM shrinks', levels => 1, codes => 8, sample => 100) AS three \gset
+SELECT scans() - :before AS scans;
+SELECT semtok.train('shrinks', 'SELECT x FROM shrinks ORDER BY i DESC', levels => 1, codes => 8, sample => 100) AS four \gset
+SELECT semtok.train('shrinks', 'SELECT x FROM shrinks', levels => 1, codes => 8, sample => 1000) AS five \gset
+COMMIT;
+SELECT version, trained_rows, hash = lag(hash) OVER (ORDER BY version) AS as_before
+	FROM semtok.tokenizers WHERE name = 'shrinks' ORDER BY version;
+
 -- Every argument.
 SELECT semtok.train('all', 'SELECT embedding FROM points', 'rqkmeans', 3, 8, 'l2', 5, 64, 'random', 7, 300, 'cpu', '{}') IS NOT NULL AS ok;
 SELECT sizes, trained_rows, options FROM semtok.tokenizers WHERE name = 'all';
@@ -213,5 +236,6 @@ SELECT count(*) FROM semtok.training_log WHERE tokenizer IN (:first, :second);
 DROP TABLE uses_domain;
 DROP DOMAIN item_id;
 SELECT semtok.drop_tokenizer(name)
-	FROM unnest(array['mirror', 'sample', 'all', 'source', 'poor', 'kept']) AS name;
-DROP TABLE points;
+	FROM unnest(array['mirror', 'sample', 'shrinks', 'all', 'source', 'poor', 'kept']) AS name;
+DROP FUNCTION scans;
+DROP TABLE points, shrinks;
