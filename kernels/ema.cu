@@ -22,6 +22,7 @@ struct ema_finish
 	const float *x;
 	size_t n;
 	stk_update_failure *failure;
+	double count_before; /* N of the code that `ahead` was about */
 
 	/* Is this row finite? If not, it may be the first. By one thread. */
 	__device__ void
@@ -38,10 +39,10 @@ struct ema_finish
 	}
 
 	__device__ void
-	ahead(uint32_t k) const
+	ahead(uint32_t k)
 	{
+		count_before = e.counts[k];
 		fetch_ahead(e.sums + k * e.dim, e.dim);
-		fetch_ahead(e.counts + k, 1);
 		if (rule.unit)
 			fetch_ahead(e.codewords + k * e.dim, e.dim);
 	}
@@ -50,7 +51,7 @@ struct ema_finish
 	sum(uint32_t k, uint32_t rows, double *sum) const
 	{
 		double take = __dsub_rn(1, rule.decay);
-		double count = __dadd_rn(__dmul_rn(rule.decay, e.counts[k]), __dmul_rn(take, rows));
+		double count = __dadd_rn(__dmul_rn(rule.decay, count_before), __dmul_rn(take, rows));
 		double divisor = count > LEAST_COUNT ? count : LEAST_COUNT;
 		double *s = e.sums + k * e.dim;
 		float *c = e.codewords + k * e.dim;
@@ -133,7 +134,8 @@ struct ema_finish
 stk_status
 stk_ema_launch(const stk_ema_call *call, cudaStream_t stream, stk_error *err)
 {
-	ema_finish finish = {call->e, call->rule, call->members->view, call->x, call->n, call->failure};
+	ema_finish finish = {call->e,       call->rule, call->members->view, call->x, call->n,
+						 call->failure, 0};
 	stk_status status =
 		stk_members_group_launch(call->members, call->codes, 1, call->n, stream, err);
 

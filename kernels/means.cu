@@ -13,18 +13,19 @@ struct means_finish
 {
 	stk_means_call call;
 	size_t dim;
+	double count_before; /* of the code that `ahead` was about */
 
 	__device__ void
-	ahead(uint32_t k) const
+	ahead(uint32_t k)
 	{
+		count_before = call.persistent ? call.counts[k] : 0;
 		fetch_ahead(call.centroids + k * dim, dim);
-		fetch_ahead(call.counts + k, 1);
 	}
 
 	__device__ void
 	sum(uint32_t k, uint32_t rows, double *sum) const
 	{
-		double count = call.persistent ? call.counts[k] : 0;
+		double count = count_before;
 		double all = __dadd_rn(count, rows);
 		float *c = call.centroids + k * dim;
 		double norm = 1;
@@ -66,7 +67,7 @@ struct means_finish
 stk_status
 stk_means_launch(const stk_means_call *call, cudaStream_t stream, stk_error *err)
 {
-	means_finish finish = {*call, call->members->dim};
+	means_finish finish = {*call, call->members->dim, 0};
 
 	return sum_members_launch(call->members, call->x, call->n, finish, stream, err);
 }

@@ -189,37 +189,41 @@ static __device__ void
 add_tiles(const pass &p, const uint32_t *tiles, uint32_t *all, uint32_t *before)
 {
 	uint32_t groups = p.bins / 4;
-	uint32_t parts = blockDim.x / groups;
+	uint32_t width = min(groups, blockDim.x);
+	uint32_t parts = blockDim.x / width;
 
 	for (uint32_t b = threadIdx.x; b < p.bins; b += blockDim.x)
 		all[b] = before[b] = 0;
 	__syncthreads();
-	/* Threads that are left over read nothing. */
-	for (uint32_t t = threadIdx.x / groups; t < p.tiles && threadIdx.x < parts * groups;
-		 t += parts * TILES_AHEAD)
+	/* Threads that are left over do nothing. */
+	for (uint32_t group = threadIdx.x % width; group < groups && threadIdx.x < parts * width;
+		 group += width)
 	{
-		uint32_t group = threadIdx.x % groups;
-		uint4 ahead[TILES_AHEAD];
 		uint4 sum = {}, sum_before = {};
 
-#pragma unroll
-		for (uint32_t a = 0; a < TILES_AHEAD; a++)
-			ahead[a] = t + a * parts < p.tiles
-						   ? ((const uint4 *) tiles)[(t + a * parts) * groups + group]
-						   : make_uint4(0, 0, 0, 0);
-#pragma unroll
-		for (uint32_t a = 0; a < TILES_AHEAD; a++)
+		for (uint32_t t = threadIdx.x / width; t < p.tiles; t += parts * TILES_AHEAD)
 		{
-			uint32_t mask = t + a * parts < blockIdx.x ? ~0u : 0;
+			uint4 ahead[TILES_AHEAD];
 
-			sum.x += ahead[a].x;
-			sum.y += ahead[a].y;
-			sum.z += ahead[a].z;
-			sum.w += ahead[a].w;
-			sum_before.x += ahead[a].x & mask;
-			sum_before.y += ahead[a].y & mask;
-			sum_before.z += ahead[a].z & mask;
-			sum_before.w += ahead[a].w & mask;
+#pragma unroll
+			for (uint32_t a = 0; a < TILES_AHEAD; a++)
+				ahead[a] = t + a * parts < p.tiles
+							   ? ((const uint4 *) tiles)[(t + a * parts) * groups + group]
+							   : make_uint4(0, 0, 0, 0);
+#pragma unroll
+			for (uint32_t a = 0; a < TILES_AHEAD; a++)
+			{
+				uint32_t mask = t + a * parts < blockIdx.x ? ~0u : 0;
+
+				sum.x += ahead[a].x;
+				sum.y += ahead[a].y;
+				sum.z += ahead[a].z;
+				sum.w += ahead[a].w;
+				sum_before.x += ahead[a].x & mask;
+				sum_before.y += ahead[a].y & mask;
+				sum_before.z += ahead[a].z & mask;
+				sum_before.w += ahead[a].w & mask;
+			}
 		}
 		atomicAdd(&all[4 * group], sum.x);
 		atomicAdd(&all[4 * group + 1], sum.y);
@@ -239,8 +243,7 @@ begin_chunk(const stk_members_view &m, uint32_t code, uint32_t place, uint32_t f
 			uint32_t first_chunk)
 {
 	uint32_t number = (place - first) / STK_MEMBERS_CHUNK;
-	uint32_t left = rows - (place - first);
-	stk_members_chunk c = {code, place, min(left, STK_MEMBERS_CHUNK), number};
+	stk_members_chunk c = {code, rows, place, number};
 
 	if ((place - first) % STK_MEMBERS_CHUNK == 0)
 		m.chunks[first_chunk + number] = c;

@@ -26,8 +26,12 @@
 
 /* Groups of columns in a slab, at most. */
 #define STK_SLAB_GROUPS 32
-/* Rows of a lane that are read before they are added. */
+/* Rows of a lane that are read before they are added, and how many whole slabs' blocks of them share
+ * an SM's registers. */
+#ifndef STK_LANE_AHEAD
 #define STK_LANE_AHEAD 8
+#define STK_SUM_BLOCKS 3
+#endif
 /* Chunks that are read before they are added. */
 #define STK_CHUNKS_AHEAD 16
 
@@ -144,43 +148,30 @@ add_chunks(double *sums, uint32_t chunks, size_t dim)
 	}
 }
 
-/* Blocks: (chunks that there may be) x slabs. */
+/* One chunk in a slab of columns; the code's end, too, where this block is its last. */
 template <int WIDTH, class Finish>
-static __global__ void
-__launch_bounds__(STK_GROUP *STK_SLAB_GROUPS, 3)
-	sum_members(const stk_members_view m, const float *__restrict__ x, size_t dim, Finish finish)
+static __device__ inline void
+sum_chunk(const stk_members_view &m, const stk_members_chunk &chunk, const float *__restrict__ x,
+		  size_t dim, Finish &finish)
 {
 	__shared__ uint32_t members[STK_MEMBERS_CHUNK];
 	__shared__ bool last;
 	size_t column =
 		WIDTH * ((size_t) blockIdx.y * (blockDim.x / STK_GROUP) + threadIdx.x / STK_GROUP);
-	stk_members_chunk chunk;
-	uint32_t first, rows, chunks;
-	double *sums;
+	uint32_t count = min(chunk.rows - chunk.number * STK_MEMBERS_CHUNK, STK_MEMBERS_CHUNK);
+	uint32_t chunks = (chunk.rows + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
+	double *sums = m.sums + (blockIdx.x - chunk.number) * dim;
 
-	wait_for_last();
-	chunk = m.chunks[blockIdx.x];
-
-	for (uint32_t k = blockIdx.x; k < m.size && blockIdx.y == 0; k += gridDim.x)
-	{
-		if (m.first[k] == m.first[k + 1])
-			finish.none(k);
-	}
-	if (blockIdx.x >= m.first_chunk[m.size])
-		return;
-	finish.ahead(chunk.code);
-	first = m.first[chunk.code];
-	rows = m.first[chunk.code + 1] - first;
-	chunks = (rows + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
-	for (uint32_t i = threadIdx.x; i < chunk.count; i += blockDim.x)
+	for (uint32_t i = threadIdx.x; i < count; i += blockDim.x)
 		members[i] = m.rows[chunk.begin + i];
+	finish.ahead(chunk.code);
 	__syncthreads();
 	if (column < dim)
 	{
 		double sum[WIDTH];
 		uint32_t lane = threadIdx.x % STK_GROUP;
 
-		add_chunk<WIDTH>(x, dim, column, members, chunk.count, sum);
+		add_chunk<WIDTH>(x, dim, column, members, count, sum);
 #pragma unroll
 		for (int i = 0; i < WIDTH; i++)
 		{
@@ -205,9 +196,27 @@ __launch_bounds__(STK_GROUP *STK_SLAB_GROUPS, 3)
 	}
 	else
 		__syncthreads();
-	sums = m.sums + (blockIdx.x - chunk.number) * dim;
 	add_chunks(sums, chunks, dim);
-	finish.sum(chunk.code, rows, sums);
+	finish.sum(chunk.code, chunk.rows, sums);
+}
+
+/* Blocks: (chunks that there may be) x slabs. */
+template <int WIDTH, class Finish>
+static __global__ void
+__launch_bounds__(STK_GROUP *STK_SLAB_GROUPS, STK_SUM_BLOCKS)
+	sum_members(const stk_members_view m, const float *__restrict__ x, size_t dim, Finish finish)
+{
+	stk_members_chunk chunk;
+
+	wait_for_last();
+	chunk = m.chunks[blockIdx.x];
+	if (blockIdx.x < m.first_chunk[m.size])
+		sum_chunk<WIDTH>(m, chunk, x, dim, finish);
+	for (uint32_t k = blockIdx.x; k < m.size && blockIdx.y == 0; k += gridDim.x)
+	{
+		if (m.first[k] == m.first[k + 1])
+			finish.none(k);
+	}
 }
 
 /*

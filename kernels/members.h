@@ -16,9 +16,9 @@ STK_BEGIN_C
 typedef struct stk_members_chunk
 {
 	uint32_t code;
-	uint32_t begin;  /* its first row's place among all rows by code */
-	uint32_t count;  /* of its rows */
-	uint32_t number; /* among the code's chunks */
+	uint32_t rows;   /* of the code */
+	uint32_t begin;  /* the chunk's first row's place among all rows by code */
+	uint32_t number; /* of the chunk among the code's */
 } stk_members_chunk;
 
 /* What kernels read of a grouping; all pointers are the device's. */

@@ -310,7 +310,8 @@ compare(state *s, const batch *b, int rounds, uint64_t *seed)
 
 static const size_t ragged_rows[] = {1,   2,   7,   8,   9,   31,   33,  255,
 									 256, 257, 511, 512, 513, 1000, 2049};
-static const uint32_t ragged_sizes[] = {1, 2, 31, 33, 100, 256, 257, 1024, 1025, 3000};
+static const uint32_t ragged_sizes[] = {1,   2,   31,   33,   100,  256, 257,
+										896, 897, 1023, 1024, 1025, 3000};
 static const int ragged_dims[] = {1, 2, 3, 4, 7, 8, 12, 63, 64, 66, 128, 130, 132, 260, 384, 770};
 
 #define PICK(from, seed) ((from)[below(sizeof(from) / sizeof((from)[0]), seed)])
