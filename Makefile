@@ -237,7 +237,7 @@ $(CUDA_TEST_BIN)/%.o: src/%.c $(CUDA_HEADERS)
 $(CUDA_TEST_BIN)/%.o: test/cuda/%.c $(CUDA_HEADERS) $(wildcard test/cuda/*.h test/unit/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -Itest/cuda -c -o $@ $<
-$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,encode_error.o gpu.o train_cuda.o)
+$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,encode_error.o gpu.o train_cuda.o train_batches.o)
 	$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $(CUDA_LIBS)
 # The tests open it as semtokd does, from beside them.
 $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so
@@ -247,7 +247,7 @@ $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so
 # The engine once more with a fake of CUDA, whose calls fail when they are told to: by any compiler, for
 # the tests where there is neither nvcc nor a device.
 FAKE_CUDA_BIN = $(UNIT_BIN)/cuda
-FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_cuda.c,$(wildcard kernels/*.c)) $(wildcard test/cuda/fake/*.c src/core/*.c))
+FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_%.c,$(wildcard kernels/*.c)) $(wildcard test/cuda/fake/*.c src/core/*.c))
 FAKE_CUDA_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -Werror $(SEMTOK_CFLAGS) \
 	-Itest/cuda/fake -Isrc -Ikernels -DSEMTOK_VERSION='"$(EXTVERSION)"' -DHANG_SECONDS=1.0 -DPIECE_BYTES=262144
 FAKE_CUDA_OBJS = $(patsubst %.c,$(FAKE_CUDA_BIN)/%.o,$(FAKE_CUDA_SOURCES))

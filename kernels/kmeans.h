@@ -15,9 +15,13 @@ STK_BEGIN_C
 extern stk_status stk_norms_launch(const float *x, size_t n, size_t dim, double *norms,
 								   cudaStream_t stream, stk_error *err);
 
-/* x_i -= codewords[codes[i]] for rows x [n][dim], in binary32. STK_EIO. */
+/*
+ * x_i -= codewords[codes[i]] for rows x [n][dim], in binary32. A number that leaves its range becomes
+ * 0, and *bad, on the device, 1; bad may be NULL. STK_EIO.
+ */
 extern stk_status stk_subtract_launch(float *x, size_t n, size_t dim, const float *codewords,
-									  const uint16_t *codes, cudaStream_t stream, stk_error *err);
+									  const uint16_t *codes, uint32_t *bad, cudaStream_t stream,
+									  stk_error *err);
 
 /* What is known of rows and the centroids that they chose; all pointers are the device's. */
 typedef struct stk_scores_call

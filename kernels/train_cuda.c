@@ -2,13 +2,11 @@
  * Training on a device: each step that core asks for, from the kernels' launchers. What fails is
  * said once, and core goes on without the device.
  */
-#include "train_cuda.h"
+#include "train_cuda_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "kmeans.h"
 
 /* Rows are copied in pieces of about so many bytes: between them the monitor is asked. */
 #define COPY_BYTES ((size_t) 32 << 20)
@@ -17,23 +15,8 @@
 /* With the assignment that a run begins with, all of a piece's are on record. */
 #define MOST_PIECE (STK_LLOYD_RECORDS - 1)
 
-struct stk_trainer
-{
-	stk_gpu *gpu;
-	cudaStream_t stream;
-	stk_accelerator accelerator;
-	bool said; /* that the device fails */
-};
-
-struct stk_accelerator_rows
-{
-	stk_device_kmeans *k;
-	size_t taken; /* bytes counted for them */
-};
-
-/* A step ended with this status, and err: what core is to know of it. */
-static stk_status
-settle(stk_trainer *t, stk_status status, stk_error *err)
+stk_status
+stk_trainer_settle(stk_trainer *t, stk_status status, stk_error *err)
 {
 	if (status == STK_OK || status == STK_ECANCELED)
 		return status;
@@ -44,15 +27,15 @@ settle(stk_trainer *t, stk_status status, stk_error *err)
 	return status == STK_ENOMEM ? STK_ENOMEM : STK_EIO;
 }
 
-static stk_status
-wait_for(stk_trainer *t, const stk_monitor *monitor, stk_error *err)
+stk_status
+stk_trainer_wait(stk_trainer *t, const stk_monitor *monitor, stk_error *err)
 {
 	return stk_gpu_wait(t->gpu, t->stream, monitor, err);
 }
 
-static stk_status
-copy_in(stk_trainer *t, void *to, const void *from, size_t bytes, const stk_monitor *monitor,
-		stk_error *err)
+stk_status
+stk_trainer_copy_in(stk_trainer *t, void *to, const void *from, size_t bytes,
+					const stk_monitor *monitor, stk_error *err)
 {
 	stk_status status = STK_OK;
 
@@ -69,9 +52,8 @@ copy_in(stk_trainer *t, void *to, const void *from, size_t bytes, const stk_moni
 	return status;
 }
 
-/* After a wait: nothing else is on the stream. */
-static stk_status
-copy_out(stk_trainer *t, void *to, const void *from, size_t bytes, stk_error *err)
+stk_status
+stk_trainer_copy_out(stk_trainer *t, void *to, const void *from, size_t bytes, stk_error *err)
 {
 	cudaError_t code = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, t->stream);
 
@@ -105,7 +87,7 @@ rows_free(void *ctx, stk_accelerator_rows *r)
 
 	/* What was on its way when a step was cancelled still works with them. */
 	if (stk_gpu_use(t->gpu, &unsaid) == STK_OK &&
-		stk_gpu_note(t->gpu, wait_for(t, NULL, &unsaid), &unsaid) == STK_OK)
+		stk_gpu_note(t->gpu, stk_trainer_wait(t, NULL, &unsaid), &unsaid) == STK_OK)
 		stk_device_kmeans_free(r->k);
 	stk_gpu_give(t->gpu, r->taken);
 	free(r);
@@ -125,12 +107,12 @@ rows_create(void *ctx, const float *x, size_t n, size_t dim, const stk_monitor *
 	if (status == STK_OK)
 		status = count_bytes(t, r, &err);
 	if (status == STK_OK)
-		status = copy_in(t, r->k->x, x, n * dim * sizeof(float), monitor, &err);
+		status = stk_trainer_copy_in(t, r->k->x, x, n * dim * sizeof(float), monitor, &err);
 	if (status == STK_OK)
 		status = stk_norms_launch(r->k->x, n, dim, r->k->norms, t->stream, &err);
 	if (status == STK_OK)
-		status = wait_for(t, monitor, &err);
-	status = settle(t, status, &err);
+		status = stk_trainer_wait(t, monitor, &err);
+	status = stk_trainer_settle(t, status, &err);
 	if (status == STK_OK)
 		*out = r;
 	else if (r && r->k)
@@ -151,10 +133,10 @@ measure(void *ctx, stk_accelerator_rows *r, double *norms, const stk_monitor *mo
 	if (status == STK_OK)
 		status = stk_norms_launch(k->x, k->n, k->dim, k->norms, t->stream, &err);
 	if (status == STK_OK)
-		status = wait_for(t, monitor, &err);
+		status = stk_trainer_wait(t, monitor, &err);
 	if (status == STK_OK)
-		status = copy_out(t, norms, k->norms, k->n * sizeof(double), &err);
-	return settle(t, status, &err);
+		status = stk_trainer_copy_out(t, norms, k->norms, k->n * sizeof(double), &err);
+	return stk_trainer_settle(t, status, &err);
 }
 
 /* The last assignment, of rows that wait for nothing. */
@@ -162,10 +144,10 @@ static stk_status
 copy_assignment(stk_trainer *t, const stk_device_kmeans *k, uint16_t *codes, double *scores,
 				stk_error *err)
 {
-	stk_status status = copy_out(t, codes, k->codes, k->n * sizeof(uint16_t), err);
+	stk_status status = stk_trainer_copy_out(t, codes, k->codes, k->n * sizeof(uint16_t), err);
 
 	if (status == STK_OK)
-		status = copy_out(t, scores, k->scores, k->n * sizeof(double), err);
+		status = stk_trainer_copy_out(t, scores, k->scores, k->n * sizeof(double), err);
 	return status;
 }
 
@@ -183,15 +165,15 @@ nearest(void *ctx, stk_accelerator_rows *r, const stk_accelerator_centroids *c, 
 	if (status == STK_OK)
 		status = count_bytes(t, r, &err);
 	if (status == STK_OK)
-		status = copy_in(t, k->pack->codewords, c->centroids, c->size * k->dim * sizeof(float),
-						 monitor, &err);
+		status = stk_trainer_copy_in(t, k->pack->codewords, c->centroids,
+									 c->size * k->dim * sizeof(float), monitor, &err);
 	if (status == STK_OK)
 		status = stk_kmeans_nearest_launch(k, c->size, c->inner_product, t->stream, &err);
 	if (status == STK_OK)
-		status = wait_for(t, monitor, &err);
+		status = stk_trainer_wait(t, monitor, &err);
 	if (status == STK_OK)
 		status = copy_assignment(t, k, codes, scores, &err);
-	return settle(t, status, &err);
+	return stk_trainer_settle(t, status, &err);
 }
 
 /* Steps between two looks at a run of n rows. */
@@ -244,7 +226,7 @@ run_lloyd(stk_trainer *t, stk_device_kmeans *k, stk_accelerator_lloyd *run, cuda
 													 cudaMemcpyDeviceToHost, t->stream),
 									 "train on the device", err);
 		if (status == STK_OK)
-			status = wait_for(t, monitor, err);
+			status = stk_trainer_wait(t, monitor, err);
 		if (status == STK_OK && stk_should_stop(monitor))
 			status = STK_ECANCELED;
 		if (status != STK_OK)
@@ -271,7 +253,7 @@ lloyd(void *ctx, stk_accelerator_rows *r, stk_accelerator_lloyd *run, const stk_
 	if (status == STK_OK)
 		status = count_bytes(t, r, &err);
 	if (status == STK_OK)
-		status = copy_in(t, k->pack->codewords, run->centroids, bytes, monitor, &err);
+		status = stk_trainer_copy_in(t, k->pack->codewords, run->centroids, bytes, monitor, &err);
 	if (status == STK_OK)
 		status = stk_lloyd_begin_launch(k, &call, t->stream, &err);
 	if (status == STK_OK && run->epochs > 0)
@@ -281,10 +263,10 @@ lloyd(void *ctx, stk_accelerator_rows *r, stk_accelerator_lloyd *run, const stk_
 	if (status == STK_OK)
 		status = copy_assignment(t, k, run->codes, run->scores, &err);
 	if (status == STK_OK)
-		status = copy_out(t, run->centroids, k->pack->codewords, bytes, &err);
+		status = stk_trainer_copy_out(t, run->centroids, k->pack->codewords, bytes, &err);
 	if (step)
 		(void) cudaGraphExecDestroy(step);
-	return settle(t, status, &err);
+	return stk_trainer_settle(t, status, &err);
 }
 
 static stk_status
@@ -299,16 +281,16 @@ subtract(void *ctx, stk_accelerator_rows *r, const stk_accelerator_centroids *c,
 	if (status == STK_OK)
 		status = stk_kmeans_room(k, c->size, t->stream, &err);
 	if (status == STK_OK)
-		status = copy_in(t, k->pack->codewords, c->centroids, c->size * k->dim * sizeof(float),
-						 monitor, &err);
+		status = stk_trainer_copy_in(t, k->pack->codewords, c->centroids,
+									 c->size * k->dim * sizeof(float), monitor, &err);
 	if (status == STK_OK)
-		status = copy_in(t, k->codes, codes, k->n * sizeof(uint16_t), monitor, &err);
+		status = stk_trainer_copy_in(t, k->codes, codes, k->n * sizeof(uint16_t), monitor, &err);
 	if (status == STK_OK)
-		status =
-			stk_subtract_launch(k->x, k->n, k->dim, k->pack->codewords, k->codes, t->stream, &err);
+		status = stk_subtract_launch(k->x, k->n, k->dim, k->pack->codewords, k->codes, NULL,
+									 t->stream, &err);
 	if (status == STK_OK)
-		status = wait_for(t, monitor, &err);
-	return settle(t, status, &err);
+		status = stk_trainer_wait(t, monitor, &err);
+	return stk_trainer_settle(t, status, &err);
 }
 
 static const stk_accelerator_ops ops = {.rows_create = rows_create,
@@ -316,7 +298,8 @@ static const stk_accelerator_ops ops = {.rows_create = rows_create,
 										.measure = measure,
 										.nearest = nearest,
 										.lloyd = lloyd,
-										.subtract = subtract};
+										.subtract = subtract,
+										.batches = stk_trainer_batches};
 
 stk_status
 stk_trainer_create(stk_gpu *gpu, stk_trainer **out, stk_error *err)

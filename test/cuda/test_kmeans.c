@@ -6,11 +6,9 @@
  *
  * RUNS of each full-size problem, 20; 0: small problems only, for compute-sanitizer.
  */
-#include "device.h"
-
 #include "core/kmeans.h"
 #include "core/rqkmeans.h"
-#include "train_cuda.h"
+#include "trainer.h"
 
 static unsigned long wrong_in_all;
 
@@ -21,119 +19,6 @@ say(const char *what, size_t compared, unsigned long wrong, const char *unit)
 		   wrong);
 	fflush(stdout);
 	wrong_in_all += wrong;
-}
-
-/* The device's accelerator, each function of which is to succeed. */
-typedef struct spy
-{
-	const stk_accelerator *of;
-	stk_accelerator accelerator;
-	unsigned long lloyds;
-	unsigned long nearests;
-	unsigned long failures;
-} spy;
-
-static stk_status
-spied(spy *s, stk_status status)
-{
-	s->failures += status != STK_OK && status != STK_ECANCELED;
-	return status;
-}
-
-static stk_status
-spy_create(void *ctx, const float *x, size_t n, size_t dim, const stk_monitor *monitor,
-		   stk_accelerator_rows **out)
-{
-	spy *s = ctx;
-
-	return spied(s, s->of->ops->rows_create(s->of->ctx, x, n, dim, monitor, out));
-}
-
-static void
-spy_free(void *ctx, stk_accelerator_rows *rows)
-{
-	spy *s = ctx;
-
-	s->of->ops->rows_free(s->of->ctx, rows);
-}
-
-static stk_status
-spy_measure(void *ctx, stk_accelerator_rows *rows, double *norms, const stk_monitor *monitor)
-{
-	spy *s = ctx;
-
-	return spied(s, s->of->ops->measure(s->of->ctx, rows, norms, monitor));
-}
-
-static stk_status
-spy_nearest(void *ctx, stk_accelerator_rows *rows, const stk_accelerator_centroids *c,
-			uint16_t *codes, double *scores, const stk_monitor *monitor)
-{
-	spy *s = ctx;
-
-	s->nearests++;
-	return spied(s, s->of->ops->nearest(s->of->ctx, rows, c, codes, scores, monitor));
-}
-
-static stk_status
-spy_lloyd(void *ctx, stk_accelerator_rows *rows, stk_accelerator_lloyd *run,
-		  const stk_monitor *monitor)
-{
-	spy *s = ctx;
-
-	s->lloyds++;
-	return spied(s, s->of->ops->lloyd(s->of->ctx, rows, run, monitor));
-}
-
-static stk_status
-spy_subtract(void *ctx, stk_accelerator_rows *rows, const stk_accelerator_centroids *c,
-			 const uint16_t *codes, const stk_monitor *monitor)
-{
-	spy *s = ctx;
-
-	return spied(s, s->of->ops->subtract(s->of->ctx, rows, c, codes, monitor));
-}
-
-static const stk_accelerator_ops spy_ops = {.rows_create = spy_create,
-											.rows_free = spy_free,
-											.measure = spy_measure,
-											.nearest = spy_nearest,
-											.lloyd = spy_lloyd,
-											.subtract = spy_subtract};
-
-/* The first device; one spy for all. */
-static spy *
-the_spy(void)
-{
-	static stk_gpu gpus[STK_MAX_GPUS];
-	static stk_trainer *trainer;
-	static spy s;
-	stk_error err = {.level = -1};
-	int n;
-
-	if (!trainer)
-	{
-		must(stk_gpus_open("all", gpus, &n, &err) == STK_OK, "device", err.message);
-		must(stk_trainer_create(&gpus[0], &trainer, &err) == STK_OK, "trainer", err.message);
-		s.of = stk_trainer_accelerator(trainer);
-		s.accelerator = (stk_accelerator){&spy_ops, &s};
-	}
-	return &s;
-}
-
-/* All cores, and the accelerator or none. */
-static stk_exec
-exec_of(const stk_accelerator *a, size_t work)
-{
-	static stk_crew *crew;
-	stk_exec exec = *plain_exec();
-
-	if (!crew)
-		must(stk_crew_start((int) sysconf(_SC_NPROCESSORS_ONLN), &crew) == STK_OK, "crew", "");
-	if (work > 1000000)
-		exec.pool = stk_crew_pool(crew, STK_URGENT);
-	exec.accelerator = a;
-	return exec;
 }
 
 #define MOST_REPORTS 512

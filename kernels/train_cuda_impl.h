@@ -1,0 +1,37 @@
+/*
+ * Private to train_*.c: a trainer, and what its steps share.
+ */
+#ifndef STK_TRAIN_CUDA_IMPL_H
+#define STK_TRAIN_CUDA_IMPL_H
+
+#include "kmeans.h"
+#include "train_cuda.h"
+
+struct stk_trainer
+{
+	stk_gpu *gpu;
+	cudaStream_t stream;
+	stk_accelerator accelerator;
+	bool said; /* that the device fails */
+};
+
+struct stk_accelerator_rows
+{
+	stk_device_kmeans *k;
+	size_t taken; /* bytes counted for them */
+};
+
+/* A step ended with this status, and err: what core is to know of it. */
+extern stk_status stk_trainer_settle(stk_trainer *t, stk_status status, stk_error *err);
+extern stk_status stk_trainer_wait(stk_trainer *t, const stk_monitor *monitor, stk_error *err);
+/* To and from the device. Out: after a wait, so that nothing else is on the stream. */
+extern stk_status stk_trainer_copy_in(stk_trainer *t, void *to, const void *from, size_t bytes,
+									  const stk_monitor *monitor, stk_error *err);
+extern stk_status stk_trainer_copy_out(stk_trainer *t, void *to, const void *from, size_t bytes,
+									   stk_error *err);
+
+/* The step that train_batches.c is about. */
+extern stk_status stk_trainer_batches(void *ctx, stk_accelerator_rows *r,
+									  stk_accelerator_batches *run, const stk_monitor *monitor);
+
+#endif
