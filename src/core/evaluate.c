@@ -6,11 +6,10 @@
 #include "dot.h"
 #include "explog.h"
 #include "fpenv.h"
+#include "member_sums.h"
 #include "rq_impl.h"
 #include "sort.h"
 
-/* Rows summed in one set of lanes, as members are (member_sums.h). */
-#define CHUNK 256
 /* Rows of a task, and those that are measured before they are summed. */
 #define TASK_ROWS 64
 #define PIECE 8192
@@ -71,13 +70,6 @@ stk_evaluator_free(stk_evaluator *ev)
 	stk_free(&a, ev);
 }
 
-static double
-add_lanes(const double *lane)
-{
-	return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
-		   ((lane[1] + lane[5]) + (lane[3] + lane[7]));
-}
-
 /* One call's rows, shared by its tasks. */
 typedef struct addition
 {
@@ -130,7 +122,7 @@ add_codeword(const float *x, const float *c, float *sum, size_t dim)
 		add_columns(x + whole, rest, sum + whole, &lane);
 	}
 	memcpy(added, &lane, sizeof(added));
-	return add_lanes(added);
+	return stk_add_lanes(added);
 }
 
 /* Measure row `row` of the call: values [levels + 1] out, and its id. */
@@ -198,7 +190,7 @@ close_chunk(stk_evaluator *ev)
 {
 	for (int c = 0; c <= ev->cb.levels; c++)
 	{
-		ev->sums[c] += add_lanes(ev->lanes[c]);
+		ev->sums[c] += stk_add_lanes(ev->lanes[c]);
 		memset(ev->lanes[c], 0, sizeof(ev->lanes[c]));
 	}
 }
@@ -219,7 +211,7 @@ take_piece(const addition *ad, size_t n)
 		for (int l = 0; l < levels; l++)
 			ev->counts[l][codes[l]]++;
 		ev->rows++;
-		if (ev->rows % CHUNK == 0)
+		if (ev->rows % STK_SUM_CHUNK == 0)
 			close_chunk(ev);
 	}
 }
@@ -403,7 +395,7 @@ stk_evaluator_finish(stk_evaluator *ev, const stk_monitor *monitor, stk_evaluati
 		return STK_OK;
 
 	env = stk_fpenv_enter();
-	if (ev->rows % CHUNK != 0)
+	if (ev->rows % STK_SUM_CHUNK != 0)
 		close_chunk(ev);
 	for (int l = 0; l < ev->cb.levels && status == STK_OK; l++)
 		status = finish_level(ev, l, monitor, &result->level[l]);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "member_sums.h"
+
 /* Columns of the right-hand side that a task works on. */
 #define COLUMNS 32
 /* Rows of the factor that are finished together, and columns of it that a task works on. */
@@ -208,7 +210,10 @@ run(step *s, stk_task task, size_t n)
 	return stop ? STK_ECANCELED : STK_OK;
 }
 
-/* One block of columns of the rows' residuals, added up by code in row order. */
+/*
+ * One block of columns of the rows' residuals, added up by code in row order; their squares by chunks
+ * of rows, then column by column.
+ */
 static void
 residual_task(void *arg, size_t index, int thread)
 {
@@ -217,6 +222,7 @@ residual_task(void *arg, size_t index, int thread)
 	size_t first = index * COLUMNS;
 	size_t columns = ls->dim - first < COLUMNS ? ls->dim - first : COLUMNS;
 	double squares[COLUMNS] = {0};
+	double chunks[COLUMNS] = {0};
 	float row[COLUMNS] = {0};
 	float codewords[STK_MAX_LEVELS][COLUMNS] = {{0}};
 	double sum = 0;
@@ -247,9 +253,15 @@ residual_task(void *arg, size_t index, int thread)
 				c[l] = memcpy(codewords[l], c[l], columns * sizeof(float));
 		}
 		s->arithmetic->add_residual(x, c, ls->levels, to, squares);
+		if ((i + 1) % STK_SUM_CHUNK == 0 || i + 1 == s->n)
+		{
+			for (size_t j = 0; j < COLUMNS; j++)
+				chunks[j] += squares[j];
+			memset(squares, 0, sizeof(squares));
+		}
 	}
 	for (size_t j = 0; j < COLUMNS; j++)
-		sum += squares[j];
+		sum += chunks[j];
 	ls->blocks[index] = sum;
 }
 
