@@ -8,7 +8,7 @@
 #include "gpu.h"
 
 /* Lanes of a call on one device. */
-#define STK_CALL_LANES 4
+#define STK_CALL_LANES 3
 
 /* Buffers on both sides, and a stream. */
 typedef struct stk_lane

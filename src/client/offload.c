@@ -101,6 +101,8 @@ OffloadFailure(const stk_failed *failed)
 
 	if (failed->message[0] == '\0')
 		return pstrdup(what[failed->failure]);
+	if (failed->failure == STK_FAILED_DEVICE)
+		return pstrdup(failed->message);
 	return psprintf("%s: %s", what[failed->failure], failed->message);
 }
 

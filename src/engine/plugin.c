@@ -46,7 +46,15 @@ stk_plugin_open(const char *path, const stk_allocator *a, stk_engine *host, cons
 
 	*out = NULL;
 	if (!library)
-		return stk_fail(err, STK_EIO, "%.150s", dlerror());
+	{
+		const char *why = dlerror();
+		const char *name = strrchr(path, '/');
+
+		/* The folder, which is long and known, would cut off the reason. */
+		if (name && strncmp(why, path, strlen(path)) == 0)
+			why += name + 1 - path;
+		return stk_fail(err, STK_EIO, "%.150s", why);
+	}
 	plugin = dlsym(library, STK_PLUGIN_SYMBOL);
 	status = check_entry(plugin, err);
 	if (status == STK_OK)

@@ -27,8 +27,10 @@ stk_device_find(stk_engine *cores, const char *devices, char *why, size_t size)
 	}
 	else
 	{
-		snprintf(why, size, "%.*s", (int) size - 1, err.message[0] ? err.message : "out of memory");
-		stk_log_line("computing without CUDA devices: %s", why);
+		if (!err.message[0])
+			snprintf(err.message, sizeof(err.message), "out of memory");
+		snprintf(why, size, "%.*s", (int) size - 1, err.message);
+		stk_log_line("computing without CUDA devices: %s", err.message);
 	}
 	return device;
 }
@@ -101,8 +103,9 @@ stk_device_report(stk_server *s, const stk_launch *l)
 	{
 		s->fallbacks += l->fallbacks;
 		/* Once, however often the same is met. */
-		if (strncmp(s->last_error, l->fallback, sizeof(s->last_error) - 1) != 0)
+		if (strcmp(s->fallback, l->fallback) != 0)
 			stk_log_line("%s; the processor computes instead", l->fallback);
+		memcpy(s->fallback, l->fallback, sizeof(s->fallback));
 		snprintf(s->last_error, sizeof(s->last_error), "%.*s", (int) sizeof(s->last_error) - 1,
 				 l->fallback);
 	}

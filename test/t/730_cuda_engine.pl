@@ -39,6 +39,9 @@ my $data = $node->data_dir;
 my $started = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
 $node->safe_psql('postgres', $_) for grep { defined } map { $verbs{$_}{prepare} } @verbs;
 
+# A device encodes greedily, so by the tokenizer that does.
+my %sql = map { $_ => $verbs{$_}{sql} =~ s/'items'(?=, 'SELECT|, batch)/'fitted'/r } @verbs;
+
 # Let CUDA's calls do what these lines say (test/cuda/fake/fake.h); nothing: they do well.
 sub fake
 {
@@ -56,7 +59,7 @@ sub one
 	return $node->safe_psql('postgres', "SELECT $columns FROM semtok.workers WHERE kind = 'shared'");
 }
 
-# A new worker in place of this one, and what it is.
+# Another worker in place of this one.
 sub another
 {
 	my ($pid) = @_;
@@ -66,10 +69,14 @@ sub another
 	return $new;
 }
 
+# The same at once, for the sake of a setting.
+my $devices = 'all';
 sub replace
 {
 	my $pid = shared_worker($node);
-	kill 'KILL', $pid;
+	$devices = $devices eq 'all' ? '0' : 'all';
+	$node->safe_psql('postgres', "ALTER SYSTEM SET semtok.cuda_devices = '$devices'");
+	$node->reload;
 	return another($pid);
 }
 
@@ -82,7 +89,7 @@ sub log_lines
 	return $text;
 }
 
-sub times
+sub count_of
 {
 	my ($pattern, $text) = @_;
 	return scalar(() = $text =~ /$pattern/g);
@@ -93,10 +100,10 @@ my %right;
 my $alone = WorkerTest->session($node, 'SET semtok.offload = off');
 foreach my $verb (@verbs)
 {
-	($right{$verb}, my $said) = $alone->ask($verbs{$verb}{sql});
+	($right{$verb}, my $said) = $alone->ask($sql{$verb});
 	is($said, '', "$verb alone") or BAIL_OUT('without a worker nothing can be compared');
 }
-my ($none, $refused) = $alone->ask("SET semtok.device = cuda; $verbs{evaluate}{sql}");
+my ($none, $refused) = $alone->ask("SET semtok.device = cuda; $sql{evaluate}");
 like($refused, qr/^ERROR:  there is no CUDA device that semtok can compute on\nDETAIL:  A worker process would compute there, and semtok.offload is off\./,
 	'a session has no device');
 $alone->end;
@@ -107,7 +114,7 @@ sub all_right
 	my ($session, $what) = @_;
 	foreach my $verb (@verbs)
 	{
-		my ($answer, $said) = $session->ask($verbs{$verb}{sql});
+		my ($answer, $said) = $session->ask($sql{$verb});
 		is("$said$answer", $right{$verb}, "$what: $verb");
 	}
 	return;
@@ -125,8 +132,8 @@ all_right($session, 'auto');
 $session->ask('SET semtok.device = cuda');
 all_right($session, 'cuda');
 fake('launch 2');
-my ($answer, $said) = $session->ask($verbs{evaluate}{sql});
-like($said, qr/^ERROR:  could not compute on device cuda: it has no such device: CUDA device 0: could not encode rows on the device: the device has no memory left\nHINT:  With semtok\.device = auto/,
+my ($answer, $said) = $session->ask($sql{evaluate});
+like($said, qr/^ERROR:  could not compute on device cuda: CUDA device 0: could not encode rows on the device: the device has no memory left\nHINT:  With semtok\.device = auto/,
 	'cuda is computed on the device, or is an error');
 $session->ask('SET semtok.device = cpu');
 all_right($session, 'cpu, while the device does not work');
@@ -144,10 +151,10 @@ log_lines();
 # A lack of memory: the processor computes, once it is over the device. One line, however often.
 fake('launch 2');
 all_right($session, 'no memory');
-cmp_ok(my $fallbacks = one('fallbacks'), '>=', 3, 'fallbacks are counted');
+cmp_ok(my $fallbacks = one('fallbacks'), '>=', 2, 'fallbacks are counted');
 is(one('last_error'), 'CUDA device 0: could not encode rows on the device: the device has no memory left', 'and told');
 $log = log_lines();
-is(times(qr/the device has no memory left; the processor computes instead/, $log), 1, 'once in the log');
+is(count_of(qr/the device has no memory left; the processor computes instead/, $log), 1, 'once in the log');
 fake();
 all_right($session, 'memory again');
 is(one('fallbacks'), $fallbacks, 'no more of them');
@@ -155,24 +162,21 @@ is(shared_worker($node), $pid, 'by the same worker');
 
 # What ends the device for this process: the processor computes, and the worker begins anew with it.
 my %deadly = (
-	'an illegal address' => [ 'cudaStreamQuery 700 first=2', qr/could not compute on the device: an illegal memory access was encountered/ ],
-	'an ECC error' => [ 'cudaMemcpyAsync 214 first=3', qr/could not copy rows to the device: uncorrectable ECC error encountered/ ],
-	'a lost device' => [ 'cudaSetDevice 999', qr/could not choose the device: unknown error/ ],
-	'a kernel that hangs' => [ 'cudaStreamQuery 600', qr/it has not answered for 1 seconds/ ]);
+	'an illegal address' => [ 'cudaStreamQuery 700', 'could not compute on the device: an illegal memory access was encountered' ],
+	'an ECC error' => [ 'cudaMemcpyAsync 214', 'could not copy (?:rows|a codebook) to the device: uncorrectable ECC error encountered' ],
+	'a lost device' => [ 'cudaSetDevice 999', 'could not choose the device: unknown error' ],
+	'a kernel that hangs' => [ 'cudaStreamQuery 600', 'it has not answered for 1 seconds' ]);
 foreach my $what (sort keys %deadly)
 {
 	my ($script, $words) = @{ $deadly{$what} };
 	fake($script);
-	my ($mine, $theirs) = $session->ask($verbs{evaluate}{sql});
-	is("$theirs$mine", $right{evaluate}, "$what: the answer is right");
-	is(shared_worker($node), $pid, "$what: by the same worker");
-	my ($cuda, $error) = WorkerTest->session($node, 'SET semtok.device = cuda')->ask($verbs{evaluate}{sql});
-	like($error, qr/^ERROR:  (there is no CUDA device|could not compute on device cuda)/, "$what: whoever insists on the device is told");
+	my ($mine, $theirs) = $session->ask($sql{evaluate});
 	fake();
+	is("$theirs$mine", $right{evaluate}, "$what: the answer is right");
 	my $new = another($pid);
 	$log = log_lines();
-	is(times(qr/semtokd\[$pid\]: CUDA device 0: $words; the processor computes instead/, $log), 1, "$what: one line says what it was");
-	is(times(qr/semtokd\[$pid\]: a device has failed, and is left alone until this worker begins anew: CUDA device 0: $words/, $log), 1,
+	is(count_of(qr/semtokd\[$pid\]: CUDA device 0: $words; the processor computes instead/, $log), 1, "$what: one line says what it was");
+	is(count_of(qr/semtokd\[$pid\]: a device has failed, and is left alone until this worker begins anew: CUDA device 0: $words/, $log), 1,
 		"$what: one that the device is left alone");
 	like($log, qr/semtok worker \(PID $pid\) ended to begin anew with the device that had failed; restarting in 100 ms/, "$what: one that it begins anew");
 	is(one('engine'), 'cuda', "$what: the device is back");
@@ -180,20 +184,102 @@ foreach my $what (sort keys %deadly)
 }
 all_right($session, 'after all that');
 
-# A device that fails again and again is tried more and more rarely, and the worker serves.
-my @rests = $log =~ /--device-rest/g;
-open(my $arguments, '<', "/proc/$pid/cmdline");
-like(<$arguments>, qr/--device-rest\0(8|16|32|60)\0/, 'rests grow');
+# A device that fails soon again and again is tried more and more rarely; the worker serves meanwhile, and
+# who insists on the device is told.
+like(slurp_file("/proc/$pid/cmdline"), qr/--device-rest\x0016\x00/, 'rests grow');
+fake('cudaStreamQuery 719');
+($answer, $said) = $session->ask($sql{evaluate});
+fake();
+is("$said$answer", $right{evaluate}, 'while it rests: the answer is right');
+all_right($session, 'while it rests');
+is(one('engine'), 'cpu', 'by the processor');
+$session->ask('SET semtok.device = cuda');
+($answer, $said) = $session->ask($sql{evaluate});
+like($said, qr/^ERROR:  (there is no CUDA device that semtok can compute on\nDETAIL:  The worker process says: CUDA device 0: could not compute|could not compute on device cuda: CUDA device 0: could not compute)/,
+	'device cuda is an error');
+$session->ask('RESET semtok.device');
+is(shared_worker($node), $pid, 'the worker is still the same');
+
+# A training whose device fails goes on where it was.
+$pid = replace();
+fake('train 700');
+($answer, $said) = $session->ask($sql{train});
+fake();
+is("$said$answer", $right{train}, 'a device that fails at a training');
+$pid = another($pid);
+is(one('engine'), 'cuda', 'comes back');
+
+# Several devices share what is large; those that are named are taken, or none.
+fake('devices 3');
+$pid = replace();
+like(one('device'), qr/^fake device 0, compute capability 9\.0(, and 2 more)?$/, 'devices');
+all_right($session, 'several devices');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET semtok.cuda_devices = '2,1'});
+$node->reload;
+$pid = another($pid);
+is(one('device'), 'fake device 2, compute capability 9.0, and 1 more', 'those that are named');
+all_right($session, 'those that are named');
+like(log_lines(), qr/semtok worker \(PID \d+\) is replaced for semtok\.cuda_devices/, 'the log tells of the change');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET semtok.cuda_devices = 'none'});
+$node->reload;
+$pid = another($pid);
+is(one('engine'), 'cpu', 'none');
+all_right($session, 'none');
+my ($status, undef, $why) = $node->psql('postgres', q{ALTER SYSTEM SET semtok.cuda_devices = '0;1'});
+like($why, qr/invalid value for parameter "semtok\.cuda_devices": "0;1"\nDETAIL:  Expected "all", "none"/, 'nonsense');
+fake();
 
 # What cannot be opened: a line, and the processor.
-my $garbage = PostgreSQL::Test::Utils::tempdir() . '/garbage.so';
-append_to_file($garbage, 'this is no library');
-my $old = $garbage =~ s/garbage/old/r;
-my %unfit = (
-	'no library' => [ sub { plugin() }, undef, 'semtok_cuda.so is not installed' ],
-	'a file that is none' => [ sub { plugin($garbage) }, qr/computing without CUDA devices: .*semtok_cuda\.so: /, 'semtok_cuda.so: ' ],
-	'another library' => [ sub { plugin('/proc/self/exe') }, qr/computing without CUDA devices: /, '' ],
-	'a plugin of another version' => [ sub { my $bytes = slurp_file($fake); $bytes =~ s/(cuda\0)//; plugin($fake); version() }, qr/computing without CUDA devices: its interface has version 1, not \d+/, 'its interface has version' ],
-	'an old driver' => [ sub { plugin($fake); fake('cudaGetDeviceCount 35', 'driver 11040') }, qr/computing without CUDA devices: the driver is for CUDA 11\.4, expected 13\.0 or later/, 'the driver is for CUDA 11.4' ],
-	'no device' => [ sub { plugin($fake); fake('devices 0') }, qr/computing without CUDA devices: there is no CUDA device to use: no CUDA-capable device is detected/, 'there is no CUDA device to use' ],
-	'arithmetic that is not what it must be' => [ sub { plugin($fake); fake('probe 1') }, qr/computing without CUDA devices: CUDA device 0: its tensor unit adds worse than it may/, 'adds worse than it may' ]);
+my $folder = PostgreSQL::Test::Utils::tempdir();
+sub library
+{
+	my ($name, $code) = @_;
+	append_to_file("$folder/$name.c", $code);
+	system_or_bail('cc', '-shared', '-fPIC', '-o', "$folder/$name.so", "$folder/$name.c");
+	return "$folder/$name.so";
+}
+my $empty = library('empty', 'int nothing;');
+my $old = library('old', 'const unsigned stk_plugin_entry[16] = {1, 64};');
+append_to_file("$folder/garbage.so", 'this is no library');
+my @unfit = (
+	[ 'no library', undef, '', undef, 'semtok_cuda.so is not installed' ],
+	[ 'a file that is none', "$folder/garbage.so", '', qr/semtok_cuda\.so: / ],
+	[ 'another library', $empty, '', qr/it is no engine of semtok/ ],
+	[ 'a plugin of another version', $old, '', qr/its interface has version 1, not \d+/ ],
+	[ 'an old driver', $fake, "cudaGetDeviceCount 35\ndriver 11040", qr/the driver is for CUDA 11\.4, expected 13\.0 or later/ ],
+	[ 'no device', $fake, 'devices 0', qr/there is no CUDA device to use: no CUDA-capable device is detected/ ],
+	[ 'arithmetic that is not what it must be', $fake, 'probe 1', qr/CUDA device 0: its tensor unit adds worse than it may/ ]);
+foreach (@unfit)
+{
+	my ($what, $library, $script, $words, $reason) = @$_;
+	$reason = $words if $words;
+	plugin($library);
+	fake($script ? $script : ());
+	log_lines();
+	$pid = replace();
+	$log = log_lines();
+	is(one('engine'), 'cpu', "$what: the processor computes");
+	is(count_of(qr/semtokd\[$pid\]: computing without CUDA devices: .*$words/, $log), 1, "$what: one line says why") if $words;
+	unlike($log, qr/computing without/, "$what: nothing to say") if !$words;
+	my ($mine, $theirs) = $session->ask($sql{evaluate});
+	is("$theirs$mine", $right{evaluate}, "$what: the answer is right");
+	($mine, $theirs) = $session->ask("SET semtok.device = cuda; $sql{evaluate}; RESET semtok.device");
+	like($theirs, qr/^ERROR:  there is no CUDA device that semtok can compute on\nDETAIL:  The worker process says: .*$reason/, "$what: device cuda is an error");
+	$session->ask('RESET semtok.device');
+}
+
+# What installs say of themselves
+plugin($fake);
+fake();
+my $text = `cd '$data' && '$program' --engines 2>&1`;
+like($text, qr/^cpu\t.+ us \+ .+\ncuda\tfake device 0, compute capability 9\.0\t.+ us \+ /m, '--engines');
+$text = `cd '$data' && '$program' --selftest 2>&1`;
+like($text, qr/^engine cuda: fake device 0, compute capability 9\.0\nok      encode 600 rows.*all is well$/ms, '--selftest');
+
+$session->end;
+is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server has not been restarted');
+$node->stop;
+is(scalar workers($program), 0, 'no worker is left');
+unlike(slurp_file($node->logfile), qr/\b(PANIC|TRAP|signal 11|signal 6)\b/, 'and no crash');
+
+done_testing();

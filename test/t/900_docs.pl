@@ -176,7 +176,7 @@ ok(index($readme =~ s/\s+/ /gr, $built) >= 0, "and that a btree on semids $built
 foreach my $file (glob("$top/bench/results/*.txt"))
 {
 	my ($name) = $file =~ m{([^/]+)\.txt$};
-	my $path = $name =~ s/^worker-/worker\//r;
+	my $path = $name =~ s/^(worker|gpu)-/$1\//r;
 	my $device = $name =~ s/^cuda_/test\/cuda\/bench_/r;
 	ok((grep { -e "$top/$_" } "bench/core/$name.c", "bench/$path.c", "bench/$path.sh", "test/$name", "$device.c"), "there is a benchmark $name");
 	like(slurp_file($file), qr/^CPU .*^compiler .*^commit .*^date /ms, "$name says where it was run");

@@ -391,7 +391,7 @@ codebooks_take_turns(void **state)
 	e->ops->close(e);
 	assert_int_equal(fake_live(), before);
 
-	fake_devices(1, 10);
+	fake_devices(1, 8);
 	assert_int_equal(open_devices("all", &e, &err), STK_OK);
 	assert_int_equal(encode(e, FEW, &err), STK_OK);
 	stk_codebook cb = {.metric = STK_L2, .levels = 1, .dim = WIDE, .sizes = {SIZE}};
@@ -400,7 +400,7 @@ codebooks_take_turns(void **state)
 	assert_int_equal(e->ops->load(e, &exec, &cb, false, &r[0], &err), STK_OK);
 	assert_int_equal(e->ops->encode(e, &exec, r[0], wide, SIZE, 1, codes, &err), STK_EDEVICE);
 	assert_string_equal(err.message,
-						"CUDA device 0: no room for a codebook of 3 MB in the 5 MB for them");
+						"CUDA device 0: no room for a codebook of 3 MB in the 4 MB for them");
 	e->ops->state(e, &how);
 	assert_false(how.failed);
 	e->ops->unload(e, r[0]);

@@ -80,7 +80,8 @@ stk_status
 stk_encode_launch(const stk_encode_call *call, cudaStream_t stream, stk_error *err)
 {
 	const fake_codebook *there = call->cb->memory;
-	stk_exec exec = {.a = stk_malloc, .cpu = &stk_cpu_portable};
+	stk_cpu cpu;
+	stk_exec exec = {.a = stk_malloc, .cpu = &cpu};
 	stk_error why = {.level = -1};
 	stk_rq *rq = NULL;
 	stk_status status = launch("encode rows on the device", err);
@@ -88,7 +89,8 @@ stk_encode_launch(const stk_encode_call *call, cudaStream_t stream, stk_error *e
 	(void) stream;
 	if (status != STK_OK)
 		return status;
-	if (stk_rq_create(&there->cb, &exec, STK_FILTER_NONE, &rq, &why) != STK_OK)
+	if (stk_cpu_choose(STK_SIMD_AUTO, &cpu, &why) != STK_OK ||
+		stk_rq_create(&there->cb, &exec, STK_FILTER_BEST, &rq, &why) != STK_OK)
 		abort();
 	status = stk_rq_encode(rq, &exec, call->x, call->n, 1, call->codes, NULL, &why);
 	stk_rq_free(rq);

@@ -1,6 +1,7 @@
 #include "fake.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,7 @@ typedef struct block
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static rule rules[RULES];
 static int nrules;
+static bool scripted; /* the rules are the file's */
 static counter counters[CALLS];
 static int ncounters;
 static int devices = 1;
@@ -63,12 +65,16 @@ read_script(void)
 	FILE *f = fopen(SCRIPT, "re");
 	char line[256];
 
+	if (f || scripted)
+	{
+		nrules = 0;
+		devices = 1;
+		memory = (size_t) 1 << 30;
+		driver = RUNTIME_VERSION;
+	}
+	scripted = f != NULL;
 	if (!f)
 		return;
-	nrules = 0;
-	devices = 1;
-	memory = (size_t) 1 << 30;
-	driver = RUNTIME_VERSION;
 	while (fgets(line, sizeof(line), f))
 	{
 		char call[NAME] = "";
