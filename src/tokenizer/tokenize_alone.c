@@ -7,6 +7,9 @@
  * seen to be running; one that comes later gets an id that we do not know. It is all or nothing: on a
  * server that does other work there is no such proof.
  *
+ * A caller that has an id itself, and calls from a DO block or a procedure, proves nothing: what it has
+ * deferred writes when the first batch begins, after the tables were measured.
+ *
  * A batch writes through our statements alone if the tables have no triggers, which could write when it
  * commits, and if its count of commands, which goes up with each that writes, is as it should be: that
  * leaves no room for a rule, or for a function of the caller's that writes.
@@ -29,7 +32,8 @@ TokenizeAloneBegin(TokenizeAlone *alone)
 	alone->next = ReadNextFullTransactionId();
 	snapshot = GetLatestSnapshot();
 	/* An id that has been given out and is not in the snapshot's range has not been finished. */
-	alone->proven = snapshot->xcnt == 0 && !snapshot->suboverflowed &&
+	alone->proven = !TransactionIdIsValid(GetTopTransactionIdIfAny()) && snapshot->xcnt == 0 &&
+					!snapshot->suboverflowed &&
 					!TransactionIdPrecedes(snapshot->xmax, XidFromFullTransactionId(alone->next));
 	alone->own = 0;
 }

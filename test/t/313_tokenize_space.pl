@@ -141,5 +141,33 @@ foreach my $kind ('', 'CONSTRAINT')
 	check("a trigger ($kind)");
 }
 
+# The caller's own transaction writes when it commits, which is after the tables were measured. Its id is
+# in no snapshot of its own, and the one that came after it, of a block that failed, is finished.
+fresh(100);
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO goods SELECT 30000 + id, x, null, filler FROM items WHERE id <= 1000;
+		RETURN null;
+	END $$;
+	CREATE CONSTRAINT TRIGGER more AFTER INSERT ON other DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW EXECUTE FUNCTION more()});
+$node->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	DO $$
+	BEGIN
+		INSERT INTO other VALUES (1);
+		BEGIN
+			DELETE FROM other;
+			RAISE 'failed';
+		EXCEPTION WHEN raise_exception THEN
+		END;
+		CALL semtok.tokenize('goods', 'x', 'sid', 'items', batch_size => 100);
+	END $$});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM goods'), $rows + 1000, 'the caller writes when it commits');
+check('a caller that writes');
+
 $node->stop;
 done_testing;
