@@ -18,9 +18,10 @@
 /*
  * Start one. listen_path NULL: a private worker, whose only client is descriptor 0. Otherwise one
  * that listens there, too, and that descriptor 0 controls. The settings of guc.h go along as
- * arguments, and for how many seconds it goes on without a device that has failed. Returns the process id and in *sock our end of descriptor 0, non-blocking and close-on-
- * exec; an error where that is not possible (58P01: there is no program), and then nothing is left
- * behind. The descriptor counts as an external one: whoever closes it calls ReleaseExternalFD.
+ * arguments; device_rest: for how many seconds it goes on without a device that has failed. Returns
+ * the process id and in *sock our end of descriptor 0, non-blocking and close-on-exec; an error where
+ * that is not possible (58P01: there is no program), and then nothing is left behind. The descriptor
+ * counts as an external one: whoever closes it calls ReleaseExternalFD.
  *
  * Reap it before this process ends, after it has had time to end by itself: where the postmaster is
  * the first process of a container, it inherits orphans, and takes one that died of a signal for a
