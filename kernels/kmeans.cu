@@ -35,6 +35,16 @@ lay_out(stk_device_kmeans *k)
 	return at;
 }
 
+#define EVENTS 4
+
+static cudaEvent_t *
+event_of(stk_device_kmeans *k, int i)
+{
+	cudaEvent_t *const events[EVENTS] = {&k->encoded, &k->scored, &k->grouped, &k->recorded};
+
+	return events[i];
+}
+
 stk_status
 stk_device_kmeans_create(size_t n, size_t dim, cudaStream_t stream, stk_device_kmeans **out,
 						 stk_error *err)
@@ -55,6 +65,12 @@ stk_device_kmeans_create(size_t n, size_t dim, cudaStream_t stream, stk_device_k
 	status = stk_cuda_status(cudaMalloc(&k->memory, k->bytes), doing, err);
 	if (status == STK_OK)
 		status = stk_cuda_status(cudaMallocHost((void **) &k->state_here, sizeof(stk_lloyd_state)),
+								 doing, err);
+	if (status == STK_OK)
+		status = stk_cuda_status(cudaStreamCreateWithFlags(&k->beside, cudaStreamNonBlocking),
+								 doing, err);
+	for (int i = 0; i < EVENTS && status == STK_OK; i++)
+		status = stk_cuda_status(cudaEventCreateWithFlags(event_of(k, i), cudaEventDisableTiming),
 								 doing, err);
 	if (status == STK_OK)
 	{
@@ -80,6 +96,13 @@ stk_device_kmeans_free(stk_device_kmeans *k)
 	(void) cudaFree(k->counts);
 	(void) cudaFree(k->memory);
 	(void) cudaFreeHost(k->state_here);
+	if (k->beside)
+		(void) cudaStreamDestroy(k->beside);
+	for (int i = 0; i < EVENTS; i++)
+	{
+		if (*event_of(k, i))
+			(void) cudaEventDestroy(*event_of(k, i));
+	}
 	free(k);
 }
 
@@ -156,19 +179,69 @@ stk_kmeans_nearest_launch(stk_device_kmeans *k, uint32_t size, bool inner_produc
 	return status;
 }
 
-/* Assign all rows to packed centroids, and put the assignment on record. */
 static stk_status
-assign_launch(stk_device_kmeans *k, cudaStream_t stream, stk_error *err)
+said(cudaError_t code, stk_error *err)
+{
+	return stk_cuda_status(code, "order work on the device", err);
+}
+
+/*
+ * Assign all rows to packed centroids: number `odd` or even. They are grouped by code while their
+ * scores are taken on k->beside, where they go on record, too. On stream, the next update may follow;
+ * k->recorded is behind the record.
+ */
+static stk_status
+assign_launch(stk_device_kmeans *k, const stk_lloyd_call *call, bool odd, bool first,
+			  cudaStream_t stream, stk_error *err)
 {
 	stk_status status = encode_launch(k, stream, err);
 
 	if (status == STK_OK)
-		status = scores_launch(k, true, stream, err);
+		status = said(cudaEventRecord(k->encoded, stream), err);
+	if (status == STK_OK)
+		status = said(cudaStreamWaitEvent(k->beside, k->encoded, 0), err);
+	if (status == STK_OK)
+		status = scores_launch(k, true, k->beside, err);
+	if (status == STK_OK)
+		status = said(cudaEventRecord(k->scored, k->beside), err);
+
+	/* The last record has been made of the last grouping. */
+	if (status == STK_OK && !first)
+		status = said(cudaStreamWaitEvent(stream, k->recorded, 0), err);
 	if (status == STK_OK)
 		status = stk_members_group_launch(k->members, k->codes, 1, k->n, stream, err);
 	if (status == STK_OK)
-		status = stk_lloyd_record_launch(k->members, k->errors, k->n, k->state, stream, err);
+		status = said(cudaEventRecord(k->grouped, stream), err);
+	if (status == STK_OK)
+		status = said(cudaStreamWaitEvent(k->beside, k->grouped, 0), err);
+	if (status == STK_OK)
+		status =
+			stk_lloyd_record_launch(k->members, k->errors, k->n, odd, k->state, k->beside, err);
+	if (status == STK_OK)
+		status = said(cudaEventRecord(k->recorded, k->beside), err);
+
+	/* Scores are of the centroids as they are. Whether some are empty is for the record to say. */
+	if (status == STK_OK)
+		status =
+			said(cudaStreamWaitEvent(stream, call->until_empty ? k->recorded : k->scored, 0), err);
 	return status;
+}
+
+static stk_status
+means_launch(stk_device_kmeans *k, const stk_lloyd_call *call, bool odd, cudaStream_t stream,
+			 stk_error *err)
+{
+	stk_means_call means = {};
+
+	means.members = k->members;
+	means.x = k->x;
+	means.n = k->n;
+	means.centroids = k->pack->codewords;
+	means.counts = k->counts;
+	means.unit = call->unit;
+	means.changed = &k->state->changed[odd];
+	means.over = call->until_empty ? &k->state->over : NULL;
+	return stk_means_launch(&means, stream, err);
 }
 
 stk_status
@@ -176,8 +249,8 @@ stk_lloyd_begin_launch(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStr
 					   stk_error *err)
 {
 	static const char doing[] = "begin to train on the device";
-	stk_status status = stk_cuda_status(
-		cudaMemsetAsync(k->state, 0, offsetof(stk_lloyd_state, records), stream), doing, err);
+	stk_status status =
+		stk_cuda_status(cudaMemsetAsync(k->state, 0, sizeof(*k->state), stream), doing, err);
 
 	/* Any number but 0 will do. */
 	if (status == STK_OK && call->until_empty)
@@ -187,53 +260,53 @@ stk_lloyd_begin_launch(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStr
 	if (status == STK_OK)
 		status = stk_pack_launch(k->pack, true, stream, err);
 	if (status == STK_OK)
-		status = assign_launch(k, stream, err);
+		status = assign_launch(k, call, false, true, stream, err);
+	if (status == STK_OK)
+		status = said(cudaStreamWaitEvent(stream, k->recorded, 0), err);
 	return status;
 }
 
 stk_status
-stk_lloyd_step_launch(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStream_t stream,
-					  stk_error *err)
+stk_lloyd_steps_launch(stk_device_kmeans *k, const stk_lloyd_call *call, int from, int steps,
+					   cudaStream_t stream, stk_error *err)
 {
-	stk_means_call means = {};
-	stk_status status;
+	stk_status status = STK_OK;
 
-	means.members = k->members;
-	means.x = k->x;
-	means.n = k->n;
-	means.centroids = k->pack->codewords;
-	means.counts = k->counts;
-	means.unit = call->unit;
-	means.changed = &k->state->changed;
-	means.over = &k->state->over;
-	status = stk_means_launch(&means, stream, err);
-	if (status == STK_OK)
-		status = stk_pack_launch(k->pack, false, stream, err);
-	if (status == STK_OK)
-		status = assign_launch(k, stream, err);
+	for (int i = 1; i <= steps && status == STK_OK; i++)
+	{
+		bool odd = (from + i) % 2 == 1;
+
+		status = means_launch(k, call, odd, stream, err);
+		if (status == STK_OK)
+			status = stk_pack_launch(k->pack, false, stream, err);
+		if (status == STK_OK)
+			status = assign_launch(k, call, odd, i == 1, stream, err);
+	}
+	if (status == STK_OK && steps > 0)
+		status = said(cudaStreamWaitEvent(stream, k->recorded, 0), err);
 	return status;
 }
 
 stk_status
-stk_lloyd_step_graph(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStream_t stream,
-					 cudaGraphExec_t *step, stk_error *err)
+stk_lloyd_steps_graph(stk_device_kmeans *k, const stk_lloyd_call *call, int steps,
+					  cudaStream_t stream, cudaGraphExec_t *graph, stk_error *err)
 {
 	static const char doing[] = "make a graph of k-means";
-	cudaGraph_t graph = NULL;
+	cudaGraph_t made = NULL;
 	stk_status launched;
 	stk_status status = stk_cuda_status(
 		cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), doing, err);
 
-	*step = NULL;
+	*graph = NULL;
 	if (status != STK_OK)
 		return status;
-	launched = stk_lloyd_step_launch(k, call, stream, err);
-	status = stk_cuda_status(cudaStreamEndCapture(stream, &graph), doing, err);
+	launched = stk_lloyd_steps_launch(k, call, 0, steps, stream, err);
+	status = stk_cuda_status(cudaStreamEndCapture(stream, &made), doing, err);
 	if (launched != STK_OK)
 		status = launched;
 	if (status == STK_OK)
-		status = stk_cuda_status(cudaGraphInstantiate(step, graph, 0), doing, err);
-	if (graph)
-		(void) cudaGraphDestroy(graph);
+		status = stk_cuda_status(cudaGraphInstantiate(graph, made, 0), doing, err);
+	if (made)
+		(void) cudaGraphDestroy(made);
 	return status;
 }

@@ -54,20 +54,20 @@ typedef struct stk_lloyd_record
 /* Where a run stands. */
 typedef struct stk_lloyd_state
 {
-	uint32_t number;  /* assignments on record */
-	uint32_t over;    /* nothing is to change any more */
-	uint32_t changed; /* centroids that the update since has changed */
+	uint32_t number;     /* assignments on record */
+	uint32_t over;       /* nothing is to change any more */
+	uint32_t changed[2]; /* centroids that the updates before even and odd assignments changed */
 	uint32_t until_empty;
 	stk_lloyd_record records[STK_LLOYD_RECORDS]; /* number i is at i mod STK_LLOYD_RECORDS */
 } stk_lloyd_state;
 
 /*
  * Put the assignment that members has grouped on record, unless the run is over; see whether it is
- * now. errors as of stk_scores_call, of n rows. STK_EIO.
+ * now. errors as of stk_scores_call, of n rows; odd: its number is. STK_EIO.
  */
 extern stk_status stk_lloyd_record_launch(const stk_device_members *members, const double *errors,
-										  size_t n, stk_lloyd_state *state, cudaStream_t stream,
-										  stk_error *err);
+										  size_t n, bool odd, stk_lloyd_state *state,
+										  cudaStream_t stream, stk_error *err);
 
 /* Rows on a device, and what k-means needs for them there. */
 typedef struct stk_device_kmeans
@@ -84,6 +84,8 @@ typedef struct stk_device_kmeans
 	void *memory; /* all of the above, in one piece */
 	size_t bytes;
 	stk_lloyd_state *state_here; /* pinned */
+	cudaStream_t beside;         /* for what need not wait for the other */
+	cudaEvent_t encoded, scored, grouped, recorded;
 
 	/* For the centroids that it was last about: */
 	stk_device_pack *pack;       /* NULL: none yet */
@@ -125,20 +127,22 @@ typedef struct stk_lloyd_call
 } stk_lloyd_call;
 
 /*
- * Begin a run with the first assignment, and go on with an update and an assignment; asynchronous
- * on stream. Once the run is over they change nothing. k->state tells how far it has come. STK_EIO.
+ * Begin a run with assignment 0; asynchronous on stream. k->state tells how far it has come. STK_EIO.
  */
 extern stk_status stk_lloyd_begin_launch(stk_device_kmeans *k, const stk_lloyd_call *call,
 										 cudaStream_t stream, stk_error *err);
-extern stk_status stk_lloyd_step_launch(stk_device_kmeans *k, const stk_lloyd_call *call,
-										cudaStream_t stream, stk_error *err);
 
 /*
- * The second of these as a graph, to be launched as often as there are steps: for a stream of the
- * caller's that nobody else uses. The caller destroys it. STK_ENOMEM, STK_EIO.
+ * Go on by so many steps, an update and an assignment each, after assignment number `from`.
+ * Asynchronous on stream. Once the run is over they change nothing. STK_EIO.
  */
-extern stk_status stk_lloyd_step_graph(stk_device_kmeans *k, const stk_lloyd_call *call,
-									   cudaStream_t stream, cudaGraphExec_t *step, stk_error *err);
+extern stk_status stk_lloyd_steps_launch(stk_device_kmeans *k, const stk_lloyd_call *call, int from,
+										 int steps, cudaStream_t stream, stk_error *err);
+
+/* The same as a graph to be launched on stream, for an even `steps` and any even `from`. */
+extern stk_status stk_lloyd_steps_graph(stk_device_kmeans *k, const stk_lloyd_call *call, int steps,
+										cudaStream_t stream, cudaGraphExec_t *graph,
+										stk_error *err);
 
 STK_END_C
 

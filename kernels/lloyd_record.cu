@@ -12,7 +12,7 @@
 static __global__ void
 __launch_bounds__(THREADS)
 	record(const uint32_t *__restrict__ first, uint32_t size, const double *__restrict__ errors,
-		   size_t chunks, stk_lloyd_state *state)
+		   size_t chunks, int odd, stk_lloyd_state *state)
 {
 	__shared__ double some[THREADS];
 	uint32_t over = state->over;
@@ -42,17 +42,18 @@ __launch_bounds__(THREADS)
 	}
 	if (threadIdx.x > 0)
 		return;
-	state->records[state->number % STK_LLOYD_RECORDS] = {error, empty, state->changed};
-	state->over = (state->number > 0 && state->changed == 0) || (state->until_empty && empty > 0);
+	state->records[state->number % STK_LLOYD_RECORDS] = {error, empty, state->changed[odd]};
+	state->over =
+		(state->number > 0 && state->changed[odd] == 0) || (state->until_empty && empty > 0);
 	state->number++;
-	state->changed = 0;
+	state->changed[odd] = 0;
 }
 
 stk_status
-stk_lloyd_record_launch(const stk_device_members *members, const double *errors, size_t n,
+stk_lloyd_record_launch(const stk_device_members *members, const double *errors, size_t n, bool odd,
 						stk_lloyd_state *state, cudaStream_t stream, stk_error *err)
 {
 	record<<<1, THREADS, 0, stream>>>(members->view.first, members->view.size, errors,
-									  (n + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK, state);
+									  (n + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK, odd, state);
 	return stk_cuda_status(cudaGetLastError(), "keep a record on the device", err);
 }

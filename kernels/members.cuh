@@ -208,6 +208,7 @@ __launch_bounds__(STK_GROUP *STK_SLAB_GROUPS, STK_SUM_BLOCKS)
 {
 	stk_members_chunk chunk;
 
+	let_next_begin();
 	wait_for_last();
 	chunk = m.chunks[blockIdx.x];
 	if (blockIdx.x < m.first_chunk[m.size])

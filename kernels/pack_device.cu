@@ -11,6 +11,7 @@
 #include <cuda_fp16.h>
 #include <stdlib.h>
 
+#include "dependent.cuh"
 #include "pack_device.h"
 #include "pack_margin.cuh"
 #include "reference.cuh"
@@ -214,8 +215,10 @@ static __global__ void
 __launch_bounds__(THREADS) pack_codes(const pack_args a)
 {
 	__shared__ bool last;
-	float scale = scale_for(__longlong_as_double((long long) a.state->largest));
+	float scale;
 
+	wait_for_last();
+	scale = scale_for(__longlong_as_double((long long) a.state->largest));
 	if (blockIdx.x < a.level.size)
 		pack_code(a, blockIdx.x, scale);
 	else if (threadIdx.x == 0)
@@ -347,6 +350,6 @@ stk_pack_launch(const stk_device_pack *p, bool anew, cudaStream_t stream, stk_er
 			return status;
 		find_centre<<<blocks, COLUMNS * PARTS, 0, stream>>>(a);
 	}
-	pack_codes<<<level->panels * STK_PANEL, THREADS, 0, stream>>>(a);
+	launch_next(pack_codes, level->panels * STK_PANEL, THREADS, stream, a);
 	return stk_cuda_status(cudaGetLastError(), "pack codewords on the device", err);
 }

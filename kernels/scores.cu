@@ -1,8 +1,8 @@
 /*
  * The reference's scores of the codewords that rows chose, and the sums of their squared distances.
  *
- * A block has a chunk of rows, of which its threads take some at a time, eight a row and a lane
- * each. Then eight of them add the chunk's distances up, a lane each.
+ * A block has a chunk of rows, of which eight threads take two at once, a lane each. Then eight of
+ * them add the chunk's distances up, a lane each.
  *
  * Bytes: rows once, 4 n dim, and codewords from the cache. Operations: n dim fma in binary64. Bound:
  * memory.
@@ -11,9 +11,10 @@
 #include "reference.cuh"
 
 #define THREADS 1024
-/* Rows that a block takes at a time. */
+/* A group of threads takes SIDE rows at once, ROWS apart: together a chunk. */
 #define ROWS (THREADS / STK_GROUP)
-/* Numbers that a thread has on their way, of rows and of codewords. */
+#define SIDE (STK_MEMBERS_CHUNK / ROWS)
+/* Numbers of each that a thread has on their way. */
 #define AHEAD 8
 
 typedef struct scores_args
@@ -38,41 +39,60 @@ __launch_bounds__(THREADS) score_rows(const scores_args a)
 	int rows = (int) min(a.n - first, (size_t) STK_MEMBERS_CHUNK);
 	int lane = threadIdx.x % STK_GROUP;
 
-	for (int r = threadIdx.x / STK_GROUP; r < rows; r += ROWS)
+	const float *x[SIDE], *c[SIDE];
+	uint32_t code[SIDE];
+	double sum[SIDE] = {};
+
+	/* Behind the last row comes the last row, of which nobody wants to know more. */
+#pragma unroll
+	for (int q = 0; q < SIDE; q++)
 	{
-		size_t row = first + r;
-		uint32_t code = a.codes[row];
-		const float *x = a.x + row * a.dim;
-		const float *c = a.codewords + code * a.dim;
-		double sum = 0;
+		size_t row = first + min((int) threadIdx.x / STK_GROUP + q * ROWS, rows - 1);
 
-		for (size_t i = lane; i < a.dim; i += STK_GROUP * AHEAD)
+		code[q] = a.codes[row];
+		x[q] = a.x + row * a.dim;
+		c[q] = a.codewords + code[q] * a.dim;
+	}
+	for (size_t i = lane; i < a.dim; i += STK_GROUP * AHEAD)
+	{
+		float v[SIDE][AHEAD], w[SIDE][AHEAD];
+
+#pragma unroll
+		for (int j = 0; j < AHEAD; j++)
 		{
-			float v[AHEAD], w[AHEAD];
+			bool inside = i + j * STK_GROUP < a.dim;
 
 #pragma unroll
-			for (int j = 0; j < AHEAD; j++)
+			for (int q = 0; q < SIDE; q++)
 			{
-				bool inside = i + j * STK_GROUP < a.dim;
-
-				v[j] = inside ? __ldg(x + i + j * STK_GROUP) : 0;
-				w[j] = inside ? __ldg(c + i + j * STK_GROUP) : 0;
+				v[q][j] = inside ? __ldg(x[q] + i + j * STK_GROUP) : 0;
+				w[q][j] = inside ? __ldg(c[q] + i + j * STK_GROUP) : 0;
 			}
-			/* Zeros behind the end change nothing: a lane is never -0. */
-#pragma unroll
-			for (int j = 0; j < AHEAD; j++)
-				sum = fma((double) v[j], (double) w[j], sum);
 		}
-		sum = __dsub_rn(a.half[code], add_lanes(sum));
-		if (lane > 0)
+		/* Zeros behind the end change nothing: a lane is never -0. */
+#pragma unroll
+		for (int j = 0; j < AHEAD; j++)
+		{
+#pragma unroll
+			for (int q = 0; q < SIDE; q++)
+				sum[q] = fma((double) v[q][j], (double) w[q][j], sum[q]);
+		}
+	}
+#pragma unroll
+	for (int q = 0; q < SIDE; q++)
+	{
+		int r = threadIdx.x / STK_GROUP + q * ROWS;
+		double s = __dsub_rn(a.half[code[q]], add_lanes(sum[q]));
+
+		if (lane > 0 || r >= rows)
 			continue;
-		a.scores[row] = sum;
+		a.scores[first + r] = s;
 		if (a.errors)
 		{
 			if (a.whole)
-				sum = __dadd_rn(sum, a.whole[code]);
-			sum = __dadd_rn(a.norms[row], __dmul_rn(2, sum));
-			distances[r] = sum > 0 ? sum : 0;
+				s = __dadd_rn(s, a.whole[code[q]]);
+			s = __dadd_rn(a.norms[first + r], __dmul_rn(2, s));
+			distances[r] = s > 0 ? s : 0;
 		}
 	}
 	if (!a.errors)

@@ -12,8 +12,9 @@
 #define COPY_BYTES ((size_t) 32 << 20)
 /* Multiply-adds of the iterations between two looks at a run: some tens of milliseconds. */
 #define PIECE_WORK 4e12
-/* With the assignment that a run begins with, all of a piece's are on record. */
-#define MOST_PIECE (STK_LLOYD_RECORDS - 1)
+/* Steps of a graph; of a piece at most: with assignment 0 all of a piece's are on record. */
+#define GRAPH_STEPS 4
+#define MOST_PIECE (STK_LLOYD_RECORDS - GRAPH_STEPS)
 
 stk_status
 stk_trainer_settle(stk_trainer *t, stk_status status, stk_error *err)
@@ -176,13 +177,17 @@ nearest(void *ctx, stk_accelerator_rows *r, const stk_accelerator_centroids *c, 
 	return stk_trainer_settle(t, status, &err);
 }
 
-/* Steps between two looks at a run of n rows. */
+/* Steps between two looks at a run: whole graphs, unless they are too long. */
 static int
 piece_of(const stk_device_kmeans *k, uint32_t size)
 {
 	double steps = PIECE_WORK / ((double) k->n * (double) k->dim * size + 1);
 
-	return steps < 1 ? 1 : steps > MOST_PIECE ? MOST_PIECE : (int) steps;
+	if (steps > MOST_PIECE)
+		return MOST_PIECE;
+	return steps < 1             ? 1
+		   : steps < GRAPH_STEPS ? (int) steps
+								 : (int) steps / GRAPH_STEPS * GRAPH_STEPS;
 }
 
 /* The assignments on record since number *seen; the last one of a run that is over goes to run. */
@@ -207,10 +212,10 @@ take_records(const stk_lloyd_state *s, stk_accelerator_lloyd *run, bool over, ui
 
 /* The run, from centroids that are there, until it is over. */
 static stk_status
-run_lloyd(stk_trainer *t, stk_device_kmeans *k, stk_accelerator_lloyd *run, cudaGraphExec_t step,
-		  const stk_monitor *monitor, stk_error *err)
+run_lloyd(stk_trainer *t, stk_device_kmeans *k, stk_accelerator_lloyd *run,
+		  const stk_lloyd_call *call, cudaGraphExec_t graph, const stk_monitor *monitor,
+		  stk_error *err)
 {
-	int piece = piece_of(k, run->size);
 	int steps = 0;
 	uint32_t seen = 0;
 	bool over = false;
@@ -219,8 +224,14 @@ run_lloyd(stk_trainer *t, stk_device_kmeans *k, stk_accelerator_lloyd *run, cuda
 	{
 		stk_status status = STK_OK;
 
-		for (int i = 0; i < piece && steps < run->epochs && status == STK_OK; i++, steps++)
-			status = stk_cuda_status(cudaGraphLaunch(step, t->stream), "train on the device", err);
+		int end = run->epochs - steps;
+
+		end = steps + (end < piece_of(k, run->size) ? end : piece_of(k, run->size));
+		for (; graph && end - steps >= GRAPH_STEPS && status == STK_OK; steps += GRAPH_STEPS)
+			status = stk_cuda_status(cudaGraphLaunch(graph, t->stream), "train on the device", err);
+		if (status == STK_OK)
+			status = stk_lloyd_steps_launch(k, call, steps, end - steps, t->stream, err);
+		steps = end;
 		if (status == STK_OK)
 			status = stk_cuda_status(cudaMemcpyAsync(k->state_here, k->state, sizeof(*k->state),
 													 cudaMemcpyDeviceToHost, t->stream),
@@ -244,7 +255,7 @@ lloyd(void *ctx, stk_accelerator_rows *r, stk_accelerator_lloyd *run, const stk_
 	stk_device_kmeans *k = r->k;
 	stk_lloyd_call call = {run->size, run->inner_product, run->unit, run->until_empty};
 	size_t bytes = run->size * k->dim * sizeof(float);
-	cudaGraphExec_t step = NULL;
+	cudaGraphExec_t graph = NULL;
 	stk_error err = {.level = -1};
 	stk_status status = stk_gpu_use(t->gpu, &err);
 
@@ -256,16 +267,16 @@ lloyd(void *ctx, stk_accelerator_rows *r, stk_accelerator_lloyd *run, const stk_
 		status = stk_trainer_copy_in(t, k->pack->codewords, run->centroids, bytes, monitor, &err);
 	if (status == STK_OK)
 		status = stk_lloyd_begin_launch(k, &call, t->stream, &err);
-	if (status == STK_OK && run->epochs > 0)
-		status = stk_lloyd_step_graph(k, &call, t->stream, &step, &err);
+	if (status == STK_OK && run->epochs >= 2 * GRAPH_STEPS && piece_of(k, run->size) >= GRAPH_STEPS)
+		status = stk_lloyd_steps_graph(k, &call, GRAPH_STEPS, t->stream, &graph, &err);
 	if (status == STK_OK)
-		status = run_lloyd(t, k, run, step, monitor, &err);
+		status = run_lloyd(t, k, run, &call, graph, monitor, &err);
 	if (status == STK_OK)
 		status = copy_assignment(t, k, run->codes, run->scores, &err);
 	if (status == STK_OK)
 		status = stk_trainer_copy_out(t, run->centroids, k->pack->codewords, bytes, &err);
-	if (step)
-		(void) cudaGraphExecDestroy(step);
+	if (graph)
+		(void) cudaGraphExecDestroy(graph);
 	return stk_trainer_settle(t, status, &err);
 }
 

@@ -4,7 +4,8 @@
  *
  *   make cuda-test here; test/cuda/bin/test_kmeans [RUNS] where there is a device
  *
- * RUNS of each full-size problem, 20; 0: small problems only, for compute-sanitizer.
+ * RUNS of each full-size problem, 20; 0: small problems only, for compute-sanitizer; -1: few of them,
+ * for its slower tools.
  */
 #include "core/kmeans.h"
 #include "core/rqkmeans.h"
@@ -149,30 +150,27 @@ any_plan(size_t run, uint64_t *seed)
 
 /* Every kind of hostile rows, every kind of plan. */
 static void
-hostile_rows(size_t turns)
+hostile_rows(size_t trainings)
 {
 	uint64_t seed = 1;
 	size_t compared = 0;
 	unsigned long wrong = 0;
 
-	for (size_t turn = 0; turn < turns; turn++)
+	for (; compared < trainings; compared++)
 	{
-		for (size_t kind = 0; kind < sizeof(hostile_kinds) / sizeof(hostile_kinds[0]); kind++)
-		{
-			stk_rqkmeans_options opt = any_plan(compared, &seed);
-			hostile_set s = {.dim = (size_t) opt.dim,
-							 .n = rows[below(sizeof(rows) / sizeof(rows[0]), &seed)],
-							 .size = opt.sizes[0],
-							 .inner_product = opt.metric == STK_IP};
+		const hostile_kind *kind = &hostile_kinds[compared % HOSTILE_KINDS];
+		stk_rqkmeans_options opt = any_plan(compared, &seed);
+		hostile_set s = {.dim = (size_t) opt.dim,
+						 .n = rows[below(sizeof(rows) / sizeof(rows[0]), &seed)],
+						 .size = opt.sizes[0],
+						 .inner_product = opt.metric == STK_IP};
 
-			s.c = malloc(s.size * s.dim * sizeof(float));
-			s.x = malloc(s.n * s.dim * sizeof(float));
-			hostile_kinds[kind].make(&s, &seed);
-			wrong += compare(hostile_kinds[kind].name, &opt, s.x, s.n);
-			compared++;
-			free(s.c);
-			free(s.x);
-		}
+		s.c = malloc(s.size * s.dim * sizeof(float));
+		s.x = malloc(s.n * s.dim * sizeof(float));
+		kind->make(&s, &seed);
+		wrong += compare(kind->name, &opt, s.x, s.n);
+		free(s.c);
+		free(s.x);
 	}
 	say("hostile rows, any plan", compared, wrong, "trainings");
 }
@@ -212,16 +210,16 @@ large_shapes(void)
 
 /* Codes and scores of given centroids. */
 static void
-nearest_alone(void)
+nearest_alone(size_t count)
 {
 	uint64_t seed = 3;
 	size_t compared = 0;
 	unsigned long wrong = 0;
 	spy *s = the_spy();
 
-	for (size_t run = 0; run < 60; run++)
+	for (size_t run = 0; run < count; run++)
 	{
-		size_t kind = run % (sizeof(hostile_kinds) / sizeof(hostile_kinds[0]));
+		size_t kind = run % HOSTILE_KINDS;
 		hostile_set set = {.dim = (size_t) dims[run % (sizeof(dims) / sizeof(dims[0]))],
 						   .n = 1 + below(700, &seed),
 						   .size = 1 + (uint32_t) below(400, &seed),
@@ -373,9 +371,10 @@ main(int argc, char **argv)
 {
 	int runs = argc > 1 ? atoi(argv[1]) : 20;
 
-	nearest_alone();
-	hostile_rows(runs > 0 ? 8 : 1);
-	canceled();
+	nearest_alone(runs < 0 ? 6 : 60);
+	hostile_rows(runs > 0 ? 8 * HOSTILE_KINDS : runs == 0 ? HOSTILE_KINDS : 4);
+	if (runs >= 0)
+		canceled();
 	if (runs > 0)
 	{
 		large_shapes();
