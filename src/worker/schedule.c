@@ -58,14 +58,16 @@ typedef struct gathering
 	uint64_t room; /* rows */
 } gathering;
 
+/* What fails on a device together goes to the cores together, so not with one that insists on it. */
 static bool
 can_join(const void *ctx, const stk_job *job)
 {
 	const gathering *g = ctx;
 	const stk_encode *m = &job->encode, *like = &g->like->encode;
 
-	return m->n <= g->room && job->engine == g->like->engine && m->beam == like->beam &&
-		   m->dim == like->dim && m->levels == like->levels &&
+	return m->n <= g->room && job->engine == g->like->engine &&
+		   (m->device == STK_DEVICE_CUDA) == (like->device == STK_DEVICE_CUDA) &&
+		   m->beam == like->beam && m->dim == like->dim && m->levels == like->levels &&
 		   memcmp(m->hash, like->hash, STK_HASH_BYTES) == 0;
 }
 

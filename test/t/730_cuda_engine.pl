@@ -160,6 +160,26 @@ all_right($session, 'memory again');
 is(one('fallbacks'), $fallbacks, 'no more of them');
 is(shared_worker($node), $pid, 'by the same worker');
 
+# Requests that wait for each other are computed together, but who insists on the device is not left to the
+# processor with those who do not.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET semtok.batch_wait_us = 1000000');
+replace();
+my $many = q{SELECT count(*) FROM semtok.encode_batch('fitted', 'SELECT x FROM items, generate_series(1, 10)')};
+my $insists = WorkerTest->session($node, 'SET semtok.offload = on; SET semtok.device = cuda');
+is(scalar $_->ask($many), '6000', 'it is at the worker') foreach $session, $insists;
+fake('launch 2');
+$session->send($many);
+ok(wait_for(sub { $node->safe_psql('postgres', "SELECT wait_event_type FROM pg_stat_activity WHERE pid = $session->{pid}") eq 'Extension' }),
+	'one waits for others');
+($answer, $said) = $insists->ask($many);
+like($said, qr/^ERROR:  could not compute on device cuda: /, 'who insists on the device is told');
+is(scalar $session->answer, '6000', 'who does not has an answer');
+fake();
+$insists->end;
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET semtok.batch_wait_us');
+$pid = replace();
+log_lines();
+
 # What ends the device for this process: the processor computes, and the worker begins anew with it.
 my %deadly = (
 	'an illegal address' => [ 'cudaStreamQuery 700', 'could not compute on the device: an illegal memory access was encountered' ],
