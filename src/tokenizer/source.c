@@ -82,7 +82,7 @@ typedef struct SourceShape
 	Oid type; /* of the embeddings */
 } SourceShape;
 
-/* Does a value of this type become real[], beside by way of its text? */
+/* Does a value of this type become real[], other than by way of its text? */
 static bool
 SourceReads(Oid type, bool *by_text)
 {
