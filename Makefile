@@ -207,8 +207,9 @@ CUDA_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -fPIC -Wall -Wextra -Wshadow -Wvla $(SE
 	-Ikernels -Itest/unit -isystem $(CUDA_HOME)/include -DSEMTOK_VERSION='"$(EXTVERSION)"'
 NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -Isrc -Ikernels \
 	-Xcompiler -fPIC,-Wall,-Wextra,$(SEMTOK_CFLAGS) \
-	$(foreach a,$(CUDA_ARCHS),-gencode=arch=compute_$a,code=sm_$a) \
-	-gencode=arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+	$(foreach a,$(KERNEL_ARCHS),-gencode=arch=compute_$a,code=sm_$a) \
+	-gencode=arch=compute_$(lastword $(KERNEL_ARCHS)),code=compute_$(lastword $(KERNEL_ARCHS))
+KERNEL_ARCHS = $(CUDA_ARCHS)
 CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lm -pthread
 KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.cu)))
 CUDA_ENGINE_OBJS = $(patsubst kernels/%.c,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.c)))
@@ -217,6 +218,11 @@ CUDA_TEST_BIN = test/cuda/bin
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
 CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/speed.c)
 CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)
+
+# Hopper's own instructions want their own target, sm_90a, in sm_90's place.
+HOPPER_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(wildcard kernels/*_hopper.cu))
+$(HOPPER_OBJS): KERNEL_ARCHS = $(CUDA_ARCHS:90=90a)
+$(HOPPER_OBJS): NVCC_FLAGS += $(if $(filter 90 90a,$(CUDA_ARCHS)),-DSTK_HAVE_HOPPER)
 
 $(CUDA_BIN)/%.o: kernels/%.cu $(CUDA_HEADERS)
 	@mkdir -p $(@D)

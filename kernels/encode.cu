@@ -1,6 +1,9 @@
 /* Encoding: which kernel takes a call. */
 #include "encode.h"
 
+/* Rows from which on Hopper's own kernels, whose blocks are large, are the faster ones. */
+#define HOPPER_ROWS 8192
+
 stk_status
 stk_encode_launch(const stk_encode_call *call, cudaStream_t stream, stk_error *err)
 {
@@ -13,6 +16,16 @@ stk_encode_launch(const stk_encode_call *call, cudaStream_t stream, stk_error *e
 		if (status != STK_OK)
 			return status;
 		prepared.x = call->normalized;
+	}
+	if (call->tile == STK_HOPPER || (call->tile == 0 && call->n >= HOPPER_ROWS))
+	{
+		bool taken;
+		stk_status status = stk_encode_hopper_launch(&prepared, stream, &taken, err);
+
+		if (status == STK_OK && !taken)
+			status = stk_encode_wide_hopper_launch(&prepared, stream, &taken, err);
+		if (status != STK_OK || taken)
+			return status;
 	}
 	if (stk_encode_filter_takes(call->cb))
 		return stk_encode_filter_launch(&prepared, stream, err);

@@ -44,6 +44,9 @@ stk_encode_failed(size_t row, int level, stk_encode_kind kind)
 /* Put a failure into the words of stk_rq_encode; first is the number of the call's first row. */
 extern stk_status stk_encode_error(stk_encode_failure failure, size_t first, stk_error *err);
 
+/* As a call's tile: Hopper's own kernels, where they take the call. */
+#define STK_HOPPER 1
+
 /* A call's arguments; all pointers are the device's. */
 typedef struct stk_encode_call
 {
@@ -54,7 +57,7 @@ typedef struct stk_encode_call
 	uint16_t *codes;             /* [n][levels]  out */
 	stk_encode_failure *failure; /* STK_ENCODE_NO_FAILURE before; lowered */
 	stk_encode_stats *stats;     /* added to; may be NULL */
-	int tile;                    /* rows of the filter's tiles: 128, 64, 32; 0: what is fastest */
+	int tile; /* encode_filter.cu with tiles of 128, 64, 32 rows, STK_HOPPER; 0: the fastest */
 } stk_encode_call;
 
 /*
@@ -73,6 +76,15 @@ extern stk_status stk_encode_plain_launch(const stk_encode_call *call, cudaStrea
 extern bool stk_encode_filter_takes(const stk_device_codebook *cb);
 extern stk_status stk_encode_filter_launch(const stk_encode_call *call, cudaStream_t stream,
 										   stk_error *err);
+
+/*
+ * The filter on Hopper's own tensor instructions. *taken out: false, and nothing done, where the
+ * device is another or the shape does not suit it.
+ */
+extern stk_status stk_encode_hopper_launch(const stk_encode_call *call, cudaStream_t stream,
+										   bool *taken, stk_error *err);
+extern stk_status stk_encode_wide_hopper_launch(const stk_encode_call *call, cudaStream_t stream,
+												bool *taken, stk_error *err);
 
 /*
  * Does the current device's tensor unit add as the certificate assumes? *holds out. Waits. Devices

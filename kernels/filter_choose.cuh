@@ -54,48 +54,6 @@ decide(const encode_args &a, int l, size_t tile_row, row_store<S> *store)
 	}
 }
 
-/*
- * The reference's score of codeword k for a row at a level; one group of threads, a lane each.
- * Loads go out IN_FLIGHT at a time; a lane's products are added in order.
- */
-static __device__ inline double
-reference_score(const encode_args &a, const stk_device_level &level, int l, const float *row,
-				const uint16_t *codes, uint32_t k)
-{
-	const float *c = level.codewords + (size_t) k * a.dim;
-	double sum = 0;
-
-	for (int i = threadIdx.x % STK_GROUP; i < a.dim; i += STK_GROUP * IN_FLIGHT)
-	{
-		float r[IN_FLIGHT], v[IN_FLIGHT];
-
-#pragma unroll
-		for (int j = 0; j < IN_FLIGHT; j++)
-		{
-			bool inside = i + j * STK_GROUP < a.dim;
-
-			r[j] = inside ? row[i + j * STK_GROUP] : 0;
-			v[j] = inside ? c[i + j * STK_GROUP] : 0;
-		}
-		for (int t = 0; t < l; t++)
-		{
-			const float *taken = a.levels[t].codewords + (size_t) codes[t] * a.dim;
-
-#pragma unroll
-			for (int j = 0; j < IN_FLIGHT; j++)
-			{
-				if (i + j * STK_GROUP < a.dim)
-					r[j] = __fsub_rn(r[j], taken[i + j * STK_GROUP]);
-			}
-		}
-		/* Zeros behind the end change nothing: a lane is never -0. */
-#pragma unroll
-		for (int j = 0; j < IN_FLIGHT; j++)
-			sum = fma((double) r[j], (double) v[j], sum);
-	}
-	return __dsub_rn(level.half[k], add_lanes(sum));
-}
-
 /* Step 3, second half: the reference chooses for one queued row; a whole warp. */
 template <typename S>
 static __device__ inline void

@@ -33,58 +33,6 @@ load_rows(float4 (&v)[AT_ONCE], const float *rows, At at, int i, int dim, bool a
 	}
 }
 
-static __device__ inline float4
-subtract(float4 a, float4 b)
-{
-	return make_float4(__fsub_rn(a.x, b.x), __fsub_rn(a.y, b.y), __fsub_rn(a.z, b.z),
-					   __fsub_rn(a.w, b.w));
-}
-
-/* Round y to binary16; add to the sums of squares of what is kept and of what is lost. */
-static __device__ inline __half
-round_element(float y, float *kept, float *lost)
-{
-	__half r = __float2half_rn(y);
-	float v = __half2float(r);
-	float d = __fsub_rn(y, v);
-
-	*kept = __fmaf_rn(v, v, *kept);
-	*lost = __fmaf_rn(d, d, *lost);
-	return r;
-}
-
-/* No less than the norm whose squares were summed in binary32, dim of them, in any order. */
-static __device__ inline float
-norm_above(float sum, int dim)
-{
-	float steps = (float) (dim + 16);
-
-	sum = __fmaf_ru(sum, steps * 0x1p-23f, sum);
-	return __fsqrt_ru(__fadd_ru(sum, steps * 0x1p-149f));
-}
-
-/* Is the residual of a row at level l finite? If not, say so. A whole warp. */
-static __device__ inline void
-check_row(const encode_args &a, int l, size_t row)
-{
-	const float *x = a.x + row * a.dim;
-	const uint16_t *codes = a.codes + row * a.nlevels;
-	bool finite = true;
-
-	for (int i = threadIdx.x & 31; i < a.dim; i += 32)
-	{
-		float r = x[i];
-
-		for (int t = 0; t < l; t++)
-			r = __fsub_rn(r, a.levels[t].codewords[(size_t) codes[t] * a.dim + i]);
-		finite &= isfinite(r) != 0;
-	}
-	if (!__all_sync(~0u, finite) && (threadIdx.x & 31) == 0)
-		atomicMin(a.failure,
-				  stk_encode_failed(row, l == 0 ? -1 : l,
-									l == 0 ? STK_ENCODE_NOT_FINITE : STK_ENCODE_OUT_OF_RANGE));
-}
-
 /*
  * Sums over the warp of eight values of two kinds: value q of the first kind arrives in the lanes
  * with lane / 2 = q, of the second in those with lane / 2 = 8 + q.
@@ -172,9 +120,7 @@ form_residuals(const encode_args &a, const stk_device_level &level, int l, size_
 	sum = norm_above(sum_rows(kept, lost), a.dim);
 	norm = __shfl_sync(~0u, sum, lane & 15);
 	away = __shfl_sync(~0u, sum, lane | 16);
-	/* The subtraction of the centre rounded, and so may have the scaling. */
-	away = __fmaf_ru(norm + away, 0x1.1p-24f, away) + (float) a.dim * 0x1p-149f;
-	margin = __fmaf_ru(norm, level.by_norm, __fmaf_ru(away, level.by_lost, level.fixed));
+	margin = margin_above(level, norm, away, a.dim);
 	if (lane < 16 && !(lane & 1))
 		store->margin[first + lane / 2] = margin;
 	/* What is not finite leaves no margin finite. */

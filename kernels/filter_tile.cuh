@@ -1,11 +1,10 @@
 /*
- * How encode_filter.cu cuts its work: the shapes of blocks, what a block has in shared memory, and
- * the arguments of the kernel.
+ * How encode_filter.cu cuts its work: the shapes of blocks, and what a block has in shared memory.
  */
 #ifndef STK_FILTER_TILE_CUH
 #define STK_FILTER_TILE_CUH
 
-#include "reference.cuh"
+#include "filter_reference.cuh"
 
 /* Panels' chunks in shared memory: one multiplied, the others on their way. */
 #define STAGES 3
@@ -13,8 +12,6 @@
 #define ROOM 16
 /* Rows whose loads a warp has on their way while it forms residuals. */
 #define AT_ONCE 8
-/* Numbers that a thread has on their way while the reference scores. */
-#define IN_FLIGHT 16
 
 /*
  * How a block is cut: ROWS x COLUMNS warps, each with MTILES x 16 rows and NTILES x 8 codewords.
@@ -61,19 +58,5 @@ shared_bytes(int wide_dim)
 	return (size_t) S::rows * wide_dim * sizeof(uint16_t) + (size_t) STAGES * S::stage_bytes +
 		   sizeof(row_store<S>);
 }
-
-typedef struct encode_args
-{
-	const stk_device_level *levels;
-	int nlevels;
-	int dim;
-	int wide_dim;
-	bool aligned; /* rows of 16 bytes' multiple: dim % 4 == 0 */
-	const float *x;
-	size_t n;
-	uint16_t *codes;
-	stk_encode_failure *failure;
-	stk_encode_stats *stats;
-} encode_args;
 
 #endif

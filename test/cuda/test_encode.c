@@ -23,8 +23,8 @@ say(const char *what, size_t compared, unsigned long wrong, const char *more)
 
 /*
  * What rounds to binary16 without loss, so that only the unit's own sums mislead: codewords are one
- * another with neighbours swapped, in pairs of opposite sign, about zero; scores differ by less than
- * the last place of their sums.
+ * another with neighbours swapped, in pairs of opposite sign, about zero; scores differ by less
+ * than the last place of their sums.
  */
 static void
 make_binary16(hostile_set *s, uint64_t *seed)
@@ -75,7 +75,7 @@ static unsigned long
 compare(const stk_codebook *cb, const float *x, size_t n, stk_filter filter, size_t *compared,
 		stk_encode_stats *stats)
 {
-	static const int kernels[] = {128, 64, 32, PLAIN, CHOSEN};
+	static const int kernels[] = {STK_HOPPER, 128, 64, 32, PLAIN, CHOSEN};
 	size_t ncodes = n * (size_t) cb->levels;
 	uint16_t *expected = malloc((ncodes + 1) * sizeof(uint16_t));
 	uint16_t *codes = malloc((ncodes + 1) * sizeof(uint16_t));
@@ -100,7 +100,7 @@ compare(const stk_codebook *cb, const float *x, size_t n, stk_filter filter, siz
 				   err.message, err.row, err.level, expected_err.message, expected_err.row,
 				   expected_err.level);
 		wrong += here;
-		if (stats && kernels[k] == 64)
+		if (stats && kernels[k] == STK_HOPPER)
 		{
 			stats->undecided += some.undecided;
 			stats->reference += some.reference;
@@ -223,6 +223,41 @@ test_errors(int problems, uint64_t *seed)
 	say("rows that fail", compared, wrong, "");
 }
 
+/*
+ * Long rows that round to binary16 without loss: nothing but the sums' own error is left of the
+ * margin, and it grows with the dimension.
+ */
+static void
+test_sums(uint64_t *seed)
+{
+	static const size_t dims[] = {128, 256, 768, 1024, 1536, 2048};
+
+	for (size_t i = 0; i < sizeof(dims) / sizeof(dims[0]); i++)
+	{
+		/* Few enough of the long ones that all may be candidates. */
+		hostile_set s = {.dim = dims[i], .n = 1000, .size = dims[i] < 1024 ? 256 : 12};
+		stk_codebook cb = {.metric = STK_L2, .levels = 1, .dim = (int) dims[i]};
+		size_t compared = 0;
+		stk_encode_stats stats = {0};
+		char what[64], more[96];
+		unsigned long wrong;
+
+		s.x = malloc(s.n * s.dim * sizeof(float));
+		s.c = malloc(s.size * s.dim * sizeof(float));
+		make_binary16(&s, seed);
+		cb.sizes[0] = s.size;
+		cb.codewords[0] = s.c;
+		wrong = compare(&cb, s.x, s.n, STK_FILTER_NONE, &compared, &stats);
+		snprintf(what, sizeof(what), "dim %zu, binary16 numbers", dims[i]);
+		snprintf(more, sizeof(more), ", undecided %5.1f %%, reference %5.1f %%",
+				 100.0 * (double) stats.undecided / (double) compared,
+				 100.0 * (double) stats.reference / (double) compared);
+		say(what, compared, wrong, more);
+		free(s.x);
+		free(s.c);
+	}
+}
+
 /* Shapes at the limits. */
 static void
 test_shapes(uint64_t *seed)
@@ -232,10 +267,12 @@ test_shapes(uint64_t *seed)
 		int dim, levels;
 		uint32_t size;
 		size_t n;
-	} shapes[] = {{16, 1, 65536, 300}, {100, 2, 20000, 200}, {64, 2, 4096, 1000},
-				  {768, 3, 256, 500},  {1024, 2, 129, 300},  {1536, 2, 300, 200},
-				  {2048, 1, 200, 100}, {2560, 2, 100, 70},   {2561, 2, 100, 70},
-				  {4096, 2, 64, 40},   {16000, 2, 40, 20},   {24, 32, 64, 500}};
+	} shapes[] = {{16, 1, 65536, 300},  {100, 2, 20000, 200}, {64, 2, 4096, 1000},
+				  {768, 3, 256, 500},   {1024, 2, 129, 300},  {1536, 2, 300, 200},
+				  {2048, 1, 200, 100},  {2560, 2, 100, 70},   {2561, 2, 100, 70},
+				  {4096, 2, 64, 40},    {16000, 2, 40, 20},   {24, 32, 64, 500},
+				  {256, 2, 512, 30000}, {64, 1, 4096, 70000}, {100, 3, 300, 60000},
+				  {384, 2, 256, 40000}, {768, 1, 300, 35001}, {128, 3, 256, 100001}};
 
 	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
 	{
@@ -270,7 +307,7 @@ test_shapes(uint64_t *seed)
 static void
 repeat(const char *name, const stk_codebook *cb, const float *x, size_t n, int runs)
 {
-	static const int kernels[] = {128, 64, 32, PLAIN};
+	static const int kernels[] = {STK_HOPPER, 128, 64, 32, PLAIN};
 	size_t ncodes = n * (size_t) cb->levels;
 	uint16_t *expected = malloc(ncodes * sizeof(uint16_t));
 	uint16_t *codes = malloc(ncodes * sizeof(uint16_t));
@@ -293,7 +330,10 @@ repeat(const char *name, const stk_codebook *cb, const float *x, size_t n, int r
 			wrong += differences(STK_OK, NULL, codes, STK_OK, NULL, expected, ncodes);
 		}
 		snprintf(what, sizeof(what), "%s, %s %d, %d runs", name,
-				 kernels[k] == PLAIN ? "plain" : "tile", kernels[k], times);
+				 kernels[k] == PLAIN        ? "plain"
+				 : kernels[k] == STK_HOPPER ? "hopper"
+											: "tile",
+				 kernels[k], times);
 		snprintf(more, sizeof(more), ", undecided %.3f %%, reference %.3f %%",
 				 100.0 * (double) stats.undecided / (double) ncodes,
 				 100.0 * (double) stats.reference / (double) ncodes);
@@ -416,7 +456,8 @@ test_engine(uint64_t *seed)
 
 	must(stk_plugin_path("semtok_cuda.so", path, sizeof(path)), "path", "");
 	must(stk_engine_cpu_open(&stk_malloc, &host, &err) == STK_OK, "engine cpu", err.message);
-	must(stk_plugin_open(path, &stk_malloc, host, "all", &engine, &err) == STK_OK, path, err.message);
+	must(stk_plugin_open(path, &stk_malloc, host, "all", &engine, &err) == STK_OK, path,
+		 err.message);
 	printf("       engine %s: %s\n", engine->ops->name, engine->device);
 	fill(x, most * dim, 1, seed);
 	for (int metric = 0; metric < 3; metric++)
@@ -475,6 +516,7 @@ main(int argc, char **argv)
 		printf("%s: %lu wrong in all\n", wrong_in_all ? "FAILED" : "all is well", wrong_in_all);
 		return wrong_in_all ? 1 : 0;
 	}
+	test_sums(&seed);
 	test_shapes(&seed);
 	test_engine(&seed);
 	test_real("beauty/minilm384.fvecs", runs);
