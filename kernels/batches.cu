@@ -179,16 +179,6 @@ stk_batch_launch(const stk_device_batches *b, size_t first, size_t n, uint32_t s
 	return status;
 }
 
-/* Room for `bytes` at memory + *at, on a boundary of its own. */
-static void *
-take(void *memory, size_t *at, size_t bytes)
-{
-	size_t place = *at;
-
-	*at += (bytes + 255) / 256 * 256;
-	return memory ? (char *) memory + place : NULL;
-}
-
 /* Lay the memory out for n rows in all; returns how many bytes it takes. */
 static size_t
 lay_out(stk_device_batches *b, size_t n)
@@ -196,27 +186,29 @@ lay_out(stk_device_batches *b, size_t n)
 	size_t at = 0;
 	size_t largest = 0;
 
-	b->state = (stk_batches_state *) take(b->memory, &at, sizeof(stk_batches_state));
-	b->encode_failure = (stk_encode_failure *) take(b->memory, &at, sizeof(stk_encode_failure));
-	b->update_failure = (stk_update_failure *) take(b->memory, &at, sizeof(stk_update_failure));
+	b->state = (stk_batches_state *) stk_take(b->memory, &at, sizeof(stk_batches_state));
+	b->encode_failure = (stk_encode_failure *) stk_take(b->memory, &at, sizeof(stk_encode_failure));
+	b->update_failure = (stk_update_failure *) stk_take(b->memory, &at, sizeof(stk_update_failure));
 	for (int i = 0; i < b->nlevels; i++)
 	{
 		stk_batch_level *l = &b->levels[i];
 
-		l->counts = (double *) take(b->memory, &at, l->size * sizeof(double));
-		l->sums =
-			(double *) take(b->memory, &at, b->averages ? l->size * b->dim * sizeof(double) : 0);
-		l->idle = (uint32_t *) take(b->memory, &at, b->averages ? l->size * sizeof(uint32_t) : 0);
-		l->used = (uint8_t *) take(b->memory, &at, l->size);
+		l->counts = (double *) stk_take(b->memory, &at, l->size * sizeof(double));
+		l->sums = (double *) stk_take(b->memory, &at,
+									  b->averages ? l->size * b->dim * sizeof(double) : 0);
+		l->idle =
+			(uint32_t *) stk_take(b->memory, &at, b->averages ? l->size * sizeof(uint32_t) : 0);
+		l->used = (uint8_t *) stk_take(b->memory, &at, l->size);
 		largest = l->size > largest ? l->size : largest;
 	}
-	b->places = (size_t *) take(b->memory, &at, n * sizeof(size_t));
-	b->x = (float *) take(b->memory, &at, b->size * b->dim * sizeof(float));
-	b->norms = (double *) take(b->memory, &at, b->size * sizeof(double));
-	b->codes = (uint16_t *) take(b->memory, &at, b->size * sizeof(uint16_t));
-	b->scores = (double *) take(b->memory, &at, b->size * sizeof(double));
-	b->errors = (double *) take(b->memory, &at, (b->size / STK_MEMBERS_CHUNK + 1) * sizeof(double));
-	b->codewords = (float *) take(b->memory, &at, largest * b->dim * sizeof(float));
+	b->places = (size_t *) stk_take(b->memory, &at, n * sizeof(size_t));
+	b->x = (float *) stk_take(b->memory, &at, b->size * b->dim * sizeof(float));
+	b->norms = (double *) stk_take(b->memory, &at, b->size * sizeof(double));
+	b->codes = (uint16_t *) stk_take(b->memory, &at, b->size * sizeof(uint16_t));
+	b->scores = (double *) stk_take(b->memory, &at, b->size * sizeof(double));
+	b->errors =
+		(double *) stk_take(b->memory, &at, (b->size / STK_MEMBERS_CHUNK + 1) * sizeof(double));
+	b->codewords = (float *) stk_take(b->memory, &at, largest * b->dim * sizeof(float));
 	return at;
 }
 

@@ -1,6 +1,6 @@
 /*
- * Batches of rows that a device has, one after the other through the levels of a codebook, as core's
- * stk_accelerator_batches says: nothing comes back before the last.
+ * Batches of rows that a device has, one after the other through the levels of a codebook, as
+ * core's stk_accelerator_batches says: nothing comes back before the last.
  */
 #ifndef STK_DEVICE_BATCHES_H
 #define STK_DEVICE_BATCHES_H
@@ -56,8 +56,8 @@ typedef struct stk_device_batches
 } stk_device_batches;
 
 /*
- * Room on the current device for run's batches of rows `all` [][dim] there. Levels and places are the
- * caller's to fill; the state is all 0. STK_ENOMEM, STK_EIO, STK_EINVAL (2^31 rows or more in a
+ * Room on the current device for run's batches of rows `all` [][dim] there. Levels and places are
+ * the caller's to fill; the state is all 0. STK_ENOMEM, STK_EIO, STK_EINVAL (2^31 rows or more in a
  * batch); free with stk_device_batches_free.
  */
 extern stk_status stk_device_batches_create(const stk_accelerator_batches *run, const float *all,

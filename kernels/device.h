@@ -100,6 +100,19 @@ extern stk_status stk_device_codebook_create(const stk_codebook *cb, cudaStream_
 											 stk_device_codebook **out, stk_error *err);
 extern void stk_device_codebook_free(stk_device_codebook *cb);
 
+/*
+ * Room for `bytes` at memory + *at, on a boundary of its own; *at moves behind it. NULL memory: how
+ * much there must be.
+ */
+static inline void *
+stk_take(void *memory, size_t *at, size_t bytes)
+{
+	size_t place = *at;
+
+	*at += (bytes + 255) / 256 * 256;
+	return memory ? (char *) memory + place : NULL;
+}
+
 /* What a CUDA call said, as a status; `doing` completes "could not ...". */
 static inline stk_status
 stk_cuda_status(cudaError_t code, const char *doing, stk_error *err)

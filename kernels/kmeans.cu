@@ -3,16 +3,6 @@
 
 #include "kmeans.h"
 
-/* Room for `bytes` at memory + *at, on a boundary of its own. */
-static void *
-take(void *memory, size_t *at, size_t bytes)
-{
-	size_t place = *at;
-
-	*at += (bytes + 255) / 256 * 256;
-	return memory ? (char *) memory + place : NULL;
-}
-
 static size_t
 chunks_of(size_t n)
 {
@@ -25,13 +15,13 @@ lay_out(stk_device_kmeans *k)
 {
 	size_t at = 0;
 
-	k->state = (stk_lloyd_state *) take(k->memory, &at, sizeof(stk_lloyd_state));
-	k->failure = (stk_encode_failure *) take(k->memory, &at, sizeof(stk_encode_failure));
-	k->x = (float *) take(k->memory, &at, k->n * k->dim * sizeof(float));
-	k->norms = (double *) take(k->memory, &at, k->n * sizeof(double));
-	k->codes = (uint16_t *) take(k->memory, &at, k->n * sizeof(uint16_t));
-	k->scores = (double *) take(k->memory, &at, k->n * sizeof(double));
-	k->errors = (double *) take(k->memory, &at, chunks_of(k->n) * sizeof(double));
+	k->state = (stk_lloyd_state *) stk_take(k->memory, &at, sizeof(stk_lloyd_state));
+	k->failure = (stk_encode_failure *) stk_take(k->memory, &at, sizeof(stk_encode_failure));
+	k->x = (float *) stk_take(k->memory, &at, k->n * k->dim * sizeof(float));
+	k->norms = (double *) stk_take(k->memory, &at, k->n * sizeof(double));
+	k->codes = (uint16_t *) stk_take(k->memory, &at, k->n * sizeof(uint16_t));
+	k->scores = (double *) stk_take(k->memory, &at, k->n * sizeof(double));
+	k->errors = (double *) stk_take(k->memory, &at, chunks_of(k->n) * sizeof(double));
 	return at;
 }
 

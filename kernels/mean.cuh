@@ -8,8 +8,8 @@
 
 /*
  * What stk_kmeans_normalise makes of a codeword: *norm is what its numbers are to be divided by, 0
- * when it has no direction. By a whole block; mean [dim] holds binary32 numbers, each written by the
- * thread that members.cuh gives its column to.
+ * when it has no direction. By a whole block; mean [dim] holds binary32 numbers, each written by
+ * the thread that members.cuh gives its column to.
  */
 static __device__ inline double
 norm_of(const double *mean, size_t dim)

@@ -2,8 +2,8 @@
  * The updates of k-means: each centroid moves to the mean of its rows, or of them and what came
  * before.
  *
- * Bytes: rows once, 4 n dim; of each code with rows its centroid, 8 dim. Operations: n dim additions
- * in binary64. Bound: memory.
+ * Bytes: rows once, 4 n dim; of each code with rows its centroid, 8 dim. Operations: n dim
+ * additions in binary64. Bound: memory.
  */
 #include "mean.cuh"
 #include "members.cuh"

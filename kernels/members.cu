@@ -20,6 +20,8 @@
 #define PLACES 7680
 /* Tiles whose counts are read before they are added. */
 #define TILES_AHEAD 8
+/* The same of a tile's warps. */
+#define WARPS_AHEAD 8
 
 /* One pass over the rows. */
 typedef struct pass
@@ -309,13 +311,20 @@ __launch_bounds__(MOST_THREADS, 1)
 		{
 			uint32_t place = first[b] + before[b];
 
-#pragma unroll 8
-			for (uint32_t w = 0; w < warps; w++)
+			for (uint32_t w = 0; w < warps; w += WARPS_AHEAD)
 			{
-				uint32_t count = table[w * p.bins + b];
+				uint32_t counts[WARPS_AHEAD];
 
-				table[w * p.bins + b] = place;
-				place += count;
+#pragma unroll
+				for (uint32_t a = 0; a < WARPS_AHEAD; a++)
+					counts[a] = w + a < warps ? table[(w + a) * p.bins + b] : 0;
+#pragma unroll
+				for (uint32_t a = 0; a < WARPS_AHEAD; a++)
+				{
+					if (w + a < warps)
+						table[(w + a) * p.bins + b] = place;
+					place += counts[a];
+				}
 			}
 		}
 		for (uint32_t b = threadIdx.x; b <= m.size && p.whole && blockIdx.x == 0; b += blockDim.x)
@@ -386,16 +395,6 @@ stk_members_group_launch(const stk_device_members *m, const uint16_t *codes, siz
 	return group_pass(m, &p, stream, err);
 }
 
-/* Room for `count` numbers of `size` bytes at m->memory + *at, on a boundary of their own. */
-static void *
-take(const stk_device_members *m, size_t *at, size_t count, size_t size)
-{
-	size_t place = *at;
-
-	*at += (count * size + 255) / 256 * 256;
-	return m->memory ? (char *) m->memory + place : NULL;
-}
-
 /* Lay everything out; returns how many bytes it takes. *zeros: those that are 0 between launches. */
 static size_t
 lay_out(stk_device_members *m, size_t *zeros)
@@ -404,16 +403,21 @@ lay_out(stk_device_members *m, size_t *zeros)
 	size_t chunks = m->most / STK_MEMBERS_CHUNK + (m->most < size ? m->most : size);
 	size_t at = 0;
 
-	m->view.arrived = (uint32_t *) take(m, &at, size, sizeof(uint32_t));
-	m->counts = (uint32_t *) take(m, &at, m->passes > 1 ? size : 0, sizeof(uint32_t));
+	m->view.arrived = (uint32_t *) stk_take(m->memory, &at, size * sizeof(uint32_t));
+	m->counts =
+		(uint32_t *) stk_take(m->memory, &at, (m->passes > 1 ? size : 0) * sizeof(uint32_t));
+	/* Blocks look at their chunk before they know whether there is one. */
+	m->view.chunks =
+		(stk_members_chunk *) stk_take(m->memory, &at, chunks * sizeof(stk_members_chunk));
 	*zeros = at;
-	m->view.rows = (uint32_t *) take(m, &at, m->most, sizeof(uint32_t));
-	m->sorted = (uint32_t *) take(m, &at, m->passes > 1 ? m->most : 0, sizeof(uint32_t));
-	m->view.first = (uint32_t *) take(m, &at, size + 1, sizeof(uint32_t));
-	m->view.first_chunk = (uint32_t *) take(m, &at, size + 1, sizeof(uint32_t));
-	m->view.chunks = (stk_members_chunk *) take(m, &at, chunks, sizeof(stk_members_chunk));
-	m->tiles = (uint32_t *) take(m, &at, (size_t) MOST_TILES * m->bins, sizeof(uint32_t));
-	m->view.sums = (double *) take(m, &at, chunks * m->dim, sizeof(double));
+	m->view.rows = (uint32_t *) stk_take(m->memory, &at, m->most * sizeof(uint32_t));
+	m->sorted =
+		(uint32_t *) stk_take(m->memory, &at, (m->passes > 1 ? m->most : 0) * sizeof(uint32_t));
+	m->view.first = (uint32_t *) stk_take(m->memory, &at, (size + 1) * sizeof(uint32_t));
+	m->view.first_chunk = (uint32_t *) stk_take(m->memory, &at, (size + 1) * sizeof(uint32_t));
+	m->tiles =
+		(uint32_t *) stk_take(m->memory, &at, (size_t) MOST_TILES * m->bins * sizeof(uint32_t));
+	m->view.sums = (double *) stk_take(m->memory, &at, chunks * m->dim * sizeof(double));
 	return at;
 }
 

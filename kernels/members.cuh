@@ -2,20 +2,21 @@
  * Kernels that take the sum of each code's rows, in the shape of core's member_sums.h, and do
  * something with it.
  *
- * A block adds up one chunk of a code in a slab of columns: eight threads a lane each, for up to
+ * A block adds up one chunk of a code in a slab of columns: eight threads, a lane each, for up to
  * four columns. Of a code with several blocks the last one to finish, known by an integer ticket,
  * adds the chunks in order. Then `finish`, an object of the caller's, gets the whole sum in a whole
  * block:
  *
- *    finish.sum(code, rows, sum)    rows > 0; column i of sum [dim], on the device, is this thread's
- *                                   where i % blockDim.x == threadIdx.x, to read and to write
- *    finish.none(code)              a code without rows
  *    finish.ahead(code)             before a code's sums are taken: to ask for what it will need
+ *    finish.sum(code, rows, sum)    rows > 0; column i of sum [dim], on the device, is this
+ *                                   thread's where i % blockDim.x == threadIdx.x, to read and write
+ *    finish.none(code)              a code without rows
  *
- * Every thread of a block calls them, once for each code.
+ * Every thread of a block calls them, the last two once for each code.
  *
  * Bytes: rows once, 4 n dim, of whole sectors; sums once. Operations: n dim additions in binary64.
- * Bound: memory.
+ * Bound: memory where rows are many; where they are few, the launches and the way from one read to
+ * the next.
  */
 #ifndef STK_MEMBERS_CUH
 #define STK_MEMBERS_CUH

@@ -2,8 +2,8 @@
  * The normal equations of a refit: how often codes occur together, and what the codewords leave of
  * the rows, added up by code and squared.
  *
- * Sums by code are in row order, as core's are: a thread has a column of a code and goes from row to
- * row. Squares have chunks of rows, which threads add up side by side.
+ * Sums by code are in row order, as core's are: a thread has a column of a code and goes from row
+ * to row. Squares have chunks of rows, which threads add up side by side.
  *
  * Bytes: rows once for each level and once for the squares, 4 n dim (levels + 1), whole rows in the
  * order of their codes; codewords from the cache. Bound: memory where codes are used alike; a code

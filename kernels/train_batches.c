@@ -1,6 +1,6 @@
 /*
- * Training on a device by batches: what core has of the levels goes there, the batches of the rest of
- * the epoch are computed, and what became of the levels comes back.
+ * Training on a device by batches: what core has of the levels goes there, the batches of the rest
+ * of the epoch are computed, and what became of the levels comes back.
  */
 #include <stdlib.h>
 #include <string.h>

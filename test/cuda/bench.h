@@ -5,10 +5,14 @@
 #ifndef TEST_CUDA_BENCH_H
 #define TEST_CUDA_BENCH_H
 
+#include <time.h>
+
 #include "device.h"
 
 #define BENCH_RUNS 40
 #define BENCH_WARM 5
+/* Seconds of warming up: an idle device takes some to reach its clocks. */
+#define BENCH_WARM_SECONDS 0.02
 
 static inline int
 bench_by_value(const void *a, const void *b)
@@ -16,6 +20,15 @@ bench_by_value(const void *a, const void *b)
 	float x = *(const float *) a, y = *(const float *) b;
 
 	return (x > y) - (x < y);
+}
+
+static inline double
+bench_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + 1e-9 * (double) t.tv_nsec;
 }
 
 /* The median time of once(arg, i), i = 0, 1, ..., on the default stream, in seconds. */
@@ -27,6 +40,11 @@ bench_measure(void (*once)(void *arg, int i), void *arg)
 
 	MUST_CUDA(cudaEventCreate(&begin));
 	MUST_CUDA(cudaEventCreate(&end));
+	for (double start = bench_now(); bench_now() < start + BENCH_WARM_SECONDS;)
+	{
+		once(arg, 0);
+		MUST_CUDA(cudaDeviceSynchronize());
+	}
 	for (int i = 0; i < BENCH_WARM + BENCH_RUNS; i++)
 	{
 		MUST_CUDA(cudaEventRecord(begin, 0));

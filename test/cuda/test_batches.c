@@ -1,6 +1,6 @@
 /*
- * Training by batches on a device against core's: the same codebook, counts and reports, bit for bit,
- * of k-means' mini-batches and of moving averages.
+ * Training by batches on a device against core's: the same codebook, counts and reports, bit for
+ * bit, of k-means' mini-batches and of moving averages.
  *
  *   make cuda-test here; test/cuda/bin/test_batches [RUNS] where there is a device
  *
@@ -176,7 +176,7 @@ test_hostile(int problems, uint64_t *seed)
 	{
 		for (int i = 0; i < problems; i++)
 		{
-			plan p = {.averages = i % 2,
+			plan p = {.averages = (kind + (size_t) i) % 2,
 					  .metric = (stk_metric) below(3, seed),
 					  .levels = 1 + (int) below(3, seed),
 					  .size = sizes[below(5, seed)],

@@ -1,6 +1,6 @@
 /*
- * Sums over rows and their codes on a device against core's: evaluation, and the normal equations of
- * a refit. The same bits, and counts.
+ * Sums over rows and their codes on a device against core's: evaluation, and the normal equations
+ * of a refit. The same bits, and counts.
  *
  *   make cuda-test here; test/cuda/bin/test_statistics [RUNS] where there is a device
  *

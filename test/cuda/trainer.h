@@ -1,6 +1,6 @@
 /*
- * What the tests and measurements of training on a device share: its accelerator, watched, and all of
- * this machine's cores.
+ * What the tests and measurements of training on a device share: its accelerator, watched, and all
+ * of this machine's cores.
  */
 #ifndef TEST_CUDA_TRAINER_H
 #define TEST_CUDA_TRAINER_H

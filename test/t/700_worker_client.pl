@@ -293,7 +293,7 @@ $_->[0]->end foreach @timed;
 		$session->ask("SET semtok.offload = $offload; UPDATE many SET sid = NULL");
 		$session->ask(q{CALL semtok.tokenize('many', 'x', 'sid', 'many', batch_size => 1000)});
 		push @{ $answers{tokenize} }, scalar $session->ask(q{SELECT md5(string_agg(sid::text, ',' ORDER BY id)), count(sid) FROM many});
-		push @{ $answers{evaluate} }, scalar $session->ask(q{SELECT e::text FROM semtok.evaluate('many', 'SELECT x FROM many') AS e});
+		push @{ $answers{evaluate} }, scalar $session->ask(q{SELECT e::text FROM semtok.evaluate('many', 'SELECT x FROM many ORDER BY id') AS e});
 		push @{ $answers{'so many codes that they come in the file'} },
 		  scalar $session->ask(q{RESET semtok.max_worker_bytes; SELECT e::text FROM semtok.evaluate('items', 'SELECT x FROM items, generate_series(1, 60)') AS e; SET semtok.max_worker_bytes = '1MB'});
 		push @{ $answers{'a row at fault'} }, join ' ', $session->ask(q{CALL semtok.tokenize('wrong', 'x', 'sid', 'far')});
