@@ -243,7 +243,7 @@ $(CUDA_TEST_BIN)/%.o: src/%.c $(CUDA_HEADERS)
 $(CUDA_TEST_BIN)/%.o: test/cuda/%.c $(CUDA_HEADERS) $(wildcard test/cuda/*.h test/unit/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -Itest/cuda -c -o $@ $<
-$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,encode_error.o gpu.o train_cuda.o train_batches.o)
+$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,beam_shape.o encode_error.o gpu.o train_cuda.o train_batches.o)
 	$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $(CUDA_LIBS)
 # The tests open it as semtokd does, from beside them.
 $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so

@@ -17,6 +17,8 @@ stk_encode_launch(const stk_encode_call *call, cudaStream_t stream, stk_error *e
 			return status;
 		prepared.x = call->normalized;
 	}
+	if (call->beam > 1)
+		return stk_encode_beam_launch(&prepared, stream, err);
 	if (call->tile == STK_HOPPER || (call->tile == 0 && call->n >= HOPPER_ROWS))
 	{
 		bool taken;

@@ -1,9 +1,10 @@
 /*
- * Residual quantization on a device, greedy, as core's stk_rq_encode: the same codes, bit for bit,
- * and the same errors.
+ * Residual quantization on a device, as core's stk_rq_encode: the same codes, bit for bit, and the
+ * same errors.
  *
- * Two kernels do it. encode_filter.cu filters on tensor cores and lets the reference decide what
- * the filter leaves open; encode_plain.cu is the reference alone, for any shape and any device.
+ * Two kernels encode greedily. encode_filter.cu filters on tensor cores and lets the reference decide
+ * what the filter leaves open; encode_plain.cu is the reference alone, for any shape and any device.
+ * encode_beam.cu encodes with a beam, by the reference alone, where beam_shape.h takes the shape.
  */
 #ifndef STK_ENCODE_H
 #define STK_ENCODE_H
@@ -58,11 +59,13 @@ typedef struct stk_encode_call
 	stk_encode_failure *failure; /* STK_ENCODE_NO_FAILURE before; lowered */
 	stk_encode_stats *stats;     /* added to; may be NULL */
 	int tile; /* encode_filter.cu with tiles of 128, 64, 32 rows, STK_HOPPER; 0: the fastest */
+	int beam; /* as stk_rq_encode's; 0: greedy, too */
 } stk_encode_call;
 
 /*
- * Encode with the faster kernel that takes the shape. Asynchronous on stream; codes mean nothing
- * when *failure was lowered. STK_EIO.
+ * Encode with the fastest kernel that takes the shape; a beam wider than 1 is one that
+ * stk_beam_shape_choose takes. Asynchronous on stream; codes mean nothing when *failure was lowered.
+ * STK_EIO.
  */
 extern stk_status stk_encode_launch(const stk_encode_call *call, cudaStream_t stream,
 									stk_error *err);
@@ -76,6 +79,10 @@ extern stk_status stk_encode_plain_launch(const stk_encode_call *call, cudaStrea
 extern bool stk_encode_filter_takes(const stk_device_codebook *cb);
 extern stk_status stk_encode_filter_launch(const stk_encode_call *call, cudaStream_t stream,
 										   stk_error *err);
+
+/* Scores all children of all kept prefixes. STK_EINVAL when the device does not take the shape. */
+extern stk_status stk_encode_beam_launch(const stk_encode_call *call, cudaStream_t stream,
+										 stk_error *err);
 
 /*
  * The filter on Hopper's own tensor instructions. *taken out: false, and nothing done, where the

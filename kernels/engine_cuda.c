@@ -1,11 +1,13 @@
 /*
- * The engine of CUDA devices: encodes greedily there, and computes the steps of trainings. Rows of a
- * call come from and codes go to ordinary memory, in pieces (lane.h) that take turns on the devices; a
- * codebook is copied to a device when it is first used there (gpu.h). What a device cannot do ends with STK_EDEVICE, for the processor to compute.
+ * The engine of CUDA devices: encodes there, and computes the steps of trainings. Rows of a call
+ * come from and codes go to ordinary memory, in pieces (lane.h) that take turns on the devices; a
+ * codebook is copied to a device when it is first used there (gpu.h). What a device cannot do ends
+ * with STK_EDEVICE, for the processor to compute: beams, too, that one of them does not take.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "beam_shape.h"
 #include "engine/plugin.h"
 #include "lane.h"
 #include "train_cuda.h"
@@ -68,8 +70,18 @@ cuda_resident_bytes(const stk_resident *r)
 static bool
 cuda_takes(const stk_engine *engine, const stk_codebook *cb, int beam)
 {
-	(void) engine;
-	return beam == 1 && stk_lane_rows(cb) > 0;
+	const cuda_engine *e = (const cuda_engine *) engine;
+	size_t rows = stk_lane_rows(cb);
+	bool takes = rows > 0;
+
+	for (int i = 0; i < e->ngpus && beam > 1 && takes; i++)
+	{
+		stk_beam_shape shape;
+
+		takes = stk_beam_shape_choose(cb->sizes, cb->levels, cb->dim, beam, rows,
+									  stk_beam_shared(e->gpus[i].major, e->gpus[i].minor), &shape);
+	}
+	return takes;
 }
 
 /* Devices that a call uses, and its lanes there. */
@@ -101,7 +113,7 @@ choose(cuda_engine *e, bool one, call *c, stk_error *err)
 
 /* Get everything ready on each device that was chosen. */
 static stk_status
-begin(call *c, stk_resident *r, stk_error *err)
+begin(call *c, stk_resident *r, int beam, stk_error *err)
 {
 	stk_status status = STK_OK;
 	int chosen = c->n;
@@ -121,6 +133,7 @@ begin(call *c, stk_resident *r, stk_error *err)
 			break;
 		}
 		c->lanes[c->n]->cb = copy;
+		c->lanes[c->n]->beam = beam;
 	}
 	return status;
 }
@@ -181,7 +194,7 @@ cuda_encode(stk_engine *engine, const stk_exec *exec, const stk_resident *r, con
 		return stk_fail(err, STK_EDEVICE, "no device encodes with a beam of %d here", beam);
 	status = choose(e, n <= stk_lane_rows(&r->cb), &c, err);
 	if (status == STK_OK)
-		status = begin(&c, kept, err);
+		status = begin(&c, kept, beam, err);
 	if (status == STK_OK)
 		status = encode_pieces(&c, exec, &r->cb, x, n, codes, err);
 	end(&c, kept);

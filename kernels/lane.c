@@ -179,7 +179,8 @@ stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *
 							.n = n,
 							.normalized = l->normalized,
 							.codes = l->codes,
-							.failure = l->failure};
+							.failure = l->failure,
+							.beam = lanes->beam};
 	cudaError_t code;
 	stk_status status = stk_gpu_use(lanes->gpu, err);
 

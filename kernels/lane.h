@@ -30,6 +30,7 @@ typedef struct stk_lanes
 {
 	stk_gpu *gpu;
 	const stk_device_codebook *cb;
+	int beam;
 	stk_lane lane[STK_CALL_LANES];
 } stk_lanes;
 

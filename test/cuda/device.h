@@ -125,8 +125,8 @@ device_codebook(const stk_codebook *cb)
 
 /* Core's answer, by as many threads as there are cores. */
 static inline stk_status
-core_encode(const stk_codebook *cb, stk_filter filter, const float *x, size_t n, uint16_t *codes,
-			stk_error *err)
+core_encode_beam(const stk_codebook *cb, stk_filter filter, const float *x, size_t n, int beam,
+				 uint16_t *codes, stk_error *err)
 {
 	static stk_crew *crew;
 	stk_exec exec = *plain_exec();
@@ -135,14 +135,24 @@ core_encode(const stk_codebook *cb, stk_filter filter, const float *x, size_t n,
 
 	if (!crew)
 		must(stk_crew_start((int) sysconf(_SC_NPROCESSORS_ONLN), &crew) == STK_OK, "crew", "");
-	if (n > 1000)
+	if (n > 1000 || (beam > 1 && n > 1))
 		exec.pool = stk_crew_pool(crew, STK_URGENT);
 	status = stk_rq_create(cb, &exec, filter, &rq, err);
 	if (status != STK_OK)
 		return status;
-	status = stk_rq_encode(rq, &exec, x, n, 1, codes, NULL, err);
+	if (beam > 1)
+		status = stk_rq_prepare_beam(rq, &exec);
+	if (status == STK_OK)
+		status = stk_rq_encode(rq, &exec, x, n, beam, codes, NULL, err);
 	stk_rq_free(rq);
 	return status;
+}
+
+static inline stk_status
+core_encode(const stk_codebook *cb, stk_filter filter, const float *x, size_t n, uint16_t *codes,
+			stk_error *err)
+{
+	return core_encode_beam(cb, filter, x, n, 1, codes, err);
 }
 
 /*

@@ -152,6 +152,46 @@ codes_are_the_processors(void **state)
 	}
 }
 
+/* Beams go to the device as wide as they fit there, to codes that are not the greedy ones. */
+static void
+beams(void **state)
+{
+	stk_codebook cb = book(0);
+	stk_exec exec = plain();
+	stk_resident *r;
+	stk_rq *rq;
+	stk_engine *e;
+	stk_error err;
+	uint16_t *codes = calloc(2 * ROWS, LEVELS * sizeof(uint16_t));
+	uint16_t *expected = codes + (size_t) ROWS * LEVELS;
+
+	(void) state;
+	fake_fail(NULL, 0, 0, 0);
+	fake_devices(2, 1024);
+	assert_int_equal(open_devices("all", &e, &err), STK_OK);
+	assert_int_equal(stk_rq_create(&cb, &exec, STK_FILTER_BEST, &rq, NULL), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, &exec, x, 4 * 2730 + 1, 5, expected, NULL, NULL), STK_OK);
+	stk_rq_free(rq);
+	assert_int_equal(e->ops->load(e, &exec, &cb, true, &r, &err), STK_OK);
+	assert_true(e->ops->takes(e, &cb, 5));
+	assert_int_equal(e->ops->encode(e, &exec, r, x, 4 * 2730 + 1, 5, codes, &err), STK_OK);
+	assert_memory_equal(codes, expected, (4 * 2730 + 1) * LEVELS * sizeof(uint16_t));
+	assert_memory_not_equal(codes, right, (4 * 2730 + 1) * LEVELS * sizeof(uint16_t));
+	/* The same lanes serve a greedy call. */
+	assert_int_equal(e->ops->encode(e, &exec, r, x, FEW, 1, codes, &err), STK_OK);
+	assert_memory_equal(codes, right, FEW * LEVELS * sizeof(uint16_t));
+	/* There are 400 prefixes of two codes; a block has room for so many, but not of longer rows. */
+	assert_true(e->ops->takes(e, &cb, 4096));
+	cb.dim = 2000;
+	assert_true(e->ops->takes(e, &cb, 1));
+	assert_true(e->ops->takes(e, &cb, 2));
+	assert_false(e->ops->takes(e, &cb, 16));
+	e->ops->unload(e, r);
+	e->ops->close(e);
+	assert_int_equal(fake_live(), 0);
+	free(codes);
+}
+
 /* The first row that fails, in whichever piece and on whichever device. */
 static void
 rows_at_fault(void **state)
@@ -458,6 +498,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(codes_are_the_processors),
+									   cmocka_unit_test(beams),
 									   cmocka_unit_test(rows_at_fault),
 									   cmocka_unit_test(what_cannot_be_opened),
 									   cmocka_unit_test(every_call_fails),

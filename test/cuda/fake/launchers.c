@@ -92,7 +92,8 @@ stk_encode_launch(const stk_encode_call *call, cudaStream_t stream, stk_error *e
 	if (stk_cpu_choose(STK_SIMD_AUTO, &cpu, &why) != STK_OK ||
 		stk_rq_create(&there->cb, &exec, STK_FILTER_BEST, &rq, &why) != STK_OK)
 		abort();
-	status = stk_rq_encode(rq, &exec, call->x, call->n, 1, call->codes, NULL, &why);
+	status = stk_rq_encode(rq, &exec, call->x, call->n, call->beam > 1 ? call->beam : 1,
+						   call->codes, NULL, &why);
 	stk_rq_free(rq);
 	if (status == STK_EINVAL || status == STK_ERANGE)
 		*call->failure =
