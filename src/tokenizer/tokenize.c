@@ -438,6 +438,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 	ProgressBegin("tokenize", get_rel_name(run->relation), CurrentMemoryContext);
 	ProgressPhase("first walk");
 	TokenizeWalkTables(&walk, run->append || SemtokPrunesEarly());
+	SPI_commit();
 	if (run->found > run->rows || (run->found > 0 && !TokenizeAloneProven(&walk.alone)))
 	{
 		ProgressPhase("second walk");

@@ -74,7 +74,10 @@ typedef struct TokenizeAlone
 extern void TokenizeAloneBegin(TokenizeAlone *alone);
 /* At the end of a batch's work on a table, after which its count of commands should be this. */
 extern void TokenizeAloneBatch(TokenizeAlone *alone, Oid table, CommandId commands);
-/* True when nothing but the batches, the last included, has written anything from the beginning on. */
+/*
+ * True when nothing but the batches has written anything from the beginning on. Asked when the last of
+ * them has committed.
+ */
 extern bool TokenizeAloneProven(const TokenizeAlone *alone);
 
 #endif

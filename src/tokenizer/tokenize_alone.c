@@ -10,9 +10,10 @@
  * A caller that has an id itself, and calls from a DO block or a procedure, proves nothing: what it has
  * deferred writes when the first batch begins, after the tables were measured.
  *
- * A batch writes through our statements alone if the tables have no triggers, which could write when it
- * commits, and if its count of commands, which goes up with each that writes, is as it should be: that
- * leaves no room for a rule, or for a function of the caller's that writes.
+ * A batch writes through our statements alone if the tables have no triggers, and if its count of
+ * commands, which goes up with each that writes, is as it should be: that leaves no room for a rule, or
+ * for a function of the caller's that writes. It must still be so when the batch commits, as cursors
+ * WITH HOLD, which such a function may have declared, are read then.
  */
 #include "postgres.h"
 
@@ -24,11 +25,30 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+/* The count of commands that the batch under way is to commit with; InvalidCommandId: none is. */
+static CommandId at_commit = InvalidCommandId;
+/* Some batch since the beginning committed with another one. */
+static bool wrote_at_commit = false;
+
+static void
+TokenizeAloneEnds(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT && at_commit != InvalidCommandId &&
+		GetCurrentCommandId(false) != at_commit)
+		wrote_at_commit = true;
+	at_commit = InvalidCommandId;
+}
+
 void
 TokenizeAloneBegin(TokenizeAlone *alone)
 {
+	static bool registered = false;
 	Snapshot snapshot;
 
+	if (!registered)
+		RegisterXactCallback(TokenizeAloneEnds, NULL);
+	registered = true;
+	wrote_at_commit = false;
 	alone->next = ReadNextFullTransactionId();
 	snapshot = GetLatestSnapshot();
 	/* An id that has been given out and is not in the snapshot's range has not been finished. */
@@ -46,6 +66,7 @@ TokenizeAloneBatch(TokenizeAlone *alone, Oid table, CommandId commands)
 	if (rel->trigdesc || GetCurrentCommandId(false) != commands)
 		alone->proven = false;
 	relation_close(rel, NoLock);
+	at_commit = commands;
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		alone->own++;
 }
@@ -53,7 +74,8 @@ TokenizeAloneBatch(TokenizeAlone *alone, Oid table, CommandId commands)
 bool
 TokenizeAloneProven(const TokenizeAlone *alone)
 {
-	return alone->proven && U64FromFullTransactionId(ReadNextFullTransactionId()) -
-									U64FromFullTransactionId(alone->next) ==
-								alone->own;
+	return alone->proven && !wrote_at_commit &&
+		   U64FromFullTransactionId(ReadNextFullTransactionId()) -
+				   U64FromFullTransactionId(alone->next) ==
+			   alone->own;
 }

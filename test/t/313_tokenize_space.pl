@@ -121,6 +121,26 @@ cmp_ok(tokenize('', arguments => q{, where_clause => 'writes(id)'}),
 	'>=', 2, 'a condition that writes: a second walk');
 check('a condition that writes');
 
+# A cursor that such a condition holds is read when the batch commits; here the last one.
+fresh(100);
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION late() RETURNS int VOLATILE LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO goods SELECT 20000 + id, x, null, filler FROM items WHERE id <= 500;
+		RETURN 1;
+	END $$;
+	CREATE FUNCTION holds(id int) RETURNS boolean VOLATILE LANGUAGE plpgsql AS $$
+	BEGIN
+		IF id = 4000 AND NOT EXISTS (SELECT FROM pg_cursors WHERE name = 'held') THEN
+			EXECUTE 'DECLARE held CURSOR WITH HOLD FOR SELECT late()';
+		END IF;
+		RETURN true;
+	END $$});
+is(tokenize('', arguments => q{, where_clause => 'holds(id)'}), 2, 'a condition that holds a cursor: a second walk');
+is($node->safe_psql('postgres', 'SELECT count(id) FROM goods'), $rows + 500, 'which writes');
+check('a condition that holds a cursor');
+
 # The trigger's rows go where the walk has been: there is room, which the last run left.
 foreach my $kind ('', 'CONSTRAINT')
 {
