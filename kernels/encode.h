@@ -58,8 +58,9 @@ typedef struct stk_encode_call
 	uint16_t *codes;             /* [n][levels]  out */
 	stk_encode_failure *failure; /* STK_ENCODE_NO_FAILURE before; lowered */
 	stk_encode_stats *stats;     /* added to; may be NULL */
-	int tile; /* encode_filter.cu with tiles of 128, 64, 32 rows, STK_HOPPER; 0: the fastest */
-	int beam; /* as stk_rq_encode's; 0: greedy, too */
+	int tile;  /* encode_filter.cu with tiles of 128, 64, 32 rows, STK_HOPPER; 0: the fastest */
+	int parts; /* encode_few.cu: tile of 32 or 16 rows, blocks that share it; 0: the fastest */
+	int beam;  /* as stk_rq_encode's; 0: greedy, too */
 } stk_encode_call;
 
 /*
@@ -92,6 +93,14 @@ extern stk_status stk_encode_hopper_launch(const stk_encode_call *call, cudaStre
 										   bool *taken, stk_error *err);
 extern stk_status stk_encode_wide_hopper_launch(const stk_encode_call *call, cudaStream_t stream,
 												bool *taken, stk_error *err);
+
+/*
+ * The same for few rows, which it normalizes itself; takes none where the device is older than
+ * sm_90, or rows are too long.
+ */
+extern bool stk_encode_few_takes(const stk_encode_call *call);
+extern stk_status stk_encode_few_launch(const stk_encode_call *call, cudaStream_t stream,
+										stk_error *err);
 
 /*
  * Does the current device's tensor unit add as the certificate assumes? *holds out. Waits. Devices

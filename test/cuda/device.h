@@ -19,6 +19,10 @@ enum
 	PLAIN = -1  /* the reference alone */
 };
 
+/* Or that for few rows, with tiles of so many rows, each shared by so many blocks. */
+#define FEW(rows, parts) (1000 * (rows) + (parts))
+#define IS_FEW(kernel) ((kernel) >= FEW(16, 0))
+
 /* End the program when CUDA or anything else that cannot fail does. */
 static inline void
 must(bool ok, const char *what, const char *why)
@@ -75,22 +79,33 @@ device_call_free(stk_encode_call *call)
 
 /* Launch, without waiting. */
 static inline void
-device_launch(stk_encode_call *call, int kernel)
+device_launch_on(const stk_encode_call *call, int kernel, cudaStream_t stream)
 {
 	stk_error err = {.level = -1};
 	stk_encode_call own = *call;
 	stk_status status = STK_OK;
 
-	own.tile = kernel > 0 ? kernel : 0;
-	if (kernel == PLAIN && own.cb->metric == STK_COSINE)
+	own.tile = IS_FEW(kernel) ? kernel / 1000 : kernel > 0 ? kernel : 0;
+	own.parts = IS_FEW(kernel) ? kernel % 1000 : 0;
+	if (IS_FEW(kernel) && stk_encode_few_takes(&own))
+		status = stk_encode_few_launch(&own, stream, &err);
+	else if (kernel == PLAIN)
 	{
-		status = stk_normalize_launch(&own, 0, &err);
-		own.x = own.normalized;
+		if (own.cb->metric == STK_COSINE)
+			status = stk_normalize_launch(&own, stream, &err);
+		own.x = own.cb->metric == STK_COSINE ? own.normalized : own.x;
+		if (status == STK_OK)
+			status = stk_encode_plain_launch(&own, stream, &err);
 	}
-	if (status == STK_OK)
-		status = kernel == PLAIN ? stk_encode_plain_launch(&own, 0, &err)
-								 : stk_encode_launch(&own, 0, &err);
+	else
+		status = stk_encode_launch(&own, stream, &err);
 	must(status == STK_OK, "launch", err.message);
+}
+
+static inline void
+device_launch(const stk_encode_call *call, int kernel)
+{
+	device_launch_on(call, kernel, 0);
 }
 
 /* Encode as stk_rq_encode does; codes, poisoned first, and what the filter did come back. */

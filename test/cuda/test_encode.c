@@ -75,7 +75,9 @@ static unsigned long
 compare(const stk_codebook *cb, const float *x, size_t n, stk_filter filter, size_t *compared,
 		stk_encode_stats *stats)
 {
-	static const int kernels[] = {STK_HOPPER, 128, 64, 32, PLAIN, CHOSEN};
+	static const int kernels[] = {STK_HOPPER, 128,        64,         32,         FEW(32, 1),
+								  FEW(32, 2), FEW(32, 4), FEW(32, 8), FEW(16, 1), FEW(16, 2),
+								  FEW(16, 4), FEW(16, 8), FEW(16, 0), PLAIN,      CHOSEN};
 	size_t ncodes = n * (size_t) cb->levels;
 	uint16_t *expected = malloc((ncodes + 1) * sizeof(uint16_t));
 	uint16_t *codes = malloc((ncodes + 1) * sizeof(uint16_t));
@@ -307,7 +309,7 @@ test_shapes(uint64_t *seed)
 static void
 repeat(const char *name, const stk_codebook *cb, const float *x, size_t n, int runs)
 {
-	static const int kernels[] = {STK_HOPPER, 128, 64, 32, PLAIN};
+	static const int kernels[] = {STK_HOPPER, 128, 64, 32, FEW(32, 2), FEW(16, 8), PLAIN};
 	size_t ncodes = n * (size_t) cb->levels;
 	uint16_t *expected = malloc(ncodes * sizeof(uint16_t));
 	uint16_t *codes = malloc(ncodes * sizeof(uint16_t));
@@ -343,6 +345,82 @@ repeat(const char *name, const stk_codebook *cb, const float *x, size_t n, int r
 	stk_device_codebook_free(d);
 	free(expected);
 	free(codes);
+}
+
+/*
+ * Few rows, of which a call takes microseconds: each shape many times, by every way to share them.
+ * Rows lie near codewords' midpoints here and there, so that the reference has something to choose.
+ */
+static void
+test_few(int runs, uint64_t *seed)
+{
+	static const int kernels[] = {FEW(32, 1), FEW(32, 2), FEW(32, 4), FEW(32, 8), FEW(16, 1),
+								  FEW(16, 2), FEW(16, 4), FEW(16, 8), CHOSEN};
+	static const size_t rows[] = {1, 15, 16, 17, 31, 32, 33, 64, 100, 1000, 1024, 4097};
+	static const int dims[] = {64, 100, 128, 256, 768};
+	static const uint32_t sizes[] = {64, 200, 256, 512, 3000};
+	size_t compared = 0;
+	unsigned long wrong = 0;
+	stk_encode_stats all = {0};
+	char more[96];
+
+	for (int p = 0; p < 60; p++)
+	{
+		stk_codebook cb = {.metric = (stk_metric) (p % 3),
+						   .levels = 1 + (int) below(4, seed),
+						   .dim = PICK(dims, seed)};
+		size_t dim = (size_t) cb.dim;
+		size_t n = rows[(size_t) p % (sizeof(rows) / sizeof(rows[0]))];
+		uint32_t size = PICK(sizes, seed);
+		size_t ncodes = n * (size_t) cb.levels;
+		float *x = malloc(n * dim * sizeof(float));
+		float *c = malloc((size_t) cb.levels * size * dim * sizeof(float));
+		uint16_t *expected = malloc(ncodes * sizeof(uint16_t));
+		uint16_t *codes = malloc(ncodes * sizeof(uint16_t));
+		stk_error err = {.level = -1};
+		stk_device_codebook *d;
+		stk_encode_call call;
+
+		fill(x, n * dim, 1, seed);
+		fill(c, (size_t) cb.levels * size * dim, 1, seed);
+		for (size_t r = 0; r < n; r += 3)
+		{
+			const float *a = c + below(size, seed) * dim, *b = c + below(size, seed) * dim;
+
+			for (size_t i = 0; i < dim; i++)
+				x[r * dim + i] = 0.5f * (a[i] + b[i]);
+		}
+		for (int l = 0; l < cb.levels; l++)
+		{
+			cb.sizes[l] = size;
+			cb.codewords[l] = c + (size_t) l * size * dim;
+		}
+		must(core_encode(&cb, STK_FILTER_BEST, x, n, expected, &err) == STK_OK, "core",
+			 err.message);
+		d = device_codebook(&cb);
+		call = device_call(d, x, n);
+		for (int i = 0; i < runs * (int) (sizeof(kernels) / sizeof(kernels[0])); i++)
+		{
+			stk_encode_stats stats;
+
+			must(device_encode(&call, kernels[i / runs], codes, &stats, &err) == STK_OK, "encode",
+				 err.message);
+			wrong += differences(STK_OK, NULL, codes, STK_OK, NULL, expected, ncodes);
+			compared += ncodes;
+			all.undecided += stats.undecided;
+			all.reference += stats.reference;
+		}
+		device_call_free(&call);
+		stk_device_codebook_free(d);
+		free(x);
+		free(c);
+		free(expected);
+		free(codes);
+	}
+	snprintf(more, sizeof(more), ", undecided %.3f %%, reference %.3f %%",
+			 100.0 * (double) all.undecided / (double) compared,
+			 100.0 * (double) all.reference / (double) compared);
+	say("few rows, all ways, again and again", compared, wrong, more);
 }
 
 /* Uniform, normal-like, and clustered rows with ties and near ties. */
@@ -518,6 +596,7 @@ main(int argc, char **argv)
 	}
 	test_sums(&seed);
 	test_shapes(&seed);
+	test_few(runs, &seed);
 	test_engine(&seed);
 	test_real("beauty/minilm384.fvecs", runs);
 	if (runs > 1)
