@@ -147,6 +147,14 @@ semtrie_costestimate(PlannerInfo *root, IndexPath *path, double loop_count, Cost
 		}
 	}
 
+	/* count(*) needs no column, which the planner takes for one that the index can return */
+	if (path->path.pathtype == T_IndexOnlyScan)
+	{
+		costs.indexStartupCost += disable_cost * disable_cost;
+		costs.indexTotalCost += disable_cost * disable_cost;
+		SemtokDisablePath(&path->path);
+	}
+
 	*startup = costs.indexStartupCost;
 	*total = costs.indexTotalCost;
 	*selectivity = costs.indexSelectivity;

@@ -134,6 +134,14 @@ RESET enable_indexscan;
 RESET enable_bitmapscan;
 -- never index-only
 SELECT pg_temp.explain('SELECT sid FROM item WHERE sid = ''[3,7]''');
+CREATE TABLE counted AS SELECT null::semid AS sid FROM generate_series(1, 100);
+CREATE INDEX ON counted USING semtrie (sid);
+BEGIN;
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT count(*) FROM counted;
+COMMIT;
+DROP TABLE counted;
 -- a cursor that scrolls back
 SELECT pg_temp.explain('DECLARE c SCROLL CURSOR FOR SELECT id FROM item ORDER BY sid <~> (SELECT q FROM asked) LIMIT 10');
 BEGIN;
