@@ -29,14 +29,19 @@ TokenizeMakeRoom(Relation table, BlockNumber first, BlockNumber end)
 	for (BlockNumber block = first; block < end; block++)
 	{
 		Buffer buffer = ReadBuffer(table, block);
+		Page page = BufferGetPage(buffer);
+		bool fresh;
 		Size room;
 
 		CHECK_FOR_INTERRUPTS();
 		heap_page_prune_opt(table, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		room = PageGetHeapFreeSpace(BufferGetPage(buffer));
+		/* What is known of a page that another session has added and not filled yet is that it is free. */
+		fresh = PageIsNew(page);
+		room = PageGetHeapFreeSpace(page);
 		UnlockReleaseBuffer(buffer);
-		RecordPageWithFreeSpace(table, block, room);
+		if (!fresh)
+			RecordPageWithFreeSpace(table, block, room);
 	}
 	if (first < end)
 		FreeSpaceMapVacuumRange(table, first, end);
