@@ -102,7 +102,7 @@ install-semtokd: $(SEMTOKD)
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/semtok'
 	$(INSTALL_PROGRAM) $(SEMTOKD) '$(DESTDIR)$(pkglibdir)/semtok/semtokd'
 uninstall-semtokd:
-	rm -f '$(DESTDIR)$(pkglibdir)/semtok/semtokd'
+	rm -f '$(DESTDIR)$(pkglibdir)/semtok/semtokd' '$(DESTDIR)$(pkglibdir)/semtok/semtok_cuda.so'
 
 # Core's unit tests: each test/unit/test_*.c is one program over core, engine and cmocka. Another
 # compiler, sanitizers or an emulator: CC=… UNIT_SANITIZE=… UNIT_RUN=… with a UNIT_BIN of its own;

@@ -136,7 +136,8 @@ OffloadNoDevice(const char *why)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("there is no CUDA device that semtok can compute on"), errdetail("%s", why),
-			 errhint("With semtok.device = auto the processor computes.")));
+			 errhint("Where neither the call nor semtok.device asks for cuda, the processor "
+					 "computes.")));
 }
 
 void
@@ -144,7 +145,8 @@ OffloadDeviceFailed(const char *why)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_SYSTEM_ERROR), errmsg("could not compute on device cuda: %s", why),
-			 errhint("With semtok.device = auto the processor computes instead.")));
+			 errhint("Where neither the call nor semtok.device asks for cuda, the processor "
+					 "computes instead.")));
 }
 
 void
