@@ -172,9 +172,10 @@ leave_slot(uint32_t empty)
 }
 
 /* A consumer's work: warpgroup g, all its rows. */
+template <int RECORDS>
 static __device__ inline void
 consume(const wide_args &a, uint32_t memory, uint32_t full, uint32_t empty, int g, size_t turns,
-		const open_list &list, settled *so_far)
+		const open_list<RECORDS> &list, settled *so_far)
 {
 	int warp = threadIdx.x >> 5 & 3;
 	int lane = threadIdx.x & 31;
@@ -192,7 +193,7 @@ consume(const wide_args &a, uint32_t memory, uint32_t full, uint32_t empty, int 
 		{
 			const stk_device_level &level = a.encode.levels[l];
 			float margin[2], best[2] = {-INFINITY, -INFINITY};
-			row_hits hits[2];
+			row_hits<RECORDS> hits[2];
 
 			form_rows(a.encode, level, l, first, rows_at + warp * (WARP_ROWS * 128), margin);
 			forget_hits(&hits[0]);
@@ -249,6 +250,7 @@ consume(const wide_args &a, uint32_t memory, uint32_t full, uint32_t empty, int 
 #define CLUSTER
 #endif
 
+template <int RECORDS>
 static __global__ void
 __launch_bounds__(THREADS, 1) CLUSTER encode_wide_hopper(const __grid_constant__ wide_args a)
 {
@@ -258,7 +260,8 @@ __launch_bounds__(THREADS, 1) CLUSTER encode_wide_hopper(const __grid_constant__
 	uint32_t memory = shared_address(base);
 	uint32_t full = memory + a.at.barriers;
 	uint32_t empty = full + 8 * a.at.slots;
-	open_list list = {(open_row *) (base + a.at.open), OPEN_ROOM, empty + 8 * a.at.slots};
+	open_list<RECORDS> list = {(open_row<RECORDS> *) (base + a.at.open), OPEN_ROOM,
+							   empty + 8 * a.at.slots};
 	size_t clusters = gridDim.x / BLOCKS;
 	size_t turns = (a.tiles - blockIdx.x / BLOCKS + clusters - 1) / clusters;
 	int group = threadIdx.x / 128;
@@ -299,9 +302,10 @@ __launch_bounds__(THREADS, 1) CLUSTER encode_wide_hopper(const __grid_constant__
 #endif
 }
 
-stk_status
-stk_encode_wide_hopper_launch(const stk_encode_call *call, cudaStream_t stream, bool *taken,
-							  stk_error *err)
+template <int RECORDS>
+static stk_status
+launch(const stk_encode_call *call, const hopper_limits *limits, cudaStream_t stream, bool *taken,
+	   stk_error *err)
 {
 	const stk_device_codebook *cb = call->cb;
 	size_t rows = BLOCKS * GROUPS * GROUP_ROWS;
@@ -309,37 +313,52 @@ stk_encode_wide_hopper_launch(const stk_encode_call *call, cudaStream_t stream, 
 					   call->codes, call->failure, call->stats},
 					  {},
 					  (call->n + rows - 1) / rows};
-	uint32_t fixed = 1024 + OPEN_ROOM * (uint32_t) sizeof(open_row) + 8;
+	const uint32_t open = OPEN_ROOM * (uint32_t) sizeof(open_row<RECORDS>);
+	uint32_t fixed = 1024 + open + 8;
 	uint32_t chunks = (uint32_t) cb->wide_dim / STK_CHUNK;
-	uint32_t room, at_rows = GROUPS * chunks * GROUP_ROWS * 128;
+	uint32_t room = (uint32_t) limits->shared;
+	uint32_t at_rows = GROUPS * chunks * GROUP_ROWS * 128;
 	size_t clusters;
-	hopper_limits limits;
 	stk_status status;
 
-	/* Rows are read 16 bytes at a time. */
-	*taken = cb->dim % 4 == 0 && (uintptr_t) call->x % 16 == 0 && read_limits(&limits) &&
-			 fixed + at_rows + 2 * (SLOT_BYTES + 16) <= (uint32_t) limits.shared;
+	*taken = fixed + at_rows + 2 * (SLOT_BYTES + 16) <= room;
 	if (!*taken || call->n == 0)
 		return STK_OK;
-	room = (uint32_t) limits.shared;
 	args.at.chunks = chunks;
 	args.at.slots = (room - fixed - at_rows) / (SLOT_BYTES + 16);
 	args.at.slots = args.at.slots > 8 ? 8 : args.at.slots;
 	args.at.slots_at = at_rows;
 	args.at.open = at_rows + args.at.slots * SLOT_BYTES;
-	args.at.barriers = args.at.open + OPEN_ROOM * (uint32_t) sizeof(open_row);
+	args.at.barriers = args.at.open + open;
 	args.at.bytes = 1024 + args.at.barriers + 16 * args.at.slots + 8;
-	status = stk_cuda_status(cudaFuncSetAttribute(encode_wide_hopper,
+	status = stk_cuda_status(cudaFuncSetAttribute(encode_wide_hopper<RECORDS>,
 												  cudaFuncAttributeMaxDynamicSharedMemorySize,
-												  (int) args.at.bytes),
+												  limits->shared),
 							 "take shared memory", err);
 	if (status != STK_OK)
 		return status;
-	clusters = (size_t) limits.processors / BLOCKS;
+	clusters = (size_t) limits->processors / BLOCKS;
 	if (clusters > args.tiles)
 		clusters = args.tiles;
-	encode_wide_hopper<<<(unsigned) (clusters * BLOCKS), THREADS, args.at.bytes, stream>>>(args);
+	encode_wide_hopper<RECORDS>
+		<<<(unsigned) (clusters * BLOCKS), THREADS, args.at.bytes, stream>>>(args);
 	return stk_cuda_status(cudaGetLastError(), "encode rows on the device", err);
+}
+
+stk_status
+stk_encode_wide_hopper_launch(const stk_encode_call *call, cudaStream_t stream, bool *taken,
+							  stk_error *err)
+{
+	const stk_device_codebook *cb = call->cb;
+	hopper_limits limits;
+
+	/* Rows are read 16 bytes at a time. */
+	*taken = cb->dim % 4 == 0 && (uintptr_t) call->x % 16 == 0 && read_limits(&limits);
+	if (!*taken)
+		return STK_OK;
+	if (cb->largest <= RECORDS_OF_FEW * STK_PANEL)
+		return launch<RECORDS_OF_FEW>(call, &limits, stream, taken, err);
+	return launch<RECORDS_OF_MANY>(call, &limits, stream, taken, err);
 }
 
 #else

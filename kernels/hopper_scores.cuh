@@ -12,8 +12,9 @@
 
 #include "hopper_tile.cuh"
 
+template <int RECORDS>
 static __device__ inline void
-forget_hits(row_hits *hits)
+forget_hits(row_hits<RECORDS> *hits)
 {
 #pragma unroll
 	for (int r = 0; r < RECORDS; r++)
@@ -26,8 +27,9 @@ forget_hits(row_hits *hits)
 }
 
 /* Keep a panel's hits, the last panels' where there are more. */
+template <int RECORDS>
 static __device__ inline void
-keep_hits(row_hits *hits, uint32_t mask, float most, uint32_t panel)
+keep_hits(row_hits<RECORDS> *hits, uint32_t mask, float most, uint32_t panel)
 {
 	hits->dropped = fmaxf(hits->dropped, hits->most[RECORDS - 1]);
 #pragma unroll
@@ -50,10 +52,10 @@ keep_hits(row_hits *hits, uint32_t mask, float most, uint32_t panel)
  *   offset_of(j)  the offsets of this thread's two codewords among the panel's j-th eight
  *   best          of each row so far; the four threads of a row agree
  */
-template <typename Offsets>
+template <int RECORDS, typename Offsets>
 static __device__ inline void
 take_panel(float (&d)[64], const Offsets &offset_of, uint32_t panel, const float (&margin)[2],
-		   float (&best)[2], row_hits (&hits)[2])
+		   float (&best)[2], row_hits<RECORDS> (&hits)[2])
 {
 	float most[2][2] = {{-INFINITY, -INFINITY}, {-INFINITY, -INFINITY}};
 	uint32_t misses[2][2] = {};

@@ -39,6 +39,7 @@ try_codeword(const encode_args &a, const stk_device_level &level, const referenc
 }
 
 /* The best among the hits of thread t of a row's four, and what the group has; a group. */
+template <int RECORDS>
 static __device__ inline void
 try_hits(const encode_args &a, const stk_device_level &level, const reference_row &row,
 		 const uint32_t (&mask)[RECORDS], const uint32_t (&panel)[RECORDS], int t, double *best,
@@ -102,9 +103,10 @@ choose_of_all(const encode_args &a, const stk_device_level &level, const referen
  * The reference's choice for a row that four threads of the warp have, thread 4q + t its hits of
  * number t; a whole warp, a group of it for each t.
  */
+template <int RECORDS>
 static __device__ inline uint32_t
 choose_of_hits(const encode_args &a, const stk_device_level &level, const reference_row &row, int q,
-			   const row_hits &hits)
+			   const row_hits<RECORDS> &hits)
 {
 	int group = (threadIdx.x & 31) / STK_GROUP;
 	uint32_t mask[RECORDS], panel[RECORDS];
@@ -130,16 +132,17 @@ choose_of_hits(const encode_args &a, const stk_device_level &level, const refere
  *   open  bit 4q + h: row h of threads 4q .. 4q + 3
  *   all   the same, of rows of which nothing is proved
  */
+template <int RECORDS>
 static __device__ inline void
 settle_now(const encode_args &a, const stk_device_level &level, int l, size_t first, uint32_t open,
-		   uint32_t all, const row_hits (&hits)[2])
+		   uint32_t all, const row_hits<RECORDS> (&hits)[2])
 {
 	for (; open; open &= open - 1)
 	{
 		int bit = __ffs(open) - 1;
 		size_t row = first + (bit >> 2) + 8 * (bit & 1);
 		reference_row r = {a.x + row * a.dim, a.codes + row * a.nlevels, l};
-		row_hits own = bit & 1 ? hits[1] : hits[0];
+		row_hits<RECORDS> own = bit & 1 ? hits[1] : hits[0];
 		uint32_t k = all >> bit & 1 ? choose_of_all(a, level, r)
 									: choose_of_hits(a, level, r, bit >> 2, own);
 
@@ -154,10 +157,11 @@ settle_now(const encode_args &a, const stk_device_level &level, int l, size_t fi
  *
  *   hits  those below the final limit are taken away
  */
+template <int RECORDS>
 static __device__ inline void
 settle_rows(const encode_args &a, const stk_device_level &level, int l, size_t first,
-			const float (&margin)[2], const float (&best)[2], row_hits (&hits)[2],
-			const open_list *list, settled *so_far)
+			const float (&margin)[2], const float (&best)[2], row_hits<RECORDS> (&hits)[2],
+			const open_list<RECORDS> *list, settled *so_far)
 {
 	int lane = threadIdx.x & 31;
 	int q = lane >> 2;
@@ -243,7 +247,7 @@ settle_rows(const encode_args &a, const stk_device_level &level, int l, size_t f
 
 			if (open >> bit & 1 && rank < room)
 			{
-				open_row *o = list->rows + at + rank;
+				open_row<RECORDS> *o = list->rows + at + rank;
 
 				if (t == 0)
 				{
@@ -267,8 +271,9 @@ settle_rows(const encode_args &a, const stk_device_level &level, int l, size_t f
 }
 
 /* A row of the list of level l. */
+template <int RECORDS>
 static __device__ inline reference_row
-row_of_list(const encode_args &a, int l, const open_row *o)
+row_of_list(const encode_args &a, int l, const open_row<RECORDS> *o)
 {
 	return {a.x + o->row * a.dim, a.codes + o->row * a.nlevels, l};
 }
@@ -277,16 +282,17 @@ row_of_list(const encode_args &a, int l, const open_row *o)
  * The rows that wait in the block's list: a group of threads a row, or a
  * warp where any codeword may be the one. Of `warps` warps, this is number `warp`.
  */
+template <int RECORDS>
 static __device__ inline void
-settle_open_rows(const encode_args &a, const stk_device_level &level, int l, const open_list &list,
-				 int warp, int warps)
+settle_open_rows(const encode_args &a, const stk_device_level &level, int l,
+				 const open_list<RECORDS> &list, int warp, int warps)
 {
 	uint32_t count = min(load_word(list.count_at), list.room);
 	int group = (threadIdx.x & 31) / STK_GROUP;
 
 	for (uint32_t i = 4 * warp + group; i < count; i += 4 * warps)
 	{
-		const open_row *o = list.rows + i;
+		const open_row<RECORDS> *o = list.rows + i;
 		double best = INFINITY;
 		uint32_t best_k = 0;
 
@@ -312,7 +318,7 @@ settle_open_rows(const encode_args &a, const stk_device_level &level, int l, con
 	__syncwarp();
 	for (uint32_t i = warp; i < count; i += warps)
 	{
-		const open_row *o = list.rows + i;
+		const open_row<RECORDS> *o = list.rows + i;
 
 		if (!o->all)
 			continue;

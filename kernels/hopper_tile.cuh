@@ -14,23 +14,23 @@
 
 #define WARP_ROWS 16
 #define GROUP_ROWS 64
-/* Panels of which a thread keeps a row's hits. */
-#define RECORDS 4
 /* Open rows that a block's list has room for. */
 #define OPEN_ROOM 192
 
 /*
  * CHUNKS x STK_CHUNK elements of a row at the most, FULL: exactly so many; GROUPS warpgroups of
- * consumers; RESIDUALS: codewords of levels before are to be subtracted.
+ * consumers; RESIDUALS: codewords of levels before are to be subtracted; RECORDS as below.
  */
-template <int CHUNKS, bool FULL, int GROUPS, bool RESIDUALS, int REGISTERS> struct hopper_shape
+template <int CHUNKS, bool FULL, int GROUPS, bool RESIDUALS, int REGISTERS, int RECORDS>
+struct hopper_shape
 {
 	static constexpr int chunks = CHUNKS;
 	static constexpr bool full = FULL;
 	static constexpr int groups = GROUPS;
 	static constexpr bool residuals = RESIDUALS;
 	static constexpr int registers = REGISTERS; /* of a consumer's thread */
-	static constexpr int steps = 4 * CHUNKS;    /* of 16 elements */
+	static constexpr int records = RECORDS;
+	static constexpr int steps = 4 * CHUNKS; /* of 16 elements */
 	static constexpr int threads = 128 * (GROUPS + 1);
 	static constexpr int panel_bytes = CHUNKS * STK_PANEL * STK_CHUNK * (int) sizeof(uint16_t);
 
@@ -42,31 +42,38 @@ template <int CHUNKS, bool FULL, int GROUPS, bool RESIDUALS, int REGISTERS> stru
 	}
 };
 
+/*
+ * Panels of which a thread keeps a row's hits. Fewer take fewer registers and instructions, and a
+ * level of no more panels drops none; with more panels, hits of RECORDS_OF_MANY are seldom dropped.
+ */
+#define RECORDS_OF_FEW 2
+#define RECORDS_OF_MANY 4
+
 /* Of one row, the hits that a thread has seen: by panels. */
-typedef struct row_hits
+template <int RECORDS> struct row_hits
 {
 	uint32_t mask[RECORDS]; /* bit 31 - e for its e-th codeword of the panel */
 	float most[RECORDS];    /* best score of them */
 	uint16_t panel[RECORDS];
 	float dropped; /* best score of hits that are no longer kept */
-} row_hits;
+};
 
 /* A row that the filter left open: the hits of the four threads that had it. */
-typedef struct open_row
+template <int RECORDS> struct open_row
 {
 	size_t row;
 	bool all; /* nothing is proved: any codeword */
 	uint16_t panel[4][RECORDS];
 	uint32_t mask[4][RECORDS];
-} open_row;
+};
 
 /* Rows that wait for the end of the block's work, where all its consumers settle them. */
-typedef struct open_list
+template <int RECORDS> struct open_list
 {
-	open_row *rows;
+	open_row<RECORDS> *rows;
 	uint32_t room;
 	uint32_t count_at; /* in shared memory; more than room: some did not wait */
-} open_list;
+};
 
 /* Where things lie in a block's shared memory, in bytes from a multiple of 1024. */
 typedef struct hopper_layout
@@ -93,6 +100,10 @@ typedef struct hopper_args
 	size_t tiles; /* of GROUP_ROWS */
 } hopper_args;
 
+/*
+ * What the device has. Kernels are allowed all of its shared memory, whatever a launch takes: calls
+ * of different shapes, from different threads, must not lower the limit under one another.
+ */
 typedef struct hopper_limits
 {
 	int processors;
