@@ -133,7 +133,7 @@ $session->ask('SET semtok.device = cuda');
 all_right($session, 'cuda');
 fake('launch 2');
 my ($answer, $said) = $session->ask($sql{evaluate});
-like($said, qr/^ERROR:  could not compute on device cuda: CUDA device 0: could not encode rows on the device: the device has no memory left\nHINT:  With semtok\.device = auto/,
+like($said, qr/^ERROR:  could not compute on device cuda: CUDA device 0: could not encode rows on the device: the device has no memory left\nHINT:  Where neither the call nor semtok\.device asks for cuda/,
 	'cuda is computed on the device, or is an error');
 $session->ask('SET semtok.device = cpu');
 all_right($session, 'cpu, while the device does not work');
@@ -264,8 +264,8 @@ append_to_file("$folder/garbage.so", 'this is no library');
 my @unfit = (
 	[ 'no library', undef, '', undef, 'semtok_cuda.so is not installed' ],
 	[ 'a file that is none', "$folder/garbage.so", '', qr/semtok_cuda\.so: / ],
-	[ 'another library', $empty, '', qr/it is no engine of semtok/ ],
-	[ 'a plugin of another version', $old, '', qr/its interface has version 1, not \d+/ ],
+	[ 'another library', $empty, '', qr/semtok_cuda\.so: it is no engine of semtok/ ],
+	[ 'a plugin of another version', $old, '', qr/semtok_cuda\.so: its interface has version 1, not \d+/ ],
 	[ 'an old driver', $fake, "cudaGetDeviceCount 35\ndriver 11040", qr/the driver is for CUDA 11\.4, expected 13\.0 or later/ ],
 	[ 'no device', $fake, 'devices 0', qr/there is no CUDA device to use: no CUDA-capable device is detected/ ],
 	[ 'arithmetic that is not what it must be', $fake, 'probe 1', qr/CUDA device 0: its tensor unit adds worse than it may/ ]);
