@@ -123,12 +123,17 @@ sub kill_everything
 	return;
 }
 
-# Wait until the server takes connections again after a crash of one backend.
+# Wait until the server takes connections again after a crash of one backend. No query asks for it: a
+# psql that is refused before it has read its query is a broken pipe, of which IPC::Run dies.
 sub restarted
 {
 	my ($node) = @_;
-	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()')
-	  or die 'the server did not come back';
+	my $tries = 1800;
+	while (system('pg_isready', '-q', '-h', $node->host, '-p', $node->port) != 0)
+	{
+		$tries-- > 0 or die 'the server did not come back';
+		select undef, undef, undef, 0.1;
+	}
 	return;
 }
 

@@ -7,7 +7,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use SemtokTest qw(private_installation);
+use SemtokTest qw(private_installation restarted);
 use Test::More;
 use WorkerTest qw(worker_node worker_program wait_for workers descriptors files %verbs @verbs);
 
@@ -317,7 +317,7 @@ $_->[0]->end foreach @timed;
 	kill 'KILL', $session->{pid};
 	ok(wait_for(sub { !kill(0, $worker) || `ps -o stat= -p $worker` =~ /^Z/ }), 'the worker of a session that is killed ends');
 	$session->end;
-	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+	restarted($node);
 	is(scalar(workers($program)), 0, 'and none is left');
 }
 $node->stop;

@@ -10,7 +10,7 @@ use lib "$FindBin::Bin/../lib";
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use SemtokTest qw(kill_everything private_installation);
+use SemtokTest qw(kill_everything restarted);
 use Test::More;
 use Time::HiRes qw(time);
 use WorkerChaos qw(chaos @disturbances);
@@ -109,7 +109,7 @@ foreach my $mode (qw(private shared))
 	{
 		ok(wait_for(sub { !workers($program) }), 'the worker of a killed backend is gone');
 	}
-	$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+	restarted($node);
 	$_->end for @bystanders;
 
 	# All processes at once
