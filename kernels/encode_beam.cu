@@ -462,6 +462,7 @@ stk_encode_beam_launch(const stk_encode_call *call, cudaStream_t stream, stk_err
 	stk_beam_shape shape;
 	int device;
 	int shared = 0;
+	int most;
 	cudaError_t code = cudaGetDevice(&device);
 	stk_status status;
 
@@ -474,12 +475,14 @@ stk_encode_beam_launch(const stk_encode_call *call, cudaStream_t stream, stk_err
 	status = stk_cuda_status(code, "look at the device", err);
 	if (status != STK_OK)
 		return status;
-	if (!stk_beam_shape_choose(sizes, cb->levels, cb->dim, call->beam, call->n,
-							   (size_t) shared - 1024, &shape))
+	/* All are allowed, whatever this call takes: another thread's may need more. */
+	most = shared - 1024;
+	if (!stk_beam_shape_choose(sizes, cb->levels, cb->dim, call->beam, call->n, (size_t) most,
+							   &shape))
 		return stk_fail(err, STK_EINVAL, "no device encodes with a beam of %d here", call->beam);
 	status = stk_cuda_status(cudaFuncSetAttribute(encode_beam,
 												  cudaFuncAttributeMaxDynamicSharedMemorySize,
-												  (int) shape.bytes),
+												  most),
 							 "take shared memory", err);
 	if (status != STK_OK)
 		return status;

@@ -206,6 +206,7 @@ typedef struct few_plan
 	int stage_bytes;
 	bool refilled; /* there are more chunks than stages */
 	size_t bytes;
+	int most; /* bytes that a block may have */
 	size_t tiles;
 } few_plan;
 
@@ -260,6 +261,7 @@ make_plan(const stk_encode_call *call, few_plan *plan)
 		code = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
 	if (code != cudaSuccess || major < 9)
 		return code;
+	plan->most = shared;
 	plan->rows = call->tile ? call->tile : 16;
 	plan->parts = call->parts;
 	if (plan->parts == 0)
@@ -292,8 +294,9 @@ launch(const few_args *args, const few_plan *plan, cudaStream_t stream)
 {
 	cudaLaunchConfig_t config = {};
 	cudaLaunchAttribute cluster = {};
+	/* Not what this call takes: another thread's call may take more, and launch after this. */
 	cudaError_t code = cudaFuncSetAttribute(
-		encode_few<ROWS>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) plan->bytes);
+		encode_few<ROWS>, cudaFuncAttributeMaxDynamicSharedMemorySize, plan->most);
 
 	cluster.id = cudaLaunchAttributeClusterDimension;
 	cluster.val.clusterDim.x = (unsigned) plan->parts;

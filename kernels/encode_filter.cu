@@ -176,15 +176,15 @@ stk_encode_filter_takes(const stk_device_codebook *cb)
 		   shared_bytes<small>(cb->wide_dim) <= (size_t) limits.shared;
 }
 
+/* most: bytes that a block may have; all are allowed, since another thread may need more than this. */
 template <typename S>
 static stk_status
-launch(const encode_args *args, cudaStream_t stream, stk_error *err)
+launch(const encode_args *args, int most, cudaStream_t stream, stk_error *err)
 {
 	size_t bytes = shared_bytes<S>(args->wide_dim);
 	size_t tiles = (args->n + S::rows - 1) / S::rows;
 	stk_status status = stk_cuda_status(
-		cudaFuncSetAttribute(encode_filter<S>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-							 (int) bytes),
+		cudaFuncSetAttribute(encode_filter<S>, cudaFuncAttributeMaxDynamicSharedMemorySize, most),
 		"take shared memory", err);
 
 	if (status != STK_OK)
@@ -215,8 +215,8 @@ stk_encode_filter_launch(const stk_encode_call *call, cudaStream_t stream, stk_e
 			   : call->n >= (size_t) limits.processors * middle::rows ? middle::rows
 																	  : small::rows;
 	if (tile == large::rows && shared_bytes<large>(cb->wide_dim) <= room)
-		return launch<large>(&args, stream, err);
+		return launch<large>(&args, limits.shared, stream, err);
 	if (tile >= middle::rows && shared_bytes<middle>(cb->wide_dim) <= room)
-		return launch<middle>(&args, stream, err);
-	return launch<small>(&args, stream, err);
+		return launch<middle>(&args, limits.shared, stream, err);
+	return launch<small>(&args, limits.shared, stream, err);
 }

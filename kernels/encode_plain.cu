@@ -145,10 +145,11 @@ launch(const stk_encode_call *call, cudaStream_t stream, stk_error *err)
 	size_t blocks = (call->n + ROWS - 1) / ROWS;
 	stk_status status = STK_OK;
 
+	/* As much as any call may take: another thread's may take more than this one. */
 	if (bytes > SMALL_BYTES)
 		status = stk_cuda_status(cudaFuncSetAttribute(encode_plain<ROWS>,
 													  cudaFuncAttributeMaxDynamicSharedMemorySize,
-													  (int) bytes),
+													  STK_MAX_DIM * sizeof(float)),
 								 "take shared memory", err);
 	if (status != STK_OK)
 		return status;
