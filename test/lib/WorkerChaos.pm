@@ -151,6 +151,12 @@ sub chaos
 			$next += $o{every};
 		}
 	}
+	# One that was told to end just as it had answered ends later: another takes its place.
+	foreach my $c (grep { $_->{doomed} } @sessions)
+	{
+		$c->{session}->end;
+		$open->($c->{number});
+	}
 	$seen{seconds} = time - $began;
 	$seen{sessions} = [ map { $_->{session} } @sessions ];
 	return \%seen;
