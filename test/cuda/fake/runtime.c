@@ -204,10 +204,11 @@ static cudaError_t
 release(const char *call, void *memory_of)
 {
 	cudaError_t code = fake_cuda_pass(call);
-	block *b = (block *) memory_of - 1;
+	block *b;
 
 	if (code != cudaSuccess || !memory_of)
 		return code;
+	b = (block *) memory_of - 1;
 	pthread_mutex_lock(&lock);
 	if (b->device >= 0)
 		used[b->device] -= b->bytes;
