@@ -1,28 +1,14 @@
 /*
- * Hopper's own instructions (sm_90a): barriers in shared memory that count arrivals and bytes, bulk
- * copies that complete on them, and products by a warpgroup of rows in registers with codewords in
- * shared memory.
+ * Hopper's own instructions (sm_90a): products by a warpgroup of rows with codewords in
+ * shared memory, and what blocks of a cluster tell one another meanwhile.
  *
  * PTX ISA 8.x, sections on mbarrier, cp.async.bulk, wgmma and setmaxnreg.
  */
 #ifndef STK_HOPPER_CUH
 #define STK_HOPPER_CUH
 
+#include "barrier.cuh"
 #include "mma.cuh"
-
-/* A barrier turns its phase when `arrivals` have arrived and all bytes that they announced. */
-static __device__ inline void
-barrier_init(uint32_t barrier, uint32_t arrivals)
-{
-	asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
-}
-
-/* Barriers initialised before are known to the copy engine after; then comes a __syncthreads. */
-static __device__ inline void
-barriers_ready()
-{
-	asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-}
 
 static __device__ inline void
 barrier_arrive(uint32_t barrier)
@@ -30,32 +16,7 @@ barrier_arrive(uint32_t barrier)
 	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-/* Arrive, and announce what bulk copies will bring. */
-static __device__ inline void
-barrier_expect(uint32_t barrier, uint32_t bytes)
-{
-	asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
-				 : "memory");
-}
-
-/* Wait for the end of the phase of this parity: 0 for the first, and so on in turn. */
-static __device__ inline void
-barrier_wait(uint32_t barrier, uint32_t parity)
-{
-	uint32_t over;
-
-	do
-	{
-		asm volatile("{\n.reg .pred p;\n"
-					 "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-					 "selp.u32 %0, 1, 0, p;\n}"
-					 : "=r"(over)
-					 : "r"(barrier), "r"(parity)
-					 : "memory");
-	} while (!over);
-}
-
-/* The same for a barrier that other blocks of the cluster arrive at. */
+/* barrier_wait for a barrier that other blocks of the cluster arrive at. */
 static __device__ inline void
 barrier_wait_cluster(uint32_t barrier, uint32_t parity)
 {
@@ -72,17 +33,7 @@ barrier_wait_cluster(uint32_t barrier, uint32_t parity)
 	} while (!over);
 }
 
-/* Start to copy; addresses and bytes are multiples of 16. One thread. */
-static __device__ inline void
-bulk_copy(uint32_t to, const void *from, uint32_t bytes, uint32_t barrier)
-{
-	asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-				 "[%0], [%1], %2, [%3];" ::"r"(to),
-				 "l"(from), "r"(bytes), "r"(barrier)
-				 : "memory");
-}
-
-/* The same, to this address and barrier in each block of the cluster whose bit is in `blocks`. */
+/* bulk_copy to this address and barrier in each block of the cluster whose bit is in `blocks`. */
 static __device__ inline void
 bulk_copy_to_all(uint32_t to, const void *from, uint32_t bytes, uint32_t barrier, uint16_t blocks)
 {
@@ -111,15 +62,6 @@ cluster_meet()
 	asm volatile("barrier.cluster.arrive.release.aligned;\n"
 				 "barrier.cluster.wait.acquire.aligned;" ::
 					 : "memory");
-}
-
-static __device__ inline uint32_t
-cluster_rank()
-{
-	uint32_t rank;
-
-	asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-	return rank;
 }
 
 /* Threads of one warpgroup meet at barrier `number`. */
