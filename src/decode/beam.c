@@ -13,6 +13,7 @@
 #include "utils/tuplestore.h"
 
 #include "decode/beam.h"
+#include "decode/guard.h"
 #include "decode/items.h"
 #include "decode/sets.h"
 #include "tokenizer/args.h"
@@ -26,23 +27,6 @@
 
 PG_FUNCTION_INFO_V1(semtok_beam_search);
 PG_FUNCTION_INFO_V1(semtok_beam_search_set);
-
-/* A trie that looks for interrupts: expanding the nodes of a wide beam can take long. */
-typedef struct GuardedTrie
-{
-	stk_trie trie; /* first, so that a stk_trie * is one of these */
-	stk_trie *inner;
-} GuardedTrie;
-
-static stk_status
-guarded_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
-{
-	stk_trie *inner = ((GuardedTrie *) trie)->inner;
-
-	/* The search holds nothing but memory of our context, so an error may pass through it. */
-	CHECK_FOR_INTERRUPTS();
-	return inner->expand(inner, node, children, n);
-}
 
 int
 BeamCompareIds(const stk_semid *a, const stk_semid *b)
@@ -166,13 +150,15 @@ static stk_status
 search_trie(const stk_query *query, stk_trie *trie, const stk_root *roots, size_t n_roots,
 			ItemsReader *reader, BeamSink *sink)
 {
-	GuardedTrie guarded = {.trie = {guarded_expand}, .inner = trie};
+	GuardedTrie guarded;
 	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
 	stk_error err = {.level = -1};
 	stk_search *search;
-	stk_status status = stk_search_start(&search, query, &guarded.trie, roots, n_roots,
-										 sink->beam_size, &allocator, &err);
+	stk_status status;
 
+	GuardTrie(&guarded, trie);
+	status = stk_search_start(&search, query, &guarded.trie, roots, n_roots, sink->beam_size,
+							  &allocator, &err);
 	if (status != STK_OK)
 	{
 		if (status != STK_ERETRY)

@@ -1,0 +1,21 @@
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "decode/guard.h"
+
+static stk_status
+guarded_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+{
+	stk_trie *inner = ((GuardedTrie *) trie)->inner;
+
+	CHECK_FOR_INTERRUPTS();
+	return inner->expand(inner, node, children, n);
+}
+
+void
+GuardTrie(GuardedTrie *guarded, stk_trie *inner)
+{
+	guarded->trie = (stk_trie){guarded_expand};
+	guarded->inner = inner;
+}
