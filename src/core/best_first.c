@@ -209,6 +209,12 @@ find_level_mins(best_first *b)
 		size_t n = q->sizes[l];
 		double least = INFINITY;
 
+		if (q->kind == STK_QUERY_MASKED)
+		{
+			/* No term of a softmax is below 0. */
+			b->level_min[l] = 0;
+			continue;
+		}
 		if (b->s.set)
 		{
 			n = l < b->s.set->depth ? b->s.set->nodes[l + 1] : 0;
@@ -394,6 +400,8 @@ best_first_next(stk_search *s, bool *found, stk_hit *hit)
 
 		/* The tight bound costs more, so only those that come this far get it. */
 		path_codes(b, p, codes);
+		if (stk_quota_full(s->quota, root_of(b, p)->tokenizer, codes, p->depth))
+			continue;
 
 		double bound = refine(b, p, codes, e.bound);
 

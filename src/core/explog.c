@@ -182,30 +182,45 @@ stk_log(double x)
 	return hi + (lo + r * r * p);
 }
 
+/* The greatest logit; STK_EINVAL where there is no softmax. */
 static stk_status
-softmax_costs(const float *z, size_t n, double *cost)
+find_max(const float *z, size_t n, double *max)
 {
-	float max = -INFINITY;
+	float greatest = -INFINITY;
 
 	for (size_t i = 0; i < n; i++)
 	{
 		if (!(z[i] < INFINITY))
 			return STK_EINVAL;
-		if (z[i] > max)
-			max = z[i];
+		if (z[i] > greatest)
+			greatest = z[i];
 	}
-	if (max == -INFINITY)
-		return STK_EINVAL;
+	*max = (double) greatest;
+	return greatest == -INFINITY ? STK_EINVAL : STK_OK;
+}
 
+static double
+log_of_fixed(uint64_t sum)
+{
+	return stk_log((double) sum * (1 / FIXED_ONE));
+}
+
+static stk_status
+softmax_costs(const float *z, size_t n, double temperature, double *cost)
+{
+	double max;
+	stk_status status = find_max(z, n, &max);
 	uint64_t sum = 0;
 
+	if (status != STK_OK)
+		return status;
 	for (size_t i = 0; i < n; i++)
 	{
-		cost[i] = (double) max - (double) z[i];
+		cost[i] = (max - (double) z[i]) / temperature;
 		sum += (uint64_t) (stk_exp(-cost[i]) * FIXED_ONE + 0.5);
 	}
 
-	double log_sum = stk_log((double) sum * (1 / FIXED_ONE));
+	double log_sum = log_of_fixed(sum);
 
 	for (size_t i = 0; i < n; i++)
 	{
@@ -217,11 +232,32 @@ softmax_costs(const float *z, size_t n, double *cost)
 }
 
 stk_status
-stk_softmax_costs(const float *z, size_t n, double *cost)
+stk_softmax_costs_at(const float *z, size_t n, double temperature, double *cost)
 {
 	stk_fpenv env = stk_fpenv_enter();
-	stk_status status = softmax_costs(z, n, cost);
+	stk_status status = softmax_costs(z, n, temperature, cost);
 
+	stk_fpenv_leave(env);
+	return status;
+}
+
+stk_status
+stk_softmax_costs(const float *z, size_t n, double *cost)
+{
+	return stk_softmax_costs_at(z, n, 1.0, cost);
+}
+
+stk_status
+stk_softmax_log_sum(const float *z, size_t n, double temperature, double *max, double *log_sum)
+{
+	stk_fpenv env = stk_fpenv_enter();
+	stk_status status = find_max(z, n, max);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n && status == STK_OK; i++)
+		sum += (uint64_t) (stk_exp(-((*max - (double) z[i]) / temperature)) * FIXED_ONE + 0.5);
+	if (status == STK_OK)
+		*log_sum = log_of_fixed(sum);
 	stk_fpenv_leave(env);
 	return status;
 }

@@ -24,4 +24,17 @@ extern double stk_log(double x);
  */
 extern stk_status stk_softmax_costs(const float *z, size_t n, double *cost);
 
+/*
+ * The same of z / temperature (finite, above 0), whose quotients are those of the binary64
+ * differences max - z: temperature 1 gives stk_softmax_costs' bits.
+ */
+extern stk_status stk_softmax_costs_at(const float *z, size_t n, double temperature, double *cost);
+
+/*
+ * What its costs are made of: cost[i] = *log_sum + (*max - z[i]) / temperature, clamped at 0. For
+ * those who want the costs of a few of the terms.
+ */
+extern stk_status stk_softmax_log_sum(const float *z, size_t n, double temperature, double *max,
+									  double *log_sum);
+
 #endif

@@ -121,7 +121,9 @@ search_score(stk_search *s, const search_prefix *prefix, const stk_child *childr
 		score_neighbors(s, prefix, children, n);
 	else
 		score_masked(s, prefix, children, n);
-	return STK_OK;
+	if (s->options && prefix->levels < s->q->levels)
+		status = terms_truncate(&s->terms, s->cost, n);
+	return status;
 }
 
 double
@@ -145,6 +147,12 @@ search_score_tail(const stk_search *s, const search_prefix *prefix, const stk_ch
 		}
 		else if (code >= q->sizes[l])
 			return INFINITY;
+		else if (q->kind == STK_QUERY_MASKED)
+		{
+			/* An only child has all of the probability there is. */
+			if (q->logits[l][code] == -INFINITY)
+				return INFINITY;
+		}
 		else if (q->kind == STK_QUERY_NEIGHBORS)
 		{
 			codes[l] = code;

@@ -35,6 +35,26 @@ pick_roots(stk_search *s, const stk_root *roots, size_t n)
 }
 
 stk_status
+search_begin(stk_search *s, const stk_query *q, stk_trie *trie, const stk_root *roots, size_t n,
+			 const stk_decode_options *options, const stk_quota *quota, const stk_allocator *a)
+{
+	stk_status status;
+
+	s->q = q;
+	s->set = q->kind == STK_QUERY_WITHIN ? &q->within : NULL;
+	s->trie = trie;
+	s->a = *a;
+	s->options = options;
+	s->quota = quota;
+	if (options)
+		terms_init(&s->terms, options, a);
+	status = pick_roots(s, roots, n);
+	if (status != STK_OK)
+		stk_search_free(s);
+	return status;
+}
+
+stk_status
 stk_search_start(stk_search **out, const stk_query *q, stk_trie *trie, const stk_root *roots,
 				 size_t n, int beam, const stk_allocator *a, stk_error *err)
 {
@@ -50,18 +70,10 @@ stk_search_start(stk_search **out, const stk_query *q, stk_trie *trie, const stk
 	s = beam > 0 ? beam_create(a, (size_t) beam) : best_first_create(a);
 	if (!s)
 		return STK_ENOMEM;
-	s->q = q;
-	s->set = q->kind == STK_QUERY_WITHIN ? &q->within : NULL;
-	s->trie = trie;
-	s->a = *a;
-	status = pick_roots(s, roots, n);
-	if (status != STK_OK)
-	{
-		stk_search_free(s);
-		return status;
-	}
-	*out = s;
-	return STK_OK;
+	status = search_begin(s, q, trie, roots, n, NULL, NULL, a);
+	if (status == STK_OK)
+		*out = s;
+	return status;
 }
 
 stk_status
@@ -93,6 +105,7 @@ stk_search_free(stk_search *s)
 	stk_allocator a = s->a;
 
 	s->release(s);
+	terms_free(&s->terms);
 	stk_free(&a, s->roots);
 	stk_free(&a, s->cost);
 	stk_free(&a, s->set_node);

@@ -4,7 +4,9 @@
 #ifndef STK_SEARCH_IMPL_H
 #define STK_SEARCH_IMPL_H
 
+#include "quota.h"
 #include "search.h"
+#include "terms.h"
 
 /* A root that the query can score. */
 typedef struct search_root
@@ -27,6 +29,12 @@ struct stk_search
 	size_t n_roots;
 	stk_search_stats stats;
 	stk_status status; /* the first failure is the last answer */
+	bool dropped;      /* a prefix was given up for want of room */
+
+	/* Of a decoding search, else NULL. */
+	const stk_decode_options *options;
+	const stk_quota *quota; /* prefixes that nothing is wanted below any more */
+	terms terms;            /* for top_k and top_p */
 
 	/* Scratch of search_score: one entry a child. */
 	double *cost;       /* of the prefix and the child; +infinity = not allowed */
@@ -44,9 +52,14 @@ typedef struct search_prefix
 	const uint16_t *codes; /* NEIGHBORS */
 } search_prefix;
 
-/* Bodies of the two kinds; allocate the search through a, all zeros. */
+/* Bodies of the kinds; allocate the search through a, all zeros. */
 extern stk_search *best_first_create(const stk_allocator *a);
 extern stk_search *beam_create(const stk_allocator *a, size_t width);
+
+/* Give a search made by one of these what it searches. Frees it when that fails. */
+extern stk_status search_begin(stk_search *s, const stk_query *q, stk_trie *trie,
+							   const stk_root *roots, size_t n, const stk_decode_options *options,
+							   const stk_quota *quota, const stk_allocator *a);
 
 /* Cost before any level: |x|^2 for neighbors. */
 static inline double
@@ -78,7 +91,7 @@ extern stk_status search_live_flags(const stk_search *s, const stk_child *child,
 
 /*
  * Sum for the id behind a live tail: goes on from the sum of the prefix that ends with the
- * child; +infinity when a code is not allowed. Not for MASKED queries.
+ * child; +infinity when a code is not allowed.
  */
 extern double search_score_tail(const stk_search *s, const search_prefix *prefix,
 								const stk_child *child);

@@ -570,6 +570,7 @@ semset_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t 
 		child->node = handle;
 		child->posting = handle;
 		child->items = stk_semset_count(set, level, i);
+		child->ids = (uint32_t) child->items;
 	}
 	*children = t->scratch;
 	*n = to - from;

@@ -24,11 +24,15 @@ typedef struct stk_child
 	uint16_t code;
 	uint8_t flags;
 	uint8_t tail_len;     /* STK_CHILD_TAIL: number of further codes, >= 1 */
+	uint32_t ids;         /* no more than the ids at and below; 0 says nothing */
 	const uint16_t *tail; /* lives as long as the trie */
 	uint64_t node;        /* STK_CHILD_INNER */
 	uint64_t posting;     /* STK_CHILD_ID or STK_CHILD_TAIL */
 	uint64_t items;       /* items at and below (an index counts rows not yet vacuumed) */
 } stk_child;
+
+/* The bit of a node's handle that is kept for tries that wrap others (restricted.h). */
+#define STK_HANDLE_WRAPPER (UINT64_C(1) << 62)
 
 typedef struct stk_trie stk_trie;
 struct stk_trie

@@ -1,0 +1,491 @@
+#include "beam_step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "draws.h"
+#include "least.h"
+
+int
+beam_compare_paths(const stk_semid *x, const stk_semid *y)
+{
+	int shorter = x->levels < y->levels ? x->levels : y->levels;
+
+	if (x->tokenizer != y->tokenizer)
+		return x->tokenizer < y->tokenizer ? -1 : 1;
+	for (int l = 0; l < shorter; l++)
+		if (x->codes[l] != y->codes[l])
+			return x->codes[l] < y->codes[l] ? -1 : 1;
+	return x->levels - y->levels;
+}
+
+static bool
+worse(const beam_entry *x, const beam_entry *y)
+{
+	if (x->rank != y->rank)
+		return x->rank > y->rank;
+	return x->number > y->number;
+}
+
+static int
+compare_numbers(const void *x, const void *y)
+{
+	const beam_entry *p = x;
+	const beam_entry *q = y;
+
+	return (p->number > q->number) - (p->number < q->number);
+}
+
+static int
+compare_ranks(const void *x, const void *y)
+{
+	const beam_entry *p = x;
+	const beam_entry *q = y;
+
+	if (p->rank != q->rank)
+		return p->rank < q->rank ? -1 : 1;
+	return compare_numbers(x, y);
+}
+
+static void
+sift_down(beam_entry *heap, size_t n)
+{
+	beam_entry moved = heap[0];
+	size_t i = 0;
+
+	for (;;)
+	{
+		size_t c = 2 * i + 1;
+
+		if (c >= n)
+			break;
+		if (c + 1 < n && worse(&heap[c + 1], &heap[c]))
+			c++;
+		if (!worse(&heap[c], &moved))
+			break;
+		heap[i] = heap[c];
+		i = c;
+	}
+	heap[i] = moved;
+}
+
+static void
+sift_up(beam_entry *heap, size_t i)
+{
+	beam_entry moved = heap[i];
+
+	while (i > 0 && worse(&moved, &heap[(i - 1) / 2]))
+	{
+		heap[i] = heap[(i - 1) / 2];
+		i = (i - 1) / 2;
+	}
+	heap[i] = moved;
+}
+
+static stk_status
+grow(beam_list *list, const stk_allocator *a)
+{
+	size_t room = list->room ? list->room * 2 : 64;
+	void *grown = stk_realloc_array(a, list->entries, room, sizeof(beam_entry));
+
+	if (!grown)
+		return STK_ENOMEM;
+	list->entries = grown;
+	grown = stk_realloc_array(a, list->kept, room, sizeof(beam_kept));
+	if (!grown)
+		return STK_ENOMEM;
+	list->kept = grown;
+	list->room = room;
+	return STK_OK;
+}
+
+/*
+ * Take a candidate into a list. *kept is where to write the rest of it, or NULL when it is not
+ * among the best so far.
+ */
+static stk_status
+offer(beam_step *s, beam_list *list, double rank, uint64_t number, beam_kept **kept)
+{
+	beam_entry e = {rank, number, list->n};
+
+	*kept = NULL;
+	if (list->n < list->width)
+	{
+		if (list->n == list->room)
+		{
+			stk_status status = grow(list, &s->a);
+
+			if (status != STK_OK)
+				return status;
+		}
+		list->entries[list->n] = e;
+		sift_up(list->entries, list->n++);
+	}
+	else
+	{
+		s->dropped = true;
+		if (!worse(&list->entries[0], &e))
+			return STK_OK;
+		e.slot = list->entries[0].slot;
+		list->entries[0] = e;
+		sift_down(list->entries, list->n);
+	}
+	*kept = &list->kept[e.slot];
+	return STK_OK;
+}
+
+/* What a candidate has to stay below, or equal and come before by its path, to be worth an offer. */
+static double
+threshold(const beam_list *list)
+{
+	return list->n < list->width ? INFINITY : list->entries[0].rank;
+}
+
+/* The best of one prefix go where those of all its siblings compete. */
+static stk_status
+flush(beam_step *s, beam_list *from, beam_list *to)
+{
+	for (size_t i = 0; i < from->n; i++)
+	{
+		const beam_entry *e = &from->entries[i];
+		beam_kept *kept;
+		stk_status status = offer(s, to, e->rank, e->number, &kept);
+
+		if (status != STK_OK)
+			return status;
+		if (kept)
+			*kept = from->kept[e->slot];
+	}
+	from->n = 0;
+	return STK_OK;
+}
+
+/* Lists 1 .. n_lists - 1 belong to prefixes of so many codes. */
+typedef struct quotas
+{
+	int depth[STK_MAX_LEVELS + 1];
+	int n_lists;
+} quotas;
+
+static void
+find_quotas(beam_step *s, quotas *q)
+{
+	q->n_lists = 1;
+	s->lists[0].width = s->width;
+	s->lists[0].n = 0;
+	for (int d = 1; d <= STK_MAX_LEVELS && s->options; d++)
+	{
+		if (s->options->per_prefix[d] == 0)
+			continue;
+		q->depth[q->n_lists] = d;
+		s->lists[q->n_lists].width =
+			s->options->per_prefix[d] < s->width ? (size_t) s->options->per_prefix[d] : s->width;
+		s->lists[q->n_lists++].n = 0;
+	}
+}
+
+static bool
+same_prefix(const stk_semid *x, const stk_semid *y, int depth)
+{
+	return x->tokenizer == y->tokenizer && x->levels >= depth && y->levels >= depth &&
+		   memcmp(x->codes, y->codes, (size_t) depth * sizeof(uint16_t)) == 0;
+}
+
+/*
+ * Close the lists of prefixes that `next` (NULL: no more) does not share with `last`, the deepest
+ * first, and say in which list next's children compete.
+ */
+static stk_status
+change_prefix(beam_step *s, const quotas *q, const stk_semid *last, const stk_semid *next,
+			  int *list)
+{
+	for (int i = q->n_lists - 1; i > 0; i--)
+	{
+		stk_status status = STK_OK;
+
+		if (!last || !next || !same_prefix(last, next, q->depth[i]))
+			status = flush(s, &s->lists[i], &s->lists[i - 1]);
+		if (status != STK_OK)
+			return status;
+	}
+	*list = 0;
+	while (next && *list + 1 < q->n_lists && q->depth[*list + 1] <= next->levels)
+		++*list;
+	return STK_OK;
+}
+
+static stk_status
+reserve(beam_step *s, size_t n)
+{
+	size_t room = n < 256 ? 256 : n;
+	void *grown;
+
+	if (n <= s->room)
+		return STK_OK;
+	grown = stk_realloc_array(&s->a, s->key, room, sizeof(double));
+	if (!grown)
+		return STK_ENOMEM;
+	s->key = grown;
+	grown = stk_realloc_array(&s->a, s->select, room, sizeof(double));
+	if (!grown)
+		return STK_ENOMEM;
+	s->select = grown;
+	s->room = room;
+	return STK_OK;
+}
+
+/* Does a step draw by this sampler? */
+static bool
+draws(const beam_step *s, stk_sampler sampler)
+{
+	return s->options && s->options->temperature > 0 && s->options->sampler == sampler;
+}
+
+/* Fill s->key of a parent's children with what they are kept by. */
+static stk_status
+find_keys(beam_step *s, const stk_beam *parent, const stk_child *children, size_t n, double *cost)
+{
+	bool gumbel = draws(s, STK_SAMPLER_GUMBEL);
+	bool rectokens = draws(s, STK_SAMPLER_RECTOKENS);
+	stk_status status = reserve(s, n);
+
+	if (status != STK_OK)
+		return status;
+	for (size_t i = 0; i < n; i++)
+	{
+		s->key[i] = 0.0 - cost[i];
+		if ((gumbel || rectokens) && cost[i] < INFINITY)
+			s->key[i] +=
+				stk_draw_child(s->options->seed, parent->draw, parent->id.levels, children[i].code)
+					.gumbel;
+	}
+	if (gumbel)
+		stk_draw_condition(parent->key, s->key, n);
+	if (rectokens)
+	{
+		size_t candidates = s->options->candidates ? s->options->candidates : s->width;
+
+		for (size_t i = 0; i < n; i++)
+			s->key[i] = 0.0 - s->key[i];
+		least_keep(s->key, n, candidates, s->select, cost);
+		for (size_t i = 0; i < n; i++)
+			s->key[i] = 0.0 - cost[i];
+	}
+	return STK_OK;
+}
+
+/* Offer a parent's children. */
+static stk_status
+offer_children(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t parent_number,
+			   uint64_t path, const stk_child *children, size_t n, const double *cost,
+			   const uint32_t *member)
+{
+	bool sampling = s->options && s->options->temperature > 0;
+	int levels = parent->id.levels + 1;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		uint32_t node = member ? member[i] : 0;
+		double rank = 0.0 - s->key[i];
+		beam_kept *kept;
+		uint8_t flags;
+		stk_status status;
+
+		if (cost[i] == INFINITY)
+			continue;
+		if (rank > threshold(list))
+		{
+			s->dropped = true;
+			s->offered++;
+			continue;
+		}
+		status = s->rules.flags(s->rules.ctx, &children[i], levels, node, &flags);
+		if (status != STK_OK)
+			return status;
+		if (flags == 0)
+			continue;
+		s->offered++;
+		status = offer(s, list, rank, path << 16 | children[i].code, &kept);
+		if (status != STK_OK)
+			return status;
+		if (!kept)
+			continue;
+		kept->at = children[i];
+		kept->at.flags = flags;
+		kept->cost = cost[i];
+		kept->key = s->key[i];
+		kept->draw =
+			sampling
+				? stk_draw_child(s->options->seed, parent->draw, levels - 1, children[i].code).state
+				: 0;
+		kept->parent = parent_number;
+		kept->member = node;
+	}
+	return STK_OK;
+}
+
+/* Can no child of this parent come into lists[0]? */
+static bool
+is_hopeless(const beam_step *s, const stk_beam *parent, size_t row)
+{
+	double bar = threshold(&s->lists[0]);
+
+	if (bar == INFINITY)
+		return false;
+	if (draws(s, STK_SAMPLER_GUMBEL))
+		return 0.0 - parent->key > bar;
+	return s->rules.least && s->rules.least(s->rules.ctx, parent, row) > bar;
+}
+
+static stk_status
+extend(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t number, uint64_t path)
+{
+	const stk_child *children;
+	const uint32_t *member = NULL;
+	stk_child tail;
+	double *cost;
+	size_t n = 1;
+	stk_status status = STK_OK;
+
+	if (parent->id.levels >= STK_MAX_LEVELS)
+		return STK_ECORRUPT;
+	if (parent->at.flags & STK_CHILD_TAIL)
+	{
+		tail = parent->at;
+		tail.code = *tail.tail++;
+		if (--tail.tail_len == 0)
+			tail.flags = STK_CHILD_ID;
+		children = &tail;
+	}
+	else
+	{
+		status = s->trie->expand(s->trie, parent->at.node, &children, &n);
+		s->expanded++;
+	}
+	if (status == STK_OK)
+		status = s->rules.score(s->rules.ctx, parent, number, children, n, &cost, &member);
+	if (status == STK_OK)
+		status = find_keys(s, parent, children, n, cost);
+	if (status == STK_OK)
+		status = offer_children(s, list, parent, number, path, children, n, cost, member);
+	return status;
+}
+
+static stk_status
+reserve_out(beam_step *s, size_t n)
+{
+	size_t room = n < 64 ? 64 : n;
+	void *grown;
+
+	if (n <= s->out_room)
+		return STK_OK;
+	grown = stk_realloc_array(&s->a, s->out, room, sizeof(stk_beam));
+	if (!grown)
+		return STK_ENOMEM;
+	s->out = grown;
+	grown = stk_realloc_array(&s->a, s->best, room, sizeof(uint32_t));
+	if (!grown)
+		return STK_ENOMEM;
+	s->best = grown;
+	s->out_room = room;
+	return STK_OK;
+}
+
+/* Write the survivors out in the order of their paths, and how they rank. */
+static stk_status
+finish(beam_step *s, const stk_beam *beams)
+{
+	beam_list *list = &s->lists[0];
+	stk_status status = reserve_out(s, list->n);
+
+	if (status != STK_OK)
+		return status;
+	s->n_out = list->n;
+	if (list->n > 1)
+		qsort(list->entries, list->n, sizeof(beam_entry), compare_numbers);
+	for (size_t i = 0; i < list->n; i++)
+	{
+		const beam_kept *kept = &list->kept[list->entries[i].slot];
+		const stk_beam *parent = &beams[kept->parent];
+		stk_beam *out = &s->out[i];
+
+		list->entries[i].slot = i;
+		out->score = 0.0 - kept->cost;
+		out->key = kept->key;
+		out->draw = kept->draw;
+		out->parent = kept->parent;
+		out->member = kept->member;
+		out->id = parent->id;
+		out->id.codes[out->id.levels++] = kept->at.code;
+		out->at = kept->at;
+	}
+	if (list->n > 1)
+		qsort(list->entries, list->n, sizeof(beam_entry), compare_ranks);
+	for (size_t i = 0; i < list->n; i++)
+		s->best[i] = (uint32_t) list->entries[i].slot;
+	return STK_OK;
+}
+
+stk_status
+beam_step_run(beam_step *s, const stk_beam *beams, size_t n, const uint32_t *path,
+			  const uint32_t *place, const uint32_t *order)
+{
+	const stk_semid *last = NULL;
+	quotas q;
+	int list = 0;
+	stk_status status = STK_OK;
+
+	s->n_out = 0;
+	find_quotas(s, &q);
+	for (size_t i = 0; i < n && status == STK_OK; i++)
+	{
+		/* Lists of prefixes are filled one after the other, so quotas decide the order. */
+		size_t number = q.n_lists > 1 ? (path ? path[i] : i) : (order ? order[i] : i);
+		const stk_beam *parent = &beams[number];
+
+		if (!(parent->at.flags & (STK_CHILD_INNER | STK_CHILD_TAIL)))
+			continue;
+		if (q.n_lists > 1)
+			status = change_prefix(s, &q, last, &parent->id, &list);
+		last = &parent->id;
+		if (status != STK_OK)
+			break;
+		if (is_hopeless(s, parent, number))
+			s->dropped = true;
+		else
+			status = extend(s, &s->lists[list], parent, (uint32_t) number,
+							place ? place[number] : number);
+	}
+	if (status == STK_OK && q.n_lists > 1)
+		status = change_prefix(s, &q, last, NULL, &list);
+	if (status == STK_OK)
+		status = finish(s, beams);
+	return status;
+}
+
+void
+beam_step_init(beam_step *s, stk_trie *trie, size_t width, const beam_rules *rules,
+			   const stk_decode_options *options, const stk_allocator *a)
+{
+	memset(s, 0, sizeof(*s));
+	s->a = *a;
+	s->trie = trie;
+	s->width = width;
+	s->rules = *rules;
+	s->options = options;
+}
+
+void
+beam_step_free(beam_step *s)
+{
+	for (int i = 0; i <= STK_MAX_LEVELS; i++)
+	{
+		stk_free(&s->a, s->lists[i].entries);
+		stk_free(&s->a, s->lists[i].kept);
+	}
+	stk_free(&s->a, s->key);
+	stk_free(&s->a, s->select);
+	stk_free(&s->a, s->out);
+	stk_free(&s->a, s->best);
+}

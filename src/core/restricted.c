@@ -1,0 +1,339 @@
+#include "restricted.h"
+
+#include <string.h>
+
+/*
+ * Our own handles: those of nodes below which a set has ids. No trie uses this bit (trie.h), except
+ * for another restriction, whose nodes all get handles of ours then.
+ */
+#define OWN STK_HANDLE_WRAPPER
+
+#define NONE UINT32_MAX
+
+/* A place in the trie and in the sets. */
+typedef struct restricted_node
+{
+	uint64_t node; /* the trie's */
+	uint32_t within;
+	uint32_t exclude; /* NONE: nothing is excluded below */
+	int level;        /* codes of its prefix */
+} restricted_node;
+
+/* A level of the walk that looks whether an id is left. */
+typedef struct restricted_frame
+{
+	stk_child *children;
+	size_t room;
+} restricted_frame;
+
+struct stk_restricted
+{
+	stk_trie trie; /* first, so that a stk_trie * is one of these */
+	stk_trie *inner;
+	const stk_semset *within;
+	const stk_semset *exclude;
+	stk_allocator a;
+	stk_root *roots;
+	size_t n_roots;
+	restricted_node *nodes;
+	size_t n_nodes;
+	size_t nodes_room;
+	stk_child *children; /* of the node expanded last */
+	size_t children_room;
+	restricted_frame frames[STK_MAX_LEVELS + 1];
+};
+
+static stk_status
+add_node(stk_restricted *r, restricted_node node, uint64_t *handle)
+{
+	if (r->n_nodes == r->nodes_room)
+	{
+		size_t room = r->nodes_room ? r->nodes_room * 2 : 256;
+		restricted_node *grown = stk_realloc_array(&r->a, r->nodes, room, sizeof(restricted_node));
+
+		if (!grown)
+			return STK_ENOMEM;
+		r->nodes = grown;
+		r->nodes_room = room;
+	}
+	r->nodes[r->n_nodes] = node;
+	*handle = OWN | r->n_nodes++;
+	return STK_OK;
+}
+
+/* Where a child stands in the sets. false: it is not within. */
+static bool
+step(const stk_restricted *r, const restricted_node *from, uint16_t code, restricted_node *to)
+{
+	*to = (restricted_node){0, NONE, NONE, from->level + 1};
+	if (r->within)
+	{
+		to->within = stk_semset_child(r->within, from->level, from->within, code);
+		if (to->within == NONE)
+			return false;
+	}
+	if (from->exclude != NONE)
+		to->exclude = stk_semset_child(r->exclude, from->level, from->exclude, code);
+	return true;
+}
+
+/* Is an id that ends at this place left? */
+static bool
+is_left(const stk_restricted *r, const restricted_node *at)
+{
+	return (!r->within || stk_semset_is_id(r->within, at->level, at->within)) &&
+		   (at->exclude == NONE || !stk_semset_is_id(r->exclude, at->level, at->exclude));
+}
+
+/* Is the id behind a tail left? */
+static bool
+is_tail_left(const stk_restricted *r, const stk_child *child, restricted_node at)
+{
+	for (int i = 0; i < child->tail_len; i++)
+	{
+		restricted_node next;
+
+		if (!step(r, &at, child->tail[i], &next))
+			return false;
+		at = next;
+	}
+	return is_left(r, &at);
+}
+
+static bool
+has_children(const stk_semset *set, const restricted_node *at, uint32_t node)
+{
+	uint32_t from, to;
+
+	stk_semset_children(set, at->level, node, &from, &to);
+	return from < to;
+}
+
+/* Ids of a set below a node, without one that ends there. */
+static uint64_t
+count_below(const stk_semset *set, int level, uint32_t node)
+{
+	return stk_semset_count(set, level, node) - (level > 0 && stk_semset_is_id(set, level, node));
+}
+
+/* How many ids a child has below it at least, without one that ends there. */
+static uint64_t
+ids_below(const stk_child *child)
+{
+	return child->ids > 0 && child->flags & STK_CHILD_ID ? child->ids - 1 : child->ids;
+}
+
+/*
+ * Is an id below an inner node left? at->node is the node, which has so many at least. The walk
+ * goes where the exclusion has ids, or the other set: it ends at the first one that is left.
+ */
+static stk_status
+is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *left)
+{
+	restricted_frame *frame = &r->frames[at->level];
+	const stk_child *children;
+	size_t n;
+	stk_status status;
+
+	*left = false;
+	if (r->within && !has_children(r->within, at, at->within))
+		return STK_OK;
+	if (!r->within && (at->exclude == NONE || !has_children(r->exclude, at, at->exclude) ||
+					   ids > count_below(r->exclude, at->level, at->exclude)))
+	{
+		*left = true;
+		return STK_OK;
+	}
+	if (at->level >= STK_MAX_LEVELS)
+		return STK_ECORRUPT;
+	status = r->inner->expand(r->inner, at->node, &children, &n);
+	if (status != STK_OK)
+		return status;
+	if (n > frame->room)
+	{
+		stk_child *grown = stk_realloc_array(&r->a, frame->children, n, sizeof(stk_child));
+
+		if (!grown)
+			return STK_ENOMEM;
+		frame->children = grown;
+		frame->room = n;
+	}
+	if (n > 0)
+		memcpy(frame->children, children, n * sizeof(stk_child));
+	for (size_t i = 0; i < n && !*left && status == STK_OK; i++)
+	{
+		const stk_child *child = &frame->children[i];
+		restricted_node next;
+
+		if (!step(r, at, child->code, &next))
+			continue;
+		next.node = child->node;
+		if (child->flags & STK_CHILD_TAIL)
+			*left = is_tail_left(r, child, next);
+		if (child->flags & STK_CHILD_ID)
+			*left = is_left(r, &next);
+		if (child->flags & STK_CHILD_INNER && !*left)
+			status = is_any_left(r, &next, ids_below(child), left);
+	}
+	return status;
+}
+
+/*
+ * The flags of a child at a place that are left, and its handle. Calls the trie, so that its
+ * children are those of another node afterwards.
+ */
+static stk_status
+restrict_child(stk_restricted *r, restricted_node *at, stk_child *child)
+{
+	uint64_t below = ids_below(child);
+	stk_status status = STK_OK;
+
+	at->node = child->node;
+	if (child->flags & STK_CHILD_TAIL && !is_tail_left(r, child, *at))
+		child->flags = 0;
+	if (child->flags & STK_CHILD_ID && !is_left(r, at))
+		child->flags &= (uint8_t) ~STK_CHILD_ID;
+	if (child->flags & STK_CHILD_INNER)
+	{
+		bool left;
+
+		status = is_any_left(r, at, below, &left);
+		if (status != STK_OK)
+			return status;
+		if (!left)
+			child->flags &= (uint8_t) ~STK_CHILD_INNER;
+		else if (r->within || at->exclude != NONE || child->node & OWN)
+			status = add_node(r, *at, &child->node);
+	}
+	return status;
+}
+
+static stk_status
+restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+{
+	stk_restricted *r = (stk_restricted *) trie;
+	const stk_child *inner;
+	restricted_node at;
+	size_t n_inner;
+	stk_status status;
+
+	if (!(node & OWN))
+		return r->inner->expand(r->inner, node, children, n);
+	at = r->nodes[node & ~OWN];
+	status = r->inner->expand(r->inner, at.node, &inner, &n_inner);
+	if (status != STK_OK)
+		return status;
+	if (n_inner > r->children_room)
+	{
+		stk_child *grown = stk_realloc_array(&r->a, r->children, n_inner, sizeof(stk_child));
+
+		if (!grown)
+			return STK_ENOMEM;
+		r->children = grown;
+		r->children_room = n_inner;
+	}
+	if (n_inner > 0)
+		memcpy(r->children, inner, n_inner * sizeof(stk_child));
+	*n = 0;
+	for (size_t i = 0; i < n_inner; i++)
+	{
+		stk_child child = r->children[i];
+		restricted_node next;
+
+		if (!step(r, &at, child.code, &next))
+			continue;
+		status = restrict_child(r, &next, &child);
+		if (status != STK_OK)
+			return status;
+		if (child.flags != 0)
+			r->children[(*n)++] = child;
+	}
+	*children = r->children;
+	return STK_OK;
+}
+
+/* Keep the roots below which an id is left. */
+static stk_status
+restrict_roots(stk_restricted *r, const stk_root *roots, size_t n)
+{
+	r->roots = stk_alloc_array(&r->a, n ? n : 1, sizeof(stk_root));
+	if (!r->roots)
+		return STK_ENOMEM;
+	for (size_t i = 0; i < n; i++)
+	{
+		stk_root root = roots[i];
+		restricted_node at = {root.node, NONE, NONE, 0};
+		bool left;
+		stk_status status;
+
+		if (r->within)
+			at.within = stk_semset_root(r->within, root.tokenizer);
+		if (r->exclude)
+			at.exclude = stk_semset_root(r->exclude, root.tokenizer);
+		if (r->within && at.within == NONE)
+			continue;
+		status = is_any_left(r, &at, 0, &left);
+		if (status == STK_OK && left && (r->within || at.exclude != NONE || root.node & OWN))
+			status = add_node(r, at, &root.node);
+		if (status != STK_OK)
+			return status;
+		if (left)
+			r->roots[r->n_roots++] = root;
+	}
+	return STK_OK;
+}
+
+stk_status
+stk_restricted_create(stk_restricted **out, stk_trie *trie, const stk_root *roots, size_t n,
+					  const stk_semset *within, const stk_semset *exclude, const stk_allocator *a)
+{
+	stk_restricted *r = stk_alloc_array(a, 1, sizeof(*r));
+	stk_status status;
+
+	*out = NULL;
+	if (!r)
+		return STK_ENOMEM;
+	memset(r, 0, sizeof(*r));
+	r->trie.expand = restricted_expand;
+	r->inner = trie;
+	r->within = within;
+	r->exclude = exclude;
+	r->a = *a;
+	status = restrict_roots(r, roots, n);
+	if (status != STK_OK)
+	{
+		stk_restricted_free(r);
+		return status;
+	}
+	*out = r;
+	return STK_OK;
+}
+
+void
+stk_restricted_free(stk_restricted *r)
+{
+	if (!r)
+		return;
+
+	stk_allocator a = r->a;
+
+	for (int i = 0; i <= STK_MAX_LEVELS; i++)
+		stk_free(&a, r->frames[i].children);
+	stk_free(&a, r->roots);
+	stk_free(&a, r->nodes);
+	stk_free(&a, r->children);
+	stk_free(&a, r);
+}
+
+stk_trie *
+stk_restricted_trie(stk_restricted *r)
+{
+	return &r->trie;
+}
+
+const stk_root *
+stk_restricted_roots(const stk_restricted *r, size_t *n)
+{
+	*n = r->n_roots;
+	return r->roots;
+}
