@@ -60,7 +60,7 @@ neighbor_bound_init(neighbor_bound *b, const stk_query *q, const stk_allocator *
 {
 	size_t rows = 0;
 	double magnitude = q->xx;
-	int terms = 1 + q->levels + q->levels * (q->levels - 1) / 2;
+	int n_terms = 1 + q->levels + q->levels * (q->levels - 1) / 2;
 	float *at;
 
 	for (int l = 0; l < q->levels; l++)
@@ -94,7 +94,7 @@ neighbor_bound_init(neighbor_bound *b, const stk_query *q, const stk_allocator *
 			magnitude += 2.0 * (-least > greatest ? -least : greatest);
 		}
 	}
-	b->margin = 4.0 * terms * 0x1p-53 * magnitude;
+	b->margin = 4.0 * n_terms * 0x1p-53 * magnitude;
 	return STK_OK;
 }
 
