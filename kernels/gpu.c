@@ -43,9 +43,12 @@ static stk_status
 no_devices(cudaError_t code, stk_error *err)
 {
 	int driver = 0, runtime = 0;
+	bool known = cudaDriverGetVersion(&driver) == cudaSuccess &&
+				 cudaRuntimeGetVersion(&runtime) == cudaSuccess;
 
-	if (code == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
-		cudaRuntimeGetVersion(&runtime) == cudaSuccess && driver > 0)
+	if (known && driver == 0)
+		return stk_fail(err, STK_EDEVICE, "no driver of NVIDIA is installed");
+	if (known && code == cudaErrorInsufficientDriver)
 		return stk_fail(err, STK_EDEVICE, "the driver is for CUDA %d.%d, expected %d.%d or later",
 						driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
 	return stk_fail(err, STK_EDEVICE, "there is no CUDA device to use: %s",

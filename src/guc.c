@@ -58,7 +58,7 @@ CheckSimd(int *value, void **extra, GucSource source)
 	return false;
 }
 
-/* "all", "none", or numbers with a comma between them. */
+/* "all", "none", or numbers with a comma between them, and blanks behind that. */
 static bool
 CheckCudaDevices(char **value, void **extra, GucSource source)
 {
@@ -77,6 +77,7 @@ CheckCudaDevices(char **value, void **extra, GucSource source)
 			return true;
 		if (*at++ != ',')
 			break;
+		at += strspn(at, " ");
 	}
 	GUC_check_errdetail("Expected \"all\", \"none\", or up to %d numbers of devices, such as "
 						"\"0,1\".",

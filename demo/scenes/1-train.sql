@@ -31,3 +31,10 @@ SELECT demo.check('every item has an id of this tokenizer', bool_and(semid_token
 FROM items \g (format=unaligned tuples_only=on)
 SELECT demo.check('the index agrees with the table: index_check finds nothing wrong', true)
 FROM (SELECT semtok.index_check('items_sid', true)) AS checked \g (format=unaligned tuples_only=on)
+
+\echo » Training and tokenizing computed in semtokd, a process of its own. Had it failed, sessions would have computed the same by themselves, and warned.
+:show
+SELECT kind, state, engine, threads, requests, rows, fallbacks, restarts FROM semtok.workers;
+:hide
+SELECT demo.check('a worker computed, and no session in its place', requests > 0 AND fallbacks = 0)
+FROM semtok.workers WHERE kind = 'shared' \g (format=unaligned tuples_only=on)

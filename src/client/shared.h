@@ -35,9 +35,10 @@ typedef struct SharedSession
 	int pid; /* of the backend; 0 = free */
 	Oid role;
 	Oid database;
-	pid_t worker;    /* private; 0 = none */
-	int64 fallbacks; /* requests that the session had to compute itself */
-	int64 restarts;  /* of private workers */
+	pid_t worker;        /* private; 0 = none */
+	TimestampTz started; /* of that */
+	int64 fallbacks;     /* requests that the session had to compute itself */
+	int64 restarts;      /* of private workers */
 	char last_error[SHARED_TEXT];
 
 	/* Work under way; verb is empty when there is none. */

@@ -216,9 +216,10 @@ SupervisorReplace(const char *why)
 	pid_t pid = supervisor.pid;
 
 	SupervisorEndWorker(true);
+	supervisor.rest = 0;
+	SupervisorRest(NULL);
 	supervisor.rest = SUPERVISOR_REST_MIN;
 	supervisor.device_rest = 1;
-	SupervisorRest(NULL);
 	ereport(LOG, (errmsg("semtok worker (PID %d) is replaced %s", (int) pid, why)));
 }
 

@@ -188,11 +188,6 @@ WorkerColumns(ViewRow *row, bool shared, bool details, int64 *fallbacks)
 	ViewSet(row, WORKER_BATCHES, Int64GetDatum((int64) s.batches));
 	ViewSet(row, WORKER_ROWS, Int64GetDatum((int64) s.rows));
 	ViewSet(row, WORKER_ROUND_TRIP_US, ViewTenths(round_trip_us));
-	/* The supervisor knows when the shared one began. */
-	if (!shared)
-		ViewSet(row, WORKER_STARTED_AT,
-				TimestampTzGetDatum(
-					TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -(int64) s.uptime_ms)));
 	/* What somebody's request failed of is for those who see everybody's requests. */
 	if (details && s.last_error[0])
 		ViewSetText(row, WORKER_LAST_ERROR, s.last_error);
@@ -255,7 +250,10 @@ WorkerPrivate(FunctionCallInfo fcinfo, const SharedSession *session)
 	ViewSetText(&row, WORKER_KIND, "private");
 	ViewSet(&row, WORKER_BACKEND, Int32GetDatum(session->pid));
 	if (session->worker != 0)
+	{
 		ViewSet(&row, WORKER_PID, Int32GetDatum(session->worker));
+		ViewSet(&row, WORKER_STARTED_AT, TimestampTzGetDatum(session->started));
+	}
 	if (ViewMaySee(session->role))
 	{
 		const char *run = session->worker != 0 ? "running" : "none";

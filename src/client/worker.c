@@ -146,9 +146,11 @@ static void
 WorkerPublish(pid_t pid, bool restarted)
 {
 	SharedSession *session = SharedMine();
+	TimestampTz now = GetCurrentTimestamp();
 
 	SpinLockAcquire(&session->mutex);
 	session->worker = pid;
+	session->started = now;
 	if (restarted)
 		session->restarts++;
 	SpinLockRelease(&session->mutex);

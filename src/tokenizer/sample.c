@@ -26,13 +26,15 @@ SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed)
 }
 
 /* Hashes are spread evenly, so a share of them is one of the rows. */
-void
+bool
 SampleExpect(Sample *sample, double rows)
 {
 	double share = SAMPLE_SPARE * (double) sample->limit / rows;
 
-	if (sample->limit > 0 && sample->passed == 0 && share < 1)
-		sample->bar = (uint64) ldexp(share, 64);
+	if (sample->limit == 0 || sample->passed > 0 || !(share < 1))
+		return false;
+	sample->bar = (uint64) ldexp(share, 64);
+	return true;
 }
 
 bool
@@ -43,6 +45,18 @@ SampleAgain(Sample *sample)
 	sample->passed = sample->bar + 1;
 	sample->bar = UINT64_MAX;
 	return true;
+}
+
+void
+SampleForget(Sample *sample)
+{
+	if (sample->tied)
+		pfree(sample->tied);
+	sample->tied = NULL;
+	sample->rows = 0;
+	sample->passed = 0;
+	sample->bar = UINT64_MAX;
+	sample->at = SpoolReserve(sample->spool, 0);
 }
 
 static Size
@@ -57,11 +71,17 @@ SamplePlace(const Sample *sample, size_t row)
 	return sample->at + (uint64) row * SampleRowBytes(sample);
 }
 
+void
+SampleRead(const Sample *sample, size_t row, float *x)
+{
+	SpoolRead(sample->spool, SamplePlace(sample, row), x, SampleRowBytes(sample));
+}
+
 /* Compare a row taken in, by its content, with x [dim]; spare [dim] is for the former. */
 static int
 SampleCompareContent(const Sample *sample, size_t row, float *spare, const float *x)
 {
-	SpoolRead(sample->spool, SamplePlace(sample, row), spare, SampleRowBytes(sample));
+	SampleRead(sample, row, spare);
 	return memcmp(spare, x, SampleRowBytes(sample));
 }
 
@@ -73,7 +93,7 @@ SampleIsBehind(Sample *sample, SampleDraw a, SampleDraw b)
 
 	if (a.hash != b.hash)
 		return a.hash > b.hash;
-	SpoolRead(sample->spool, SamplePlace(sample, b.row), x, SampleRowBytes(sample));
+	SampleRead(sample, b.row, x);
 	return SampleCompareContent(sample, a.row, sample->tied, x) > 0;
 }
 

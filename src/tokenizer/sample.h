@@ -31,7 +31,7 @@ typedef struct Sample
 	int dim;
 	Spool *spool;   /* the caller's */
 	uint64 at;      /* where in it [rows][dim] begin, a multiple of 8 */
-	int64 *numbers; /* [rows] each row's in its source */
+	int64 *numbers; /* [rows] each row's in its source; 0 = not known */
 	size_t rows;
 	size_t capacity;
 	/* Hashes that rows are taken in with: those at most `bar`, but for those that were read before. */
@@ -44,13 +44,17 @@ typedef struct Sample
 /* Rows go to the spool's end, to which nobody else appends before the last of them. */
 extern void SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed);
 /*
- * Before the rows, when about so many will come, not 0: most of those that will not be in the sample
- * in the end are then not taken in in the first place.
+ * Before the rows, when about so many will come, or 0: if true, those whose hash is above the bar are
+ * not taken in in the first place, which are most of those that will not be in the sample in the end.
  */
-extern void SampleExpect(Sample *sample, double rows);
+extern bool SampleExpect(Sample *sample, double rows);
 /* After the rows: there were fewer than expected, and all of them must be added once more. */
 extern bool SampleAgain(Sample *sample);
+/* Begin anew, as if no row had been added. */
+extern void SampleForget(Sample *sample);
 /* Take a row in, or not. Memory that is short is an error (53200), and so is the spool's disk. */
 extern void SampleAdd(Sample *sample, const float *x, int dim, int64 number);
+/* A row [dim] that was taken in. */
+extern void SampleRead(const Sample *sample, size_t row, float *x);
 
 #endif

@@ -1,7 +1,14 @@
 /*
  * Reading embeddings from a query of the caller, as its executor hands out the rows.
+ *
+ * Where some of the rows of a whole table are enough, and the planner has parallel workers for it, the
+ * executor leaves the others out. Then nobody knows a row's number, so when a row turns up that an
+ * error is to name, the query is read again, row by row.
  */
 #include "postgres.h"
+
+#include <float.h>
+#include <math.h>
 
 #include "catalog/pg_type_d.h"
 #include "executor/spi.h"
@@ -12,6 +19,7 @@
 #include "tcop/dest.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/readonly.h"
+#include "tokenizer/sample_candidate.h"
 #include "tokenizer/source.h"
 #include "types/bridge.h"
 #include "types/codebook.h"
@@ -49,7 +57,7 @@ SourceReportStatus(stk_status status, const stk_error *err, const char *failed,
 {
 	SourcePlace place;
 
-	if ((status == STK_EINVAL || status == STK_ERANGE) && err->row < n)
+	if ((status == STK_EINVAL || status == STK_ERANGE) && err->row < n && numbers[err->row] > 0)
 		SourcePushPlace(&place, argument, numbers[err->row]);
 	SemtokReportStatus(status, err, failed);
 }
@@ -116,6 +124,47 @@ SourceCheckType(const Source *source, const SourceShape *shape, Oid key)
 							   "type of pgvector.")));
 }
 
+/* A table's name alone is what is most often taken for a query. */
+static void
+SourceSyntaxHint(void *arg)
+{
+	const Source *source = arg;
+
+	if (geterrcode() == ERRCODE_SYNTAX_ERROR && strpbrk(source->query, " \t\r\n\f") == NULL)
+		errhint("Expected a query as %s: SELECT embedding FROM %s", source->argument,
+				source->query);
+}
+
+static SPIPlanPtr
+SourceParse(const Source *source)
+{
+	ErrorContextCallback hint = {error_context_stack, SourceSyntaxHint,
+								 unconstify(Source *, source)};
+	SPIPlanPtr plan;
+
+	error_context_stack = &hint;
+	plan = SPI_prepare(source->query, 0, NULL);
+	error_context_stack = hint.previous;
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static void
+SourceRefuseColumns(const Source *source, int columns)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 source->keyed
+				 ? errmsg("expected embeddings, or keys and embeddings, from %s, not %d columns",
+						  source->argument, columns)
+				 : errmsg("expected one column of embeddings from %s, not %d", source->argument,
+						  columns),
+			 errhint("Select %s: SELECT %sembedding FROM ...",
+					 source->keyed ? "one key at most" : "the embeddings alone",
+					 source->keyed ? "id, " : "")));
+}
+
 static SourceShape
 SourceFindShape(const Source *source)
 {
@@ -123,9 +172,7 @@ SourceFindShape(const Source *source)
 	SourceShape shape;
 
 	SPI_connect();
-	plan = SPI_prepare(source->query, 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	plan = SourceParse(source);
 
 	List *statements = SPI_plan_get_plan_sources(plan);
 
@@ -146,14 +193,7 @@ SourceFindShape(const Source *source)
 
 	shape.keyed = source->keyed && columns == 2;
 	if (columns != 1 && !shape.keyed)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 source->keyed
-				 ? errmsg("expected embeddings, or keys and embeddings, from %s, not %d columns",
-						  source->argument, columns)
-				 : errmsg("expected one column of embeddings from %s, not %d", source->argument,
-						  columns)));
+		SourceRefuseColumns(source, columns);
 	shape.type = TupleDescAttr(statement->resultDesc, columns - 1)->atttypid;
 	SourceCheckType(source, &shape, TupleDescAttr(statement->resultDesc, 0)->atttypid);
 	SPI_finish();
@@ -168,11 +208,13 @@ SourceCheck(const Source *source)
 
 /*
  * The query for a key, null where it has none, and real[]; what a comment at its end leaves open,
- * the new line closes.
+ * the new line closes. filter: NULL = of all rows.
  */
 static char *
-SourceCast(const char *query, const SourceShape *shape)
+SourceCast(const char *query, const SourceShape *shape, const SourceFilter *filter)
 {
+	const char *embedding = VectorCastReads(shape->type) ? "semtok.embedding_of(q.embedding)"
+														 : "q.embedding::pg_catalog.float4[]";
 	size_t len = strlen(query);
 	StringInfoData sql;
 
@@ -180,21 +222,13 @@ SourceCast(const char *query, const SourceShape *shape)
 		len--;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s, %s FROM (\n",
-					 shape->keyed ? "q.key::pg_catalog.text" : "NULL::pg_catalog.text",
-					 VectorCastReads(shape->type) ? "semtok.embedding_of(q.embedding)"
-												  : "q.embedding::pg_catalog.float4[]");
+					 shape->keyed ? "q.key::pg_catalog.text" : "NULL::pg_catalog.text", embedding);
 	appendBinaryStringInfo(&sql, query, (int) len);
 	appendStringInfo(&sql, "\n) AS q(%sembedding)", shape->keyed ? "key, " : "");
+	if (filter)
+		appendStringInfo(&sql, " WHERE semtok.sample_candidate(%s, '%lld', '%lld')", embedding,
+						 (long long) filter->seed, (long long) filter->bar);
 	return sql.data;
-}
-
-static bool
-SourceIsZero(const float *x, int dim)
-{
-	for (int i = 0; i < dim; i++)
-		if (x[i] != 0.0f)
-			return false;
-	return true;
 }
 
 /* A scan under way, which the executor hands its rows. */
@@ -207,12 +241,22 @@ typedef struct SourceRun
 	ErrorContextCallback *outer; /* of the verb: what a row lacks is no fault of the query's SQL */
 	int64 rows;
 	int64 nulls;
+	bool serial;  /* all rows are read, in their order, whatever there are workers for */
+	double share; /* of the rows that come, about; less than 1 where some are left out */
+	bool faulty;  /* a row came that only an error that names it does justice to */
 	SourceRow row;
 	void *ctx;
 	TimestampTz noticed;
 	MemoryContext caller;  /* that `row` runs in */
 	MemoryContext scratch; /* reset with every row */
 } SourceRun;
+
+/* The metric has no use for it. */
+static bool
+SourceIsUseless(const SourceRun *run, const float *x)
+{
+	return run->source->metric == STK_COSINE && EmbeddingIsZero(x, run->dim);
+}
 
 /* The values of a row's embedding; an error names the row. */
 static const float *
@@ -224,11 +268,21 @@ SourceEmbedding(SourceRun *run, Datum value)
 
 	const float *x = EmbeddingArg(value, run->dim, &run->dim);
 
-	if (run->source->metric == STK_COSINE && SourceIsZero(x, run->dim))
+	if (SourceIsUseless(run, x))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a zero vector has no direction for metric cosine")));
 	error_context_stack = place.callback.previous;
 	return x;
+}
+
+/* The same where a row has no number. NULL: it has a fault. */
+static const float *
+SourceSomeEmbedding(SourceRun *run, Datum value)
+{
+	const float *x = EmbeddingTry(value, run->dim, &run->dim);
+
+	run->faulty = !x || SourceIsUseless(run, x);
+	return run->faulty ? NULL : x;
 }
 
 static void
@@ -246,13 +300,15 @@ SourceTake(SourceRun *run, TupleTableSlot *slot)
 		return;
 	MemoryContextSwitchTo(run->scratch);
 
-	SourceItem item = {.number = run->rows, .key = no_key ? NULL : DatumGetTextPP(key)};
+	SourceItem item = {.number = run->share < 1 ? 0 : run->rows,
+					   .key = no_key ? NULL : DatumGetTextPP(key)};
 
 	if (!isnull)
-		item.x = SourceEmbedding(run, value);
+		item.x = run->share < 1 ? SourceSomeEmbedding(run, value) : SourceEmbedding(run, value);
 	item.dim = run->dim;
 	MemoryContextSwitchTo(run->caller);
-	run->row(run->ctx, &item);
+	if (!run->faulty)
+		run->row(run->ctx, &item);
 	MemoryContextReset(run->scratch);
 }
 
@@ -260,9 +316,11 @@ SourceTake(SourceRun *run, TupleTableSlot *slot)
 static void
 SourceTell(SourceRun *run)
 {
-	ProgressRows(run->rows, -1);
+	int64 rows = run->nulls + (int64) ((double) (run->rows - run->nulls) / run->share);
+
+	ProgressRows(rows, -1);
 	if (ProgressDue(&run->noticed))
-		ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what, (long long) run->rows)));
+		ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what, (long long) rows)));
 }
 
 /* The value lies where the executor has it, most often in a page of the table: nothing is copied. */
@@ -280,7 +338,7 @@ SourceReceive(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContextSwitchTo(old);
 	if (run->rows % SOURCE_LOOK == 0)
 		SourceTell(run);
-	return true;
+	return !run->faulty;
 }
 
 static void
@@ -305,25 +363,74 @@ SourceExpected(SPIPlanPtr plan)
 	return rows;
 }
 
-/* Not in parallel: who adds up what the rows give wants them in the same order every time. */
+static SPIPlanPtr
+SourcePrepare(const SourceRun *run, const SourceFilter *filter, int cursor_options)
+{
+	SPIPlanPtr plan = SPI_prepare_cursor(SourceCast(run->source->query, &run->shape, filter), 0,
+										 NULL, cursor_options);
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare_cursor failed: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+/* The plan for some of the rows, if that has workers and the user may execute the filter; else NULL. */
+static SPIPlanPtr
+SourcePrepareSome(const SourceRun *run, const SourceFilter *filter)
+{
+	SPIPlanPtr plan;
+	CachedPlan *cached;
+	bool parallel;
+
+	if (!SampleCandidateUsable())
+		return NULL;
+	plan = SourcePrepare(run, filter, CURSOR_OPT_PARALLEL_OK);
+	cached = SPI_plan_get_cached_plan(plan);
+	parallel = IsA(linitial_node(PlannedStmt, cached->stmt_list)->planTree, Gather);
+	ReleaseCachedPlan(cached, NULL);
+	return parallel ? plan : NULL;
+}
+
+/*
+ * All rows are not read in parallel: who adds up what they give wants them in the same order every
+ * time.
+ */
 static void
 SourceRead(void *arg)
 {
 	SourceRun *run = arg;
+	const Source *source = run->source;
 	SPIExecuteOptions options = {.must_return_tuples = true, .dest = &run->receiver};
-	SPIPlanPtr plan;
+	SourceFilter filter;
+	SPIPlanPtr plan, some;
 	int result;
 
 	SPI_connect();
-	plan = SPI_prepare(SourceCast(run->source->query, &run->shape), 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	if (run->source->expect)
-		run->source->expect(run->ctx, SourceExpected(plan));
+	plan = SourcePrepare(run, NULL, 0);
+	run->share = 1;
+	if (source->expect && source->expect(run->ctx, SourceExpected(plan), &filter) && !run->serial &&
+		(some = SourcePrepareSome(run, &filter)) != NULL)
+	{
+		plan = some;
+		run->share = Max(ldexp((double) filter.bar, -64), DBL_MIN);
+	}
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	SPI_finish();
+}
+
+/* Is it to be read again? */
+static bool
+SourceAgain(SourceRun *run)
+{
+	const Source *source = run->source;
+
+	if (!source->again)
+		return false;
+	run->serial = run->faulty;
+	run->faulty = false;
+	return source->again(run->ctx, run->serial) || run->serial;
 }
 
 void
@@ -349,7 +456,7 @@ SourceScan(const Source *source, SourceRow row, void *ctx)
 		run.rows = 0;
 		run.nulls = 0;
 		ReadOnlyRun(source->argument, SourceRead, &run);
-	} while (source->again && source->again(ctx));
+	} while (SourceAgain(&run));
 	MemoryContextDelete(run.scratch);
 	if (source->all_rows)
 		return;

@@ -56,16 +56,23 @@ TrainingTakeRow(void *ctx, const SourceItem *item)
 	SampleAdd(ctx, item->x, item->dim, item->number);
 }
 
-static void
-TrainingExpect(void *ctx, double rows)
+static bool
+TrainingExpect(void *ctx, double rows, SourceFilter *filter)
 {
-	SampleExpect(ctx, rows);
+	Sample *sample = ctx;
+
+	if (!SampleExpect(sample, rows))
+		return false;
+	*filter = (SourceFilter){.seed = sample->seed, .bar = sample->bar};
+	return true;
 }
 
 static bool
-TrainingAgain(void *ctx)
+TrainingAgain(void *ctx, bool anew)
 {
-	return SampleAgain(ctx);
+	if (anew)
+		SampleForget(ctx);
+	return !anew && SampleAgain(ctx);
 }
 
 static void
@@ -77,14 +84,20 @@ TrainingPhase(Training *t, const char *phase)
 	ProgressPhase(phase);
 }
 
+static Source
+TrainingSource(const Training *t)
+{
+	return (Source){.query = t->source,
+					.argument = "source",
+					.what = psprintf("training \"%s\"", t->name),
+					.dim = t->plan.dim,
+					.metric = t->plan.metric};
+}
+
 void
 TrainingRead(Training *t)
 {
-	Source source = {.query = t->source,
-					 .argument = "source",
-					 .what = psprintf("training \"%s\"", t->name),
-					 .dim = t->plan.dim,
-					 .metric = t->plan.metric};
+	Source source = TrainingSource(t);
 	Source eval = source;
 
 	eval.query = t->eval_source;
@@ -242,20 +255,57 @@ TrainingWarn(const Training *t, const stk_evaluation *e)
 		if (level->perplexity < level->size * TRAINING_COLLAPSED_SHARE)
 			ereport(WARNING, (errmsg("level %d of tokenizer \"%s\" has collapsed", l, t->name),
 							  errdetail("Its rows use %u of %u codes; perplexity is %.1f.",
-										level->used, level->size, level->perplexity)));
+										level->used, level->size, level->perplexity),
+							  errhint("Most rows share few codes: train on rows that are less "
+									  "alike, with fewer codes, or with option \"balance\".")));
 	}
 	if (e->unique_fraction < TRAINING_UNIQUE_FRACTION)
 		ereport(WARNING, (errmsg("tokenizer \"%s\" tells few rows apart", t->name),
 						  errdetail("%llu rows have %llu distinct ids.",
-									(unsigned long long) e->rows, (unsigned long long) e->ids)));
+									(unsigned long long) e->rows, (unsigned long long) e->ids),
+						  errhint("More levels or more codes tell more rows apart, but for those "
+								  "with equal embeddings.")));
+}
+
+/* A row that is looked for in its source, by its content. */
+typedef struct TrainingSought
+{
+	const float *x;
+	int64 number; /* 0 = not found so far */
+} TrainingSought;
+
+static void
+TrainingCompareRow(void *ctx, const SourceItem *item)
+{
+	TrainingSought *sought = ctx;
+
+	if (sought->number == 0 && item->x &&
+		memcmp(item->x, sought->x, sizeof(float) * item->dim) == 0)
+		sought->number = item->number;
+}
+
+/* A row of a sample came without its number, and an error is to name it: read the source again. */
+static void
+TrainingNumberRow(Training *t, size_t row)
+{
+	Source source = TrainingSource(t);
+	float *x = palloc(sizeof(float) * t->sample.dim);
+	TrainingSought sought = {.x = x};
+
+	SampleRead(&t->sample, row, x);
+	source.all_rows = true;
+	SourceScan(&source, TrainingCompareRow, &sought);
+	t->sample.numbers[row] = sought.number;
 }
 
 pg_noreturn static void
-TrainingFailed(const Training *t, stk_status status, stk_train_which which, const stk_error *err)
+TrainingFailed(Training *t, stk_status status, stk_train_which which, const stk_error *err)
 {
 	if (which == STK_ROWS_HELDOUT)
 		SourceReportStatus(status, err, "could not evaluate tokenizer", "eval_source",
 						   t->heldout.numbers, t->heldout.rows);
+	if (err->row < t->sample.rows && t->sample.numbers[err->row] == 0)
+		TrainingNumberRow(t, err->row);
 	SourceReportStatus(status, err, t->failed, "source", t->sample.numbers, t->sample.rows);
 }
 

@@ -73,6 +73,10 @@ extern Datum CodebookMakeDatum(stk_metric metric, int levels, const uint32 *size
  * "expected 128 dimensions, not 64".
  */
 extern const float *EmbeddingArg(Datum array, int expected_dim, int *dim);
+/* The same, but NULL where that raises an error. */
+extern const float *EmbeddingTry(Datum array, int expected_dim, int *dim);
+/* Is every value 0, or -0? */
+extern bool EmbeddingIsZero(const float *x, int dim);
 /* A one-dimensional float4[], its values not yet set. */
 extern ArrayType *EmbeddingArrayMake(int dim);
 /* A one-dimensional float4[] of these values. */

@@ -143,7 +143,6 @@ start(stk_server *s, stk_error *err)
 		status = open_shop(s, err);
 	if (status != STK_OK)
 		return status;
-	s->started_ns = stk_now_ns();
 	s->max_sessions = session_limit();
 	s->listener = -1;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);

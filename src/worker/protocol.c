@@ -97,7 +97,6 @@ statistics(wire *w, stk_statistics *m)
 	m->batches = u64(w, m->batches);
 	m->rows = u64(w, m->rows);
 	m->failures = u64(w, m->failures);
-	m->uptime_ms = u64(w, m->uptime_ms);
 	m->fallbacks = u64(w, m->fallbacks);
 	m->device_memory = u64(w, m->device_memory);
 	m->device_memory_limit = u64(w, m->device_memory_limit);

@@ -147,7 +147,6 @@ typedef struct stk_statistics
 	uint64_t batches;     /* launches of the engine; fewer than requests where some were gathered */
 	uint64_t rows;        /* encoded or trained on */
 	uint64_t failures;    /* answered by STK_MSG_FAILED */
-	uint64_t uptime_ms;
 	uint64_t fallbacks;           /* launches that were meant for a device and went to the cores */
 	uint64_t device_memory;       /* bytes of the devices' memory that it takes */
 	uint64_t device_memory_limit; /* that it allows itself; 0: no device */

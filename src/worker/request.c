@@ -104,8 +104,7 @@ take_statistics(stk_server *s, stk_session *session, const stk_message *m)
 						.batches = s->batches,
 						.rows = s->rows,
 						.failures = s->failures,
-						.fallbacks = s->fallbacks,
-						.uptime_ms = (stk_now_ns() - s->started_ns) / 1000000};
+						.fallbacks = s->fallbacks};
 
 	for (int c = 0; c < STK_CLASSES; c++)
 		t.queued += (uint32_t) s->queues[c].jobs;

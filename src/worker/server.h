@@ -78,7 +78,6 @@ typedef struct stk_server
 	uint64_t failures;
 	uint64_t fallbacks; /* from the device to the cores */
 	char fallback[160]; /* the reason that the log was told last */
-	uint64_t started_ns;
 	char last_error[STK_TEXT_BYTES];
 
 	uint8_t scratch[STK_HEADER_BYTES + STK_BODY_MAX]; /* a message being written */

@@ -456,6 +456,8 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.embedding_of('\x0100000000000000'::bytea)$$),
 ($$SELECT semtok.embedding_of('[1,2]'::semid)$$),
 ($$SELECT semtok.embedding_of(i) FROM b_items i$$),
+($$SELECT semtok.sample_candidate('{1,x}', 1, 1)$$),
+($$SELECT semtok.sample_candidate('{1}', 1, 9223372036854775808)$$),
 ($$SELECT semtok.encode_batch(null::text, 'SELECT embedding FROM b_items')$$),
 ($$SELECT semtok.encode_batch(null::int, 'SELECT embedding FROM b_items')$$),
 ($$SELECT semtok.encode_batch('b_one', null)$$),

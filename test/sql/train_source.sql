@@ -54,7 +54,7 @@ CREATE TABLE hostile (i int GENERATED ALWAYS AS IDENTITY, source text);
 INSERT INTO hostile (source) VALUES
 -- no query, several, or something else
 (''), (';'), ('-- nothing'), ('SELECT'), ('SELECT 1 WHERE'), ('SELECT x FROM good; SELECT x FROM good'), ('SELECT x FROM good) AS q(x), (SELECT 1'), ('SELECT $1::real[]'),
-('SELECT x FROM nosuchtable'), ('SELECT nosuchcolumn FROM good'), ('SHOW work_mem'), ('EXPLAIN SELECT x FROM good'), ('FETCH ALL FROM nosuchcursor'), ('EXECUTE nosuchplan'),
+('SELECT x FROM nosuchtable'), ('good'), ('SELECT nosuchcolumn FROM good'), ('SHOW work_mem'), ('EXPLAIN SELECT x FROM good'), ('FETCH ALL FROM nosuchcursor'), ('EXECUTE nosuchplan'),
 ('DECLARE c CURSOR FOR SELECT x FROM good'), ('CALL nosuchprocedure()'), ('DO $$BEGIN END$$'), ('COPY good TO STDOUT'), ('BEGIN'), ('COMMIT'), ('SAVEPOINT s'), ('LISTEN x'),
 ('SELECT x INTO made FROM good'), ('CREATE TABLE made AS SELECT x FROM good'), ('REFRESH MATERIALIZED VIEW nosuchview'), ('SET work_mem = 64'), ('LOCK TABLE good'), ('VACUUM good'),
 -- other columns

@@ -32,6 +32,7 @@ INSERT INTO u_calls (verb, call) VALUES
 ('encode_batch', $$SELECT semtok.encode_batch('u_one', 'SELECT id, embedding FROM u_items', '2')$$),
 ('encode_batch', $$SELECT semtok.encode_batch(tokenizer => (SELECT id FROM semtok.tokenizers WHERE name = 'u_two' AND version = 1), source => 'SELECT embedding FROM u_items', beam => NULL)$$),
 ('embedding_of', $$SELECT semtok.embedding_of(NULL)$$),
+('sample_candidate', $$SELECT semtok.sample_candidate('{1,2,3}', '42', '0')$$),
 ('encode', $$SELECT semtok.encode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two' AND version = 1), '{1,2,3}')$$),
 ('decode', $$SELECT semtok.decode('u_one', '[0,1]')$$),
 ('decode', $$SELECT semtok.decode((SELECT codebook FROM semtok.tokenizer WHERE name = 'u_two' AND version = 1), '[0,1]')$$),

@@ -161,6 +161,10 @@ foreach my $which ('shared', 'private')
 	ok($worker, 'a worker');
 	is(scalar $session->ask('SELECT round_trip_us > 0, offload_above_us > round_trip_us FROM semtok.workers WHERE backend = pg_backend_pid()'),
 		't|t', 'from which work on it is the sooner was measured');
+	my $began = q{SELECT started_at, started_at BETWEEN backend_start AND now() FROM semtok.workers JOIN pg_stat_activity AS a ON a.pid = backend WHERE backend = pg_backend_pid()};
+	my $first = $session->ask($began);
+	like($first, qr/\|t$/, 'it tells when it began');
+	is(scalar $session->ask($began), $first, 'to all who ask the same');
 	$node->append_conf('postgresql.conf', "semtok.worker_threads = 3\nsemtok.worker_memory = '64MB'");
 	$node->reload;
 	ok(wait_for(sub { $session->ask('SHOW semtok.worker_threads') eq '3' }), 'settings change');

@@ -116,11 +116,18 @@ kill 'KILL', $next;
 ($pid, $next) = ($next, worker($node, $next));
 is($rests->(), '100 200 400 100', 'and the next rest begins anew');
 
+$node->safe_psql('postgres', $_) foreach q{ALTER SYSTEM SET semtok.cuda_devices = 'none'}, 'SELECT pg_reload_conf()';
+($pid, $next) = ($next, worker($node, $next));
+ok($node->log_contains(qr/LOG: .*semtok worker \(PID $pid\) is replaced for semtok\.cuda_devices/), 'a reload that changes its devices replaces it');
+kill 'KILL', $next;
+($pid, $next) = ($next, worker($node, $next));
+is($rests->(), '100 200 400 100 100', 'which is no failure to rest for longer after');
+
 my $supervisor = $node->safe_psql('postgres', $supervisors);
 is($node->safe_psql('postgres', "SELECT pg_terminate_backend($supervisor)"), 't', 'the supervisor is terminated');
 ($pid, $next) = ($next, worker($node, $next));
 isnt($node->safe_psql('postgres', $supervisors), $supervisor, 'a new one comes');
-is(one($node, 'restarts, threads'), '5|3', 'and starts a new worker with the settings of now');
+is(one($node, 'restarts, threads'), '7|3', 'and starts a new worker with the settings of now');
 ok(gone($pid), 'the old one is gone');
 $supervisor = $node->safe_psql('postgres', $supervisors);
 $node->safe_psql('postgres', "SELECT pg_cancel_backend($supervisor)");
@@ -174,7 +181,7 @@ isnt($other, $pid, 'a standby has its own worker');
 kill 'KILL', $other;
 ($next, $other) = ($other, worker($standby, $other));
 is(one($standby, 'restarts'), 1, 'which is replaced');
-is(one($node, 'pid, restarts'), "$pid|5", 'while another cluster\'s is left alone');
+is(one($node, 'pid, restarts'), "$pid|7", 'while another cluster\'s is left alone');
 $standby->promote;
 is(one($standby, 'pid, restarts'), "$other|1", 'and stays when the standby is promoted');
 

@@ -234,7 +234,7 @@ fake('devices 3');
 $pid = replace();
 like(one('device'), qr/^fake device 0, compute capability 9\.0(, and 2 more)?$/, 'devices');
 all_right($session, 'several devices');
-$node->safe_psql('postgres', q{ALTER SYSTEM SET semtok.cuda_devices = '2,1'});
+$node->safe_psql('postgres', q{ALTER SYSTEM SET semtok.cuda_devices = '2, 1'});
 $node->reload;
 $pid = another($pid);
 is(one('device'), 'fake device 2, compute capability 9.0, and 1 more', 'those that are named');
@@ -267,6 +267,7 @@ my @unfit = (
 	[ 'another library', $empty, '', qr/semtok_cuda\.so: it is no engine of semtok/ ],
 	[ 'a plugin of another version', $old, '', qr/semtok_cuda\.so: its interface has version 1, not \d+/ ],
 	[ 'an old driver', $fake, "cudaGetDeviceCount 35\ndriver 11040", qr/the driver is for CUDA 11\.4, expected 13\.0 or later/ ],
+	[ 'no driver', $fake, "cudaGetDeviceCount 35\ndriver 0", qr/no driver of NVIDIA is installed/ ],
 	[ 'no device', $fake, 'devices 0', qr/there is no CUDA device to use: no CUDA-capable device is detected/ ],
 	[ 'arithmetic that is not what it must be', $fake, 'probe 1', qr/CUDA device 0: its tensor unit adds worse than it may/ ]);
 foreach (@unfit)
