@@ -1,6 +1,6 @@
 /*
- * Encoding text embeddings on each of the processor's vector units: batches of rows, and rows one at
- * a time as a backend does.
+ * Encoding text embeddings on each of the processor's vector units: batches of rows, and rows one
+ * at a time as a backend does.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -40,7 +40,9 @@ process_kb(pid_t pid, const char *name)
 	return kb;
 }
 
-/* Codewords are rows of the data, other ones for each tokenizer: how good they are does not matter. */
+/*
+ * Codewords are rows of the data, other ones for each tokenizer: how good they are does not matter.
+ */
 static bench_stored
 tokenizer(const bench_rows *rows, int number)
 {

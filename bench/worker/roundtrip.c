@@ -34,7 +34,9 @@ typedef struct problem
 	int requests;               /* of each session */
 } problem;
 
-/* One session: seconds of each request [requests] out. Codes are compared with those computed here. */
+/*
+ * One session: seconds of each request [requests] out. Codes are compared with those computed here.
+ */
 static void
 session(const problem *p, bool ping, double *took)
 {

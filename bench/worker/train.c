@@ -1,6 +1,6 @@
 /*
- * The training that bench/worker/train.sh asks of SQL, in this process: prints its shortest seconds,
- * and the error that it comes to.
+ * The training that bench/worker/train.sh asks of SQL, in this process: prints its shortest
+ * seconds, and the error that it comes to.
  *
  *   worker-train SAMPLE ROWS      so many of the rows that the script's table has: text embeddings,
  *                                 repeated with another first value each time

@@ -42,8 +42,8 @@ extern bool ChannelSend(Channel *channel);
  */
 extern bool ChannelReceive(Channel *channel, stk_header *header, const uint8 **body);
 /*
- * Messages that have come and gone so far, whole ones: they rise while the other side is alive. Some
- * bytes of one now and then are no sign of that.
+ * Messages that have come and gone so far, whole ones: they rise while the other side is alive.
+ * Some bytes of one now and then are no sign of that.
  */
 extern uint64 ChannelMessages(const Channel *channel);
 

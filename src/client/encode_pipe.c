@@ -1,6 +1,6 @@
 /*
- * Encoding one row after the other, in pieces that are taken in order: some on their way to a worker
- * and back, some computed in the session.
+ * Encoding one row after the other, in pieces that are taken in order: some on their way to a
+ * worker and back, some computed in the session.
  */
 #include "postgres.h"
 
@@ -29,7 +29,9 @@ EncodePipeBegin(const EncodePipeOptions *options)
 	pipe->cb = CodebookView(options->codebook);
 	for (int l = 0; l < pipe->cb->levels; l++)
 		codewords += pipe->cb->sizes[l];
-	/* Behind the first level a beam costs about a look-up in a table for each codeword and prefix. */
+	/*
+	 * Behind the first level a beam costs about a look-up in a table for each codeword and prefix.
+	 */
 	pipe->row_multiply_adds =
 		codewords * pipe->cb->dim + (options->beam > 1 ? codewords * options->beam : 0);
 	OffloadWhere(NULL);

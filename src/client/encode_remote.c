@@ -156,8 +156,8 @@ PipeGiveUp(EncodePipe *pipe, const char *why, const char *remedy)
 }
 
 /*
- * The worker was lost, and every piece with it that had no answer: ask another one, once. False when
- * the session is to compute the oldest piece, and then the others, too.
+ * The worker was lost, and every piece with it that had no answer: ask another one, once. False
+ * when the session is to compute the oldest piece, and then the others, too.
  */
 static bool
 PipeRetry(EncodePipe *pipe)

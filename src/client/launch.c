@@ -2,8 +2,8 @@
  * Starting semtokd: fork and exec, of a backend or of the supervisor.
  *
  * The child shares the server's memory until it execs, and inherits this process's handlers, which
- * write to that memory. So every signal is blocked around the fork, and the child calls nothing that
- * is not async-signal-safe: all that it needs is made before.
+ * write to that memory. So every signal is blocked around the fork, and the child calls nothing
+ * that is not async-signal-safe: all that it needs is made before.
  */
 #include "postgres.h"
 
@@ -136,7 +136,9 @@ LaunchChild(const Launch *launch)
 {
 	sigset_t none;
 #ifdef __linux__
-	/* The kernel's own struct, which is no longer than this: all zeros are SIG_DFL without flags. */
+	/*
+	 * The kernel's own struct, which is no longer than this: all zeros are SIG_DFL without flags.
+	 */
 	static const uint64_t plain[8];
 #endif
 

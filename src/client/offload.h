@@ -68,8 +68,9 @@ typedef struct OffloadTraining
 } OffloadTraining;
 
 /*
- * Train. result as stk_train has it; err too, for a status other than STK_OK. A training whose report
- * has been called may be run from its beginning again: `restarted` is called before; may be NULL.
+ * Train. result as stk_train has it; err too, for a status other than STK_OK. A training whose
+ * report has been called may be run from its beginning again: `restarted` is called before; may be
+ * NULL.
  */
 extern stk_status OffloadTrain(const OffloadTraining *t, void (*restarted)(void *ctx),
 							   stk_train_result *result, stk_error *err);

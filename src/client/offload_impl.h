@@ -29,11 +29,14 @@ extern bool OffloadGoes(stk_device device, double multiply_adds, double known_ms
 extern double OffloadAssumed(double multiply_adds);
 
 /*
- * The session computes what was meant for a worker: count it, and warn once a statement. The remedy,
- * a hint, may be NULL. For device cuda an error instead: OffloadDeviceFailed.
+ * The session computes what was meant for a worker: count it, and warn once a statement. The
+ * remedy, a hint, may be NULL. For device cuda an error instead: OffloadDeviceFailed.
  */
 extern void OffloadFallback(stk_device device, const char *why, const char *remedy);
-/* Why a request failed, for people; palloc'd. And what can be done about it; NULL where nothing can. */
+/*
+ * Why a request failed, for people; palloc'd. And what can be done about it; NULL where nothing
+ * can.
+ */
 extern char *OffloadFailure(const stk_failed *failed);
 extern const char *OffloadRemedy(const stk_failed *failed);
 

@@ -2,8 +2,8 @@
  * Questions to a worker and its answers, and telling whether it is alive.
  *
  * A worker that neither says anything nor takes a request for semtok.worker_timeout is asked for a
- * sign of life; a part of a message is none. It is lost when that does not come within the same time
- * again, or when it computes the same request as the last time without having got on with it.
+ * sign of life; a part of a message is none. It is lost when that does not come within the same
+ * time again, or when it computes the same request as the last time without having got on with it.
  */
 #include "postgres.h"
 
@@ -83,8 +83,8 @@ RequestFind(Worker *worker, uint64 number)
 }
 
 /*
- * The oldest that was asked before this number was given and has no answer; 0 = none. What a ping of
- * that number is answered by comes behind all answers given till then, so it is about this one.
+ * The oldest that was asked before this number was given and has no answer; 0 = none. What a ping
+ * of that number is answered by comes behind all answers given till then, so it is about this one.
  */
 static uint64
 RequestsOldest(Worker *worker, uint64 number)
@@ -137,8 +137,8 @@ RequestsTake(Worker *worker, const stk_header *header, const uint8 *body)
 }
 
 /*
- * Nothing is read behind the last answer: who asked for that alone finds the worker still there, even
- * if it was its last word.
+ * Nothing is read behind the last answer: who asked for that alone finds the worker still there,
+ * even if it was its last word.
  */
 bool
 RequestsServe(Worker *worker)
@@ -254,8 +254,8 @@ RequestCompose(Worker *worker, WorkerRequest *request, uint64 *number)
 }
 
 /*
- * The descriptor is the kernel's until another file is used, as may happen whenever there is a wait,
- * so it is asked for anew as long as the message has not begun to leave.
+ * The descriptor is the kernel's until another file is used, as may happen whenever there is a
+ * wait, so it is asked for anew as long as the message has not begun to leave.
  */
 void
 RequestAsk(WorkerRequest *request, Size bytes, Spool *spool)

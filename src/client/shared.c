@@ -1,9 +1,10 @@
 /*
  * What sessions and the supervisor know together, in shared memory.
  *
- * A library that was preloaded has its memory from the postmaster, which makes it anew after a crash.
- * Others share a segment that the first session makes, on PostgreSQL 17 and later. A session's part
- * is the one of its number among the backends, so that taking one needs no lock and two never meet.
+ * A library that was preloaded has its memory from the postmaster, which makes it anew after a
+ * crash. Others share a segment that the first session makes, on PostgreSQL 17 and later. A
+ * session's part is the one of its number among the backends, so that taking one needs no lock and
+ * two never meet.
  */
 #include "postgres.h"
 

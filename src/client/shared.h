@@ -1,7 +1,7 @@
 /*
  * What sessions and the supervisor know together, in shared memory: of the shared worker, of the
- * private ones, and of work under way. With semtok in shared_preload_libraries, and on PostgreSQL 17
- * and later always; elsewhere there is none of it. Nothing that is computed depends on it.
+ * private ones, and of work under way. With semtok in shared_preload_libraries, and on PostgreSQL
+ * 17 and later always; elsewhere there is none of it. Nothing that is computed depends on it.
  */
 #ifndef SEMTOK_SHARED_H
 #define SEMTOK_SHARED_H
@@ -66,7 +66,9 @@ typedef struct SharedState
 	SharedSession sessions[FLEXIBLE_ARRAY_MEMBER]; /* [nsessions], one for each backend */
 } SharedState;
 
-/* In _PG_init while shared_preload_libraries are loaded: ask for memory, register the supervisor. */
+/*
+ * In _PG_init while shared_preload_libraries are loaded: ask for memory, register the supervisor.
+ */
 extern void SharedRequest(void);
 /* NULL where there is none. */
 extern SharedState *SharedGet(void);

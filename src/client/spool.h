@@ -25,7 +25,9 @@ extern void SpoolRead(Spool *spool, uint64 at, void *data, Size bytes);
 /* Make room at the end for someone else to write so many bytes. Returns where it begins, a multiple
  * of 8. */
 extern uint64 SpoolReserve(Spool *spool, uint64 bytes);
-/* The kernel's descriptor, good until any other file is used; all that was written is in the file. */
+/*
+ * The kernel's descriptor, good until any other file is used; all that was written is in the file.
+ */
 extern int SpoolDescriptor(Spool *spool);
 
 #endif

@@ -2,9 +2,10 @@
  * The background worker that keeps the shared semtokd running.
  *
  * It starts semtokd, asks it every second whether it lives, and replaces one that has ended or does
- * not answer, at once at first and then after longer and longer rests. It computes nothing and trusts
- * nothing that semtokd says. Only a program that was forked and exec'd may die without a reset of the
- * whole server, so semtokd is one; and it dies with this process, whichever way that ends.
+ * not answer, at once at first and then after longer and longer rests. It computes nothing and
+ * trusts nothing that semtokd says. Only a program that was forked and exec'd may die without a
+ * reset of the whole server, so semtokd is one; and it dies with this process, whichever way that
+ * ends.
  *
  * One request is on its way at a time, so what is sent always fits into the socket.
  */
@@ -159,8 +160,8 @@ SupervisorPublish(pid_t pid, const char *error, int rest)
 }
 
 /*
- * There is no worker: rest before the next start, longer if this one has not lived for long. Returns
- * for how long.
+ * There is no worker: rest before the next start, longer if this one has not lived for long.
+ * Returns for how long.
  */
 static int
 SupervisorRest(const char *error)
@@ -179,8 +180,8 @@ SupervisorRest(const char *error)
 }
 
 /*
- * The worker ended so that a new one has its device again. That is at once; but where the device fails
- * soon after each start, the worker goes on without it for longer each time.
+ * The worker ended so that a new one has its device again. That is at once; but where the device
+ * fails soon after each start, the worker goes on without it for longer each time.
  */
 static void
 SupervisorDeviceFailed(void)
@@ -232,7 +233,9 @@ SupervisorFailed(void)
 					   : psprintf("is ended because %s", ChannelFailure(supervisor.channel)));
 }
 
-/* Send the request in the channel's buffer, while nothing else is on its way, and expect an answer. */
+/*
+ * Send the request in the channel's buffer, while nothing else is on its way, and expect an answer.
+ */
 static void
 SupervisorSend(size_t length, stk_kind expected, int timeout)
 {
@@ -491,7 +494,10 @@ SemtokSupervisorMain(Datum arg)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
-	/* To no database: so that pg_stat_activity shows this process and pg_terminate_backend finds it. */
+	/*
+	 * To no database: so that pg_stat_activity shows this process and pg_terminate_backend finds
+	 * it.
+	 */
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	supervisor.shared = &SharedGet()->worker;
@@ -520,7 +526,9 @@ SemtokSupervisorMain(Datum arg)
 		SupervisorAct();
 		SupervisorWait();
 	}
-	/* Other than 0, so that one that was terminated, not stopped with the server, is started again. */
+	/*
+	 * Other than 0, so that one that was terminated, not stopped with the server, is started again.
+	 */
 	proc_exit(1);
 }
 

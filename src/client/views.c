@@ -1,8 +1,8 @@
 /*
  * What the views semtok.workers and semtok.stat_progress show.
  *
- * As in pg_stat_activity everybody sees that a session works, and what it does only its own role and
- * pg_read_all_stats. The shared worker is everybody's.
+ * As in pg_stat_activity everybody sees that a session works, and what it does only its own role
+ * and pg_read_all_stats. The shared worker is everybody's.
  */
 #include "postgres.h"
 
@@ -127,7 +127,9 @@ ViewMaySee(Oid role)
 		   has_privs_of_role(GetUserId(), role);
 }
 
-/* The parts of the sessions that are taken, copied; their number. Without shared memory this one's. */
+/*
+ * The parts of the sessions that are taken, copied; their number. Without shared memory this one's.
+ */
 static int
 ViewSessions(SharedSession **sessions)
 {
@@ -156,8 +158,8 @@ ViewTenths(double us)
 }
 
 /*
- * What the worker itself says, and of its own fallbacks with those of sessions; false when it does not
- * answer.
+ * What the worker itself says, and of its own fallbacks with those of sessions; false when it does
+ * not answer.
  */
 static bool
 WorkerColumns(ViewRow *row, bool shared, bool details, int64 *fallbacks)

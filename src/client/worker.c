@@ -122,7 +122,9 @@ WorkerReapDying(void)
 			dying[i] = 0;
 }
 
-/* Kill a worker of ours. The kernel may take its time to free what it had: then it is reaped later. */
+/*
+ * Kill a worker of ours. The kernel may take its time to free what it had: then it is reaped later.
+ */
 static void
 WorkerKill(pid_t pid)
 {
@@ -320,8 +322,8 @@ WorkerOffloadAbove(const WorkerInfo *info)
 }
 
 /*
- * Hear who it is, and measure how far away. False, with the trouble, when it is of no use: freed. heard,
- * where that is asked for: whether it said anything.
+ * Hear who it is, and measure how far away. False, with the trouble, when it is of no use: freed.
+ * heard, where that is asked for: whether it said anything.
  */
 static bool
 WorkerGreet(Worker *worker, MemoryContext context, double until, bool *heard)
@@ -557,8 +559,8 @@ WorkerConnect(bool launch)
 		on_proc_exit(WorkerExit, 0);
 	exit_registered = true;
 	/*
-	 * One that dies leaves its clients a moment before the socket that it listens on goes: a session
-	 * that it left may reach it again, and is to have the next one.
+	 * One that dies leaves its clients a moment before the socket that it listens on goes: a
+	 * session that it left may reach it again, and is to have the next one.
 	 */
 	for (int attempt = 0; attempt < 2; attempt++)
 	{

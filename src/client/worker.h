@@ -1,6 +1,6 @@
 /*
- * The session's connection to a worker: to the shared one where the supervisor keeps one, else to one
- * of its own, which the first request starts.
+ * The session's connection to a worker: to the shared one where the supervisor keeps one, else to
+ * one of its own, which the first request starts.
  *
  * What goes wrong with a worker is never an error here: a request is lost then. Errors that are
  * raised while waiting, and owners of requests that go before the answer has come, end the
@@ -22,8 +22,8 @@ typedef struct WorkerInfo
 	stk_welcome welcome;
 	double round_trip_us; /* of a ping, the best of several when the connection was made */
 	/*
-	 * One-thread time above which work goes to the worker under semtok.offload = auto: from there on
-	 * the worker is sooner done.
+	 * One-thread time above which work goes to the worker under semtok.offload = auto: from there
+	 * on the worker is sooner done.
 	 */
 	double offload_above_us;
 } WorkerInfo;
@@ -75,8 +75,8 @@ typedef struct WorkerRequest
 /* One that goes with its owner. */
 extern WorkerRequest *WorkerRequestCreate(MemoryContext owner);
 /*
- * Get ready to ask: the buffer to write the message into, and the number to give it. There must be a
- * connection. NULL when the worker is lost by now; the request is then, too.
+ * Get ready to ask: the buffer to write the message into, and the number to give it. There must be
+ * a connection. NULL when the worker is lost by now; the request is then, too.
  */
 extern uint8 *WorkerCompose(WorkerRequest *request, uint64 *number);
 /* Ask; with the spool's descriptor, unless it is NULL. */

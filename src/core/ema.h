@@ -15,9 +15,9 @@
  * A code idle for restart_after batches in a row, this one included, becomes a random row of the
  * batch, and its N and S are 0 again.
  *
- * The same bits whatever the machine or the number of threads: sums have the shape of member_sums.h,
- * draws come from Philox. Van den Oord et al. 2017, "Neural discrete representation learning",
- * appendix A.
+ * The same bits whatever the machine or the number of threads: sums have the shape of
+ * member_sums.h, draws come from Philox. Van den Oord et al. 2017, "Neural discrete representation
+ * learning", appendix A.
  */
 #ifndef STK_EMA_H
 #define STK_EMA_H
@@ -68,9 +68,9 @@ extern void stk_ema_free(stk_ema *e);
  * Needs 8 bytes for each row and each code, and 12 * dim for each thread: nothing grows with
  * n * size. Runs on exec->pool's threads.
  *
- * Returns STK_EINVAL (no rows, a decay outside 0 .. 1, a code that is not in the codebook: err->row)
- * or STK_ENOMEM, and nothing has changed; STK_EINVAL (a row that is not finite: err->row is the
- * first) or STK_ECANCELED, and each code has been updated wholly or not at all.
+ * Returns STK_EINVAL (no rows, a decay outside 0 .. 1, a code that is not in the codebook:
+ * err->row) or STK_ENOMEM, and nothing has changed; STK_EINVAL (a row that is not finite: err->row
+ * is the first) or STK_ECANCELED, and each code has been updated wholly or not at all.
  */
 extern stk_status stk_ema_update(stk_ema *e, const stk_ema_rule *rule, const stk_exec *exec,
 								 const float *x, size_t n, const uint16_t *codes, stk_error *err);

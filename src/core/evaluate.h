@@ -55,7 +55,8 @@ extern void stk_evaluator_free(stk_evaluator *ev);
  *
  * Returns STK_EINVAL (a row not finite, a zero row under cosine, a code not in the codebook),
  * STK_ERANGE (a sum of codewords left binary32's range; err->level is the level whose codeword
- * did it), STK_ENOMEM, STK_ECANCELED; err->row is the first such row within this call. After an error the evaluator can only be freed.
+ * did it), STK_ENOMEM, STK_ECANCELED; err->row is the first such row within this call. After an
+ * error the evaluator can only be freed.
  */
 extern stk_status stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x,
 									const uint16_t *codes, size_t n, stk_error *err);

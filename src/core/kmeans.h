@@ -135,8 +135,9 @@ extern stk_status stk_kmeans_balance(const stk_kmeans *km, stk_kmeans_work *w, c
 									 size_t n, size_t cap, uint16_t *codes, double *error);
 
 /*
- * Move each centroid to the mean of its rows, the last assignment's; those without rows stay. counts become the numbers
- * of rows. *changed tells whether any bit of a centroid did. STK_ECANCELED.
+ * Move each centroid to the mean of its rows, the last assignment's; those without rows stay.
+ * counts become the numbers of rows. *changed tells whether any bit of a centroid did.
+ * STK_ECANCELED.
  */
 extern stk_status stk_kmeans_update(stk_kmeans *km, stk_kmeans_work *w, const float *x, size_t n,
 									const uint16_t *codes, bool *changed);

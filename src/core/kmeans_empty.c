@@ -188,7 +188,9 @@ compare_equals(const void *a, const void *b, const void *ctx)
 	return order != 0 ? order : compare_places(p, q);
 }
 
-/* Keep the first of equal rows at one distance; *n in and out. Two sorts: many rows can be as far. */
+/*
+ * Keep the first of equal rows at one distance; *n in and out. Two sorts: many rows can be as far.
+ */
 static stk_status
 sort_far_rows(far_row *rows, size_t *n, const far_rows *of, const stk_exec *exec)
 {

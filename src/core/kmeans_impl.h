@@ -32,9 +32,9 @@ extern double stk_kmeans_error(const stk_kmeans *km, const stk_kmeans_work *w, s
 extern stk_status stk_kmeans_settle(const stk_kmeans *km, stk_kmeans_work *w, size_t n);
 
 /*
- * Ask the accelerator for a step about the rows that it has (kmeans_attached.c): stk_kmeans_measure,
- * and the nearest of some centroids. True: *status is the answer, STK_OK or STK_ECANCELED. False:
- * the processor has to compute it.
+ * Ask the accelerator for a step about the rows that it has (kmeans_attached.c):
+ * stk_kmeans_measure, and the nearest of some centroids. True: *status is the answer, STK_OK or
+ * STK_ECANCELED. False: the processor has to compute it.
  */
 extern bool stk_kmeans_measured_there(stk_kmeans_work *w, stk_status *status);
 extern bool stk_kmeans_nearest_there(stk_kmeans_work *w, const stk_accelerator_centroids *c,

@@ -158,7 +158,9 @@ take_points(const greedy *g, uint32_t t, const float *scores, size_t first, size
 		if (d < distances[places[i]])
 			distances[places[i]] = d;
 	}
-	/* The only trial needs no sum; the first centroid's distances would not fit its scale either. */
+	/*
+	 * The only trial needs no sum; the first centroid's distances would not fit its scale either.
+	 */
 	for (size_t j = 0; j < n && g->trials > 1; j++)
 		*left += stk_sampler_share(s, first + j, distances[j]);
 }

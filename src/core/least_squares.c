@@ -211,8 +211,8 @@ run(step *s, stk_task task, size_t n)
 }
 
 /*
- * One block of columns of the rows' residuals, added up by code in row order; their squares by chunks
- * of rows, then column by column.
+ * One block of columns of the rows' residuals, added up by code in row order; their squares by
+ * chunks of rows, then column by column.
  */
 static void
 residual_task(void *arg, size_t index, int thread)

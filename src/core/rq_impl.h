@@ -1,5 +1,6 @@
 /*
- * Private to rq.c, rq_beam*.c and what measures them: the quantizer, and what the ways of encoding share.
+ * Private to rq.c, rq_beam*.c and what measures them: the quantizer, and what the ways of encoding
+ * share.
  */
 #ifndef STK_RQ_IMPL_H
 #define STK_RQ_IMPL_H

@@ -13,7 +13,9 @@ typedef struct union_part
 	uint64_t items; /* tails only */
 } union_part;
 
-/* A run of `parts` or of `postings`: what a handle of the union, an index into `spans`, stands for. */
+/*
+ * A run of `parts` or of `postings`: what a handle of the union, an index into `spans`, stands for.
+ */
 typedef struct union_span
 {
 	size_t first;

@@ -25,8 +25,8 @@ typedef struct stk_resident stk_resident;
 typedef struct stk_engine_state
 {
 	/*
-	 * A device of it has failed for good, as far as this process goes: it may be there again in a new
-	 * one. What other devices there are compute on.
+	 * A device of it has failed for good, as far as this process goes: it may be there again in a
+	 * new one. What other devices there are compute on.
 	 */
 	bool failed;
 	bool usable;           /* some device of it still computes */
@@ -53,8 +53,8 @@ typedef struct stk_engine_ops
 	size_t (*resident_bytes)(const stk_resident *r);
 
 	/*
-	 * Does it encode with a beam of this width? Where it does not, encode answers STK_EDEVICE. NULL:
-	 * with any.
+	 * Does it encode with a beam of this width? Where it does not, encode answers STK_EDEVICE.
+	 * NULL: with any.
 	 */
 	bool (*takes)(const stk_engine *e, const stk_codebook *cb, int beam);
 

@@ -21,19 +21,19 @@ typedef struct stk_plugin
 	const char *name;    /* "cuda" */
 
 	/*
-	 * Open the engine on these devices: "all", or their numbers, "0,2". host computes the parts of a
-	 * training that a device does not, and outlives the engine, as a does. STK_ENOMEM; STK_EDEVICE
-	 * when there is no such device, the driver is too old, or a device does not compute as it must:
-	 * err->message says which.
+	 * Open the engine on these devices: "all", or their numbers, "0,2". host computes the parts of
+	 * a training that a device does not, and outlives the engine, as a does. STK_ENOMEM;
+	 * STK_EDEVICE when there is no such device, the driver is too old, or a device does not compute
+	 * as it must: err->message says which.
 	 */
 	stk_status (*open)(const stk_allocator *a, stk_engine *host, const char *devices,
 					   stk_engine **out, stk_error *err);
 } stk_plugin;
 
 /*
- * Open the engine of the library at path on these devices. STK_EIO when there is no such file, or it
- * does not fit this program; STK_EDEVICE, STK_ENOMEM as its open. err->message says which. The library
- * stays open to the end of the program.
+ * Open the engine of the library at path on these devices. STK_EIO when there is no such file, or
+ * it does not fit this program; STK_EDEVICE, STK_ENOMEM as its open. err->message says which. The
+ * library stays open to the end of the program.
  */
 extern stk_status stk_plugin_open(const char *path, const stk_allocator *a, stk_engine *host,
 								  const char *devices, stk_engine **out, stk_error *err);

@@ -15,7 +15,8 @@ extern char *ArgText(FunctionCallInfo fcinfo, int argno, const char *what);
 /* An int argument that must not be null and must lie in a range (22023). */
 extern int32 ArgInt(FunctionCallInfo fcinfo, int argno, const char *what, int32 min, int32 max);
 /*
- * An int[] argument that holds the size of every level (SizesArg's errors for what no ids can have).
+ * An int[] argument that holds the size of every level (SizesArg's errors for what no ids can
+ * have).
  *
  *   sizes  [STK_MAX_LEVELS]  out
  *

@@ -212,8 +212,8 @@ semtok_drop_tokenizer(PG_FUNCTION_ARGS)
 	SPI_connect();
 	DropCheck(name, version);
 	/*
-	 * A foreign key would take the log along, but stand in the way of pg_restore -j, which loads the
-	 * two tables in any order.
+	 * A foreign key would take the log along, but stand in the way of pg_restore -j, which loads
+	 * the two tables in any order.
 	 */
 	if (SPI_execute_with_args("WITH gone AS (DELETE FROM semtok.tokenizer"
 							  " WHERE name OPERATOR(pg_catalog.=) $1"

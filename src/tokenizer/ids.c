@@ -5,9 +5,9 @@
  * multiples of a million, so nodes with different ones never give the same id, and one whose base
  * changes never gives an id twice: the sequence just goes on.
  *
- * An id of this node's range that comes from elsewhere takes the sequence past it, so that it is not
- * given again even when its tokenizer was dropped. Those of other ranges leave it alone: one at a
- * range's end would use up ours. Changes of a sequence are not undone by a rollback.
+ * An id of this node's range that comes from elsewhere takes the sequence past it, so that it is
+ * not given again even when its tokenizer was dropped. Those of other ranges leave it alone: one at
+ * a range's end would use up ours. Changes of a sequence are not undone by a rollback.
  */
 #include "postgres.h"
 

@@ -8,8 +8,8 @@
 
 /*
  * As the catalog has it. In the cluster that wrote it the OID counts, so that a role keeps what it
- * owns when it is renamed, and who is given its old name does not get it. A restore elsewhere goes by
- * the name: OIDs mean nothing there.
+ * owns when it is renamed, and who is given its old name does not get it. A restore elsewhere goes
+ * by the name: OIDs mean nothing there.
  */
 typedef struct TokenizerOwner
 {

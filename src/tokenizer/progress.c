@@ -1,8 +1,8 @@
 /*
  * Telling how far long work is.
  *
- * What the view shows is this session's part of the shared memory, which nobody else writes. Work may
- * begin inside work, as when a source calls a verb; only the outermost is told.
+ * What the view shows is this session's part of the shared memory, which nobody else writes. Work
+ * may begin inside work, as when a source calls a verb; only the outermost is told.
  */
 #include "postgres.h"
 

@@ -9,7 +9,10 @@
 
 #include "datatype/timestamp.h"
 
-/* Has it been a few seconds since *noticed, and is a NOTICE the only way? Then *noticed becomes now. */
+/*
+ * Has it been a few seconds since *noticed, and is a NOTICE the only way? Then *noticed becomes
+ * now.
+ */
 extern bool ProgressDue(TimestampTz *noticed);
 
 /*

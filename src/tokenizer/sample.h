@@ -34,7 +34,9 @@ typedef struct Sample
 	int64 *numbers; /* [rows] each row's in its source; 0 = not known */
 	size_t rows;
 	size_t capacity;
-	/* Hashes that rows are taken in with: those at most `bar`, but for those that were read before. */
+	/*
+	 * Hashes that rows are taken in with: those at most `bar`, but for those that were read before.
+	 */
 	uint64 bar;
 	uint64 passed;     /* .. those less than this */
 	SampleDraw *draws; /* [rows], from the limit on a heap, the largest hash first; or NULL */
@@ -44,8 +46,9 @@ typedef struct Sample
 /* Rows go to the spool's end, to which nobody else appends before the last of them. */
 extern void SampleInit(Sample *sample, Spool *spool, size_t limit, uint64 seed);
 /*
- * Before the rows, when about so many will come, or 0: if true, those whose hash is above the bar are
- * not taken in in the first place, which are most of those that will not be in the sample in the end.
+ * Before the rows, when about so many will come, or 0: if true, those whose hash is above the bar
+ * are not taken in in the first place, which are most of those that will not be in the sample in
+ * the end.
  */
 extern bool SampleExpect(Sample *sample, double rows);
 /* After the rows: there were fewer than expected, and all of them must be added once more. */

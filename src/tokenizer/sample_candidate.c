@@ -2,8 +2,8 @@
  * semtok.sample_candidate: the rows among which a sample is.
  *
  * It lets pass every row whose hash is at most the bar. It also lets pass whatever may be an error,
- * for the session to see: what is no embedding, zero vectors, and the dimensions that a process meets
- * first and all others. So no error can hide in a row that is left out.
+ * for the session to see: what is no embedding, zero vectors, and the dimensions that a process
+ * meets first and all others. So no error can hide in a row that is left out.
  */
 #include "postgres.h"
 

@@ -1,9 +1,9 @@
 /*
  * Reading embeddings from a query of the caller, as its executor hands out the rows.
  *
- * Where some of the rows of a whole table are enough, and the planner has parallel workers for it, the
- * executor leaves the others out. Then nobody knows a row's number, so when a row turns up that an
- * error is to name, the query is read again, row by row.
+ * Where some of the rows of a whole table are enough, and the planner has parallel workers for it,
+ * the executor leaves the others out. Then nobody knows a row's number, so when a row turns up that
+ * an error is to name, the query is read again, row by row.
  */
 #include "postgres.h"
 
@@ -323,7 +323,9 @@ SourceTell(SourceRun *run)
 		ereport(NOTICE, (errmsg("%s: %lld rows read", run->source->what, (long long) rows)));
 }
 
-/* The value lies where the executor has it, most often in a page of the table: nothing is copied. */
+/*
+ * The value lies where the executor has it, most often in a page of the table: nothing is copied.
+ */
 static bool
 SourceReceive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -374,7 +376,10 @@ SourcePrepare(const SourceRun *run, const SourceFilter *filter, int cursor_optio
 	return plan;
 }
 
-/* The plan for some of the rows, if that has workers and the user may execute the filter; else NULL. */
+/*
+ * The plan for some of the rows, if that has workers and the user may execute the filter; else
+ * NULL.
+ */
 static SPIPlanPtr
 SourcePrepareSome(const SourceRun *run, const SourceFilter *filter)
 {

@@ -52,8 +52,8 @@ typedef void (*SourceRow)(void *ctx, const SourceItem *item);
 
 /*
  * Refuse what is not one SELECT (or VALUES, TABLE) of one column, or of two where the source may be
- * keyed, before any of it is run. The column of embeddings, the last, may be of any type with a cast
- * to real[].
+ * keyed, before any of it is run. The column of embeddings, the last, may be of any type with a
+ * cast to real[].
  */
 extern void SourceCheck(const Source *source);
 

@@ -3,13 +3,13 @@
  *
  * A batch is a range of blocks of one table (a partition, where there are several), processed and
  * committed before the next begins (tokenize_batch.c); nothing is kept over the commit but names,
- * numbers and the pipe that encodes, which is empty then. A row needs work when its embedding is not
- * null and its id is not of the tokenizer, so a run that was stopped goes on where it was, and a
- * second run finds nothing to do. Every statement runs with the caller's rights.
+ * numbers and the pipe that encodes, which is empty then. A row needs work when its embedding is
+ * not null and its id is not of the tokenizer, so a run that was stopped goes on where it was, and
+ * a second run finds nothing to do. Every statement runs with the caller's rights.
  *
- * Rows may be updated meanwhile: one that moved behind the walk, or that changed after its embedding
- * was read, is found by a second walk, which locks the rows it reads. It is left out where there can be
- * no such row (tokenize_alone.c).
+ * Rows may be updated meanwhile: one that moved behind the walk, or that changed after its
+ * embedding was read, is found by a second walk, which locks the rows it reads. It is left out
+ * where there can be no such row (tokenize_alone.c).
  *
  * A batch locks the relation with SHARE UPDATE EXCLUSIVE: it does not stop readers and writers, but
  * two runs would otherwise append the same code to an id.
@@ -258,7 +258,9 @@ TokenizeLock(Oid oid)
 	return name;
 }
 
-/* Have the new versions of rows go where the last batch's old ones are, in a table that is locked. */
+/*
+ * Have the new versions of rows go where the last batch's old ones are, in a table that is locked.
+ */
 static void
 TokenizeLeaveRoom(const TokenizeWalk *walk)
 {

@@ -50,15 +50,15 @@ typedef struct TokenizeRange
 extern EncodePipe *TokenizePipe(TokenizeRun *run, CodebookEntry *codebook);
 
 /*
- * Give the rows of a range their ids, in the current transaction, whose active snapshot is older than
- * the call and lasts until its end. The caller has connected to SPI and resets the current memory
- * context afterwards.
+ * Give the rows of a range their ids, in the current transaction, whose active snapshot is older
+ * than the call and lasts until its end. The caller has connected to SPI and resets the current
+ * memory context afterwards.
  */
 extern void TokenizeRangeRows(TokenizeRun *run, const TokenizeRange *range);
 
 /*
- * Let rows be written where the old versions of rows of a range of blocks are, which a transaction that
- * has committed left there. The caller has a snapshot and a lock on the table against VACUUM.
+ * Let rows be written where the old versions of rows of a range of blocks are, which a transaction
+ * that has committed left there. The caller has a snapshot and a lock on the table against VACUUM.
  */
 extern void TokenizeMakeRoom(Relation table, BlockNumber first, BlockNumber end);
 
@@ -75,8 +75,8 @@ extern void TokenizeAloneBegin(TokenizeAlone *alone);
 /* At the end of a batch's work on a table, after which its count of commands should be this. */
 extern void TokenizeAloneBatch(TokenizeAlone *alone, Oid table, CommandId commands);
 /*
- * True when nothing but the batches has written anything from the beginning on. Asked when the last of
- * them has committed.
+ * True when nothing but the batches has written anything from the beginning on. Asked when the last
+ * of them has committed.
  */
 extern bool TokenizeAloneProven(const TokenizeAlone *alone);
 

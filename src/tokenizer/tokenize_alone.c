@@ -1,19 +1,19 @@
 /*
  * CALL semtok.tokenize: proof that nothing but its own batches has written to the tables.
  *
- * Who writes to a table has a transaction id. If none was running when the first walk began, and all
- * that were given out since are those of our batches, then nobody else has written anything, in this
- * database or another. A transaction that began before and commits later has its id already, and is
- * seen to be running; one that comes later gets an id that we do not know. It is all or nothing: on a
- * server that does other work there is no such proof.
+ * Who writes to a table has a transaction id. If none was running when the first walk began, and
+ * all that were given out since are those of our batches, then nobody else has written anything, in
+ * this database or another. A transaction that began before and commits later has its id already,
+ * and is seen to be running; one that comes later gets an id that we do not know. It is all or
+ * nothing: on a server that does other work there is no such proof.
  *
- * A caller that has an id itself, and calls from a DO block or a procedure, proves nothing: what it has
- * deferred writes when the first batch begins, after the tables were measured.
+ * A caller that has an id itself, and calls from a DO block or a procedure, proves nothing: what it
+ * has deferred writes when the first batch begins, after the tables were measured.
  *
  * A batch writes through our statements alone if the tables have no triggers, and if its count of
- * commands, which goes up with each that writes, is as it should be: that leaves no room for a rule, or
- * for a function of the caller's that writes. It must still be so when the batch commits, as cursors
- * WITH HOLD, which such a function may have declared, are read then.
+ * commands, which goes up with each that writes, is as it should be: that leaves no room for a
+ * rule, or for a function of the caller's that writes. It must still be so when the batch commits,
+ * as cursors WITH HOLD, which such a function may have declared, are read then.
  */
 #include "postgres.h"
 

@@ -4,14 +4,14 @@
  * A cursor reads the embeddings of the rows that need an id and adds them to a pipe; as codes come
  * out of it, statements write them, many rows each, while a worker encodes the rows behind.
  *
- * A row is written by its ctid, and only the version of it that was read: a version never changes, so
- * the id is that of its embedding. No other row can have come to that ctid: whoever deletes or
+ * A row is written by its ctid, and only the version of it that was read: a version never changes,
+ * so the id is that of its embedding. No other row can have come to that ctid: whoever deletes or
  * updates a version that our transaction's snapshot sees, VACUUM and pruning leave its line pointer
  * alone as long as that snapshot lasts, which is until the batch commits, and what gives rows new
- * places (VACUUM FULL, CLUSTER, TRUNCATE) waits for the lock that we have on the table. Where a setting
- * has rows pruned all the same (SemtokPrunesEarly), the first walk locks them, too. A row that was
- * updated meanwhile is passed over, and needs an id still; the second walk locks what it reads, so
- * that nothing can pass it over again.
+ * places (VACUUM FULL, CLUSTER, TRUNCATE) waits for the lock that we have on the table. Where a
+ * setting has rows pruned all the same (SemtokPrunesEarly), the first walk locks them, too. A row
+ * that was updated meanwhile is passed over, and needs an id still; the second walk locks what it
+ * reads, so that nothing can pass it over again.
  */
 #include "postgres.h"
 
@@ -115,9 +115,9 @@ TokenizeArrays(const TokenizeRun *run, const TokenizeRows *rows, Datum *tids, Da
 }
 
 /*
- * Plan a statement that joins an array of ctids, of a length not known yet, to the table: row by row
- * of the array, each fetched by its ctid, which on an estimate the planner may miss. The plan serves
- * all pieces of the batch; the table cannot be altered meanwhile. With plan_cache_mode =
+ * Plan a statement that joins an array of ctids, of a length not known yet, to the table: row by
+ * row of the array, each fetched by its ctid, which on an estimate the planner may miss. The plan
+ * serves all pieces of the batch; the table cannot be altered meanwhile. With plan_cache_mode =
  * force_custom_plan, which goes before what we ask for, each piece is planned again, as the planner
  * sees fit: slower, but with the same result.
  */
@@ -184,9 +184,9 @@ TokenizeWrite(TokenizeRun *run, TokenizeRows *rows)
 }
 
 /*
- * Write the rows, which are locked, with the ids that tell them apart: the statement, whose snapshot
- * is newer than their locks, numbers the rows of an id, going on after the highest number that the
- * whole relation has: the bare id is number 0.
+ * Write the rows, which are locked, with the ids that tell them apart: the statement, whose
+ * snapshot is newer than their locks, numbers the rows of an id, going on after the highest number
+ * that the whole relation has: the bare id is number 0.
  */
 static void
 TokenizeAppend(TokenizeRun *run, TokenizeRows *rows)

@@ -1,14 +1,14 @@
 /*
  * CALL semtok.tokenize: room for the new versions of rows.
  *
- * An update leaves the row's old version where it was, so that giving every row an id would double a
- * table without room. But the old versions of a batch that has committed are dead as soon as no
- * snapshot is left that sees them: their pages are pruned, as any scan of them might do, and the free
- * space map is told, which it is not after other scans. The next batch's rows go there, and the table
- * grows by little more than a batch.
+ * An update leaves the row's old version where it was, so that giving every row an id would double
+ * a table without room. But the old versions of a batch that has committed are dead as soon as no
+ * snapshot is left that sees them: their pages are pruned, as any scan of them might do, and the
+ * free space map is told, which it is not after other scans. The next batch's rows go there, and
+ * the table grows by little more than a batch.
  *
- * What VACUUM does beyond that is left to it: the line pointers stay, and so does all that indexes say
- * of them. Where an older snapshot lasts, nothing is pruned, and the table grows.
+ * What VACUUM does beyond that is left to it: the line pointers stay, and so does all that indexes
+ * say of them. Where an older snapshot lasts, nothing is pruned, and the table grows.
  */
 #include "postgres.h"
 
@@ -36,7 +36,10 @@ TokenizeMakeRoom(Relation table, BlockNumber first, BlockNumber end)
 		CHECK_FOR_INTERRUPTS();
 		heap_page_prune_opt(table, buffer);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
-		/* What is known of a page that another session has added and not filled yet is that it is free. */
+		/*
+		 * What is known of a page that another session has added and not filled yet is that it is
+		 * free.
+		 */
 		fresh = PageIsNew(page);
 		room = PageGetHeapFreeSpace(page);
 		UnlockReleaseBuffer(buffer);

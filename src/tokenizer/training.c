@@ -188,8 +188,8 @@ TrainingTell(const Training *t, const stk_train_report *r)
 
 /*
  * The view's part of a report. Its rows are those that the phase has gone through, counted again in
- * every epoch. What follows the last report of a phase is the next one, though Lloyd's iterations may
- * end sooner than that.
+ * every epoch. What follows the last report of a phase is the next one, though Lloyd's iterations
+ * may end sooner than that.
  */
 static void
 TrainingShow(Training *t, const stk_train_report *r)

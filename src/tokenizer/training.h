@@ -41,7 +41,9 @@ typedef struct Training
 
 /* Arguments that training verbs share. */
 extern int64 TrainingArgSample(FunctionCallInfo fcinfo, int argno);
-/* Null is auto, which semtok.device decides; one that this server cannot have is an error (0A000). */
+/*
+ * Null is auto, which semtok.device decides; one that this server cannot have is an error (0A000).
+ */
 extern stk_device TrainingArgDevice(FunctionCallInfo fcinfo, int argno);
 
 /*

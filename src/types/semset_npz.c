@@ -62,7 +62,9 @@ ParseLayout(const char *name)
 	return STK_CSR_RECTOKENS;
 }
 
-/* Room for a file of zeros. Dense tables may be large: the first touch of their pages takes long. */
+/*
+ * Room for a file of zeros. Dense tables may be large: the first touch of their pages takes long.
+ */
 static bytea *
 AllocateZeros(Size size)
 {

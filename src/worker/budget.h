@@ -14,8 +14,8 @@
 typedef struct stk_budget stk_budget;
 
 /*
- * Called, without a lock of the budget's, when a reservation lacks `missing` bytes: give back so much
- * that nobody needs now. Returns whether it gave back anything.
+ * Called, without a lock of the budget's, when a reservation lacks `missing` bytes: give back so
+ * much that nobody needs now. Returns whether it gave back anything.
  */
 typedef bool (*stk_budget_shortage)(void *ctx, uint64_t missing);
 
@@ -41,8 +41,8 @@ extern void stk_budget_release(stk_budget *b, uint64_t bytes);
 /*
  * A reservation to allocate from: by one thread at a time, as core does.
  *
- * It holds the bytes that it was opened with, or what is allocated where that is more. An allocation
- * beyond takes from the budget and fails where that has no room.
+ * It holds the bytes that it was opened with, or what is allocated where that is more. An
+ * allocation beyond takes from the budget and fails where that has no room.
  */
 typedef struct stk_purse
 {
@@ -51,7 +51,10 @@ typedef struct stk_purse
 	uint64_t used; /* allocated, with what allocating itself takes */
 } stk_purse;
 
-/* False when there is no room now, and *p is then not open. The purse stays where it is till closed. */
+/*
+ * False when there is no room now, and *p is then not open. The purse stays where it is till
+ * closed.
+ */
 extern bool stk_purse_open(stk_purse *p, stk_budget *b, uint64_t bytes);
 /* Everything allocated from it has been freed. */
 extern void stk_purse_close(stk_purse *p);

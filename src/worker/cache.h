@@ -26,8 +26,8 @@ extern void stk_cache_unpin(stk_cache *c, stk_cached *e);
 
 /*
  * Keep a codebook, and pin it. fill writes its stored form to `to`; its error is the caller's. Not
- * called when it is here already. STK_ENOMEM when there is no room for it now, STK_ECORRUPT when the
- * bytes have another hash or are no codebook.
+ * called when it is here already. STK_ENOMEM when there is no room for it now, STK_ECORRUPT when
+ * the bytes have another hash or are no codebook.
  */
 extern stk_status stk_cache_put(stk_cache *c, const uint8_t hash[STK_HASH_BYTES], size_t bytes,
 								stk_status (*fill)(void *ctx, uint8_t *to, size_t bytes,
@@ -39,8 +39,8 @@ extern const stk_codebook *stk_cached_codebook(const stk_cached *e);
 /*
  * What the engine has made of it, for beams wider than 1 if `wide`; good as long as e is pinned.
  * Makes it where it is not there yet, with exec but for its memory, which the cache accounts for;
- * waits where another thread is at it, as long as exec->monitor lets it. Errors as the engine's load,
- * STK_ENOMEM also when the budget has no room for it now.
+ * waits where another thread is at it, as long as exec->monitor lets it. Errors as the engine's
+ * load, STK_ENOMEM also when the budget has no room for it now.
  */
 extern stk_status stk_cache_resident(stk_cache *c, stk_cached *e, stk_engine *engine, bool wide,
 									 const stk_exec *exec, const stk_resident **out,

@@ -1,6 +1,6 @@
 /*
- * The device beside the cores: opening it, choosing between the two, and what follows when it fails.
- * The loop's thread.
+ * The device beside the cores: opening it, choosing between the two, and what follows when it
+ * fails. The loop's thread.
  */
 #ifndef STK_WORKER_DEVICE_H
 #define STK_WORKER_DEVICE_H
@@ -8,8 +8,9 @@
 #include "worker/server.h"
 
 /*
- * Open the engine of these devices ("none", "all", "0,1"), which is a library beside this program, and
- * log what is wrong with it. NULL where there is none; why says why, or which device is left out.
+ * Open the engine of these devices ("none", "all", "0,1"), which is a library beside this program,
+ * and log what is wrong with it. NULL where there is none; why says why, or which device is left
+ * out.
  */
 extern stk_engine *stk_device_find(stk_engine *cores, const char *devices, char *why, size_t size);
 
@@ -24,7 +25,10 @@ extern stk_engine *stk_device_for_encode(const stk_server *s, const stk_codebook
 										 const stk_encode *m);
 extern stk_engine *stk_device_for_train(const stk_server *s, const stk_train_message *m);
 
-/* Count and log what a launch that has ended left to the cores, and notice a device that has failed. */
+/*
+ * Count and log what a launch that has ended left to the cores, and notice a device that has
+ * failed.
+ */
 extern void stk_device_report(stk_server *s, const stk_launch *l);
 
 /*

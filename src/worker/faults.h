@@ -4,15 +4,16 @@
  * Only a build with SEMTOK_FAULTS has them, which is made beside the real one and never installed.
  * In any other the macros below are nothing, and faults.c is not linked.
  *
- * Such a build obeys the file "semtok_faults" in its working directory (the server's data directory),
- * at any time; without one it does nothing wrong. A fault a line:
+ * Such a build obeys the file "semtok_faults" in its working directory (the server's data
+ * directory), at any time; without one it does nothing wrong. A fault a line:
  *
  *     STEP[:KIND] FAULT [first=N] [last=N] [every=N] [ms=N] [control]
  *
- * A pass through the step counts when the message is of the kind (any, when none is named) and comes
- * or goes by a client's connection (with `control`: by the supervisor's). Passes are counted from 1
- * over all processes, in "semtok_faults.LINE"; those from first to last, and of them every so many,
- * meet the fault, which is noted in "semtok_faults.met", a line each: LINE, STEP and FAULT.
+ * A pass through the step counts when the message is of the kind (any, when none is named) and
+ * comes or goes by a client's connection (with `control`: by the supervisor's). Passes are counted
+ * from 1 over all processes, in "semtok_faults.LINE"; those from first to last, and of them every
+ * so many, meet the fault, which is noted in "semtok_faults.met", a line each: LINE, STEP and
+ * FAULT.
  */
 #ifndef STK_FAULTS_H
 #define STK_FAULTS_H

@@ -83,8 +83,8 @@ begin_codes(stk_job *job)
 }
 
 /*
- * The device cannot do what it was to do. May the cores? Not where the client insists on the device;
- * then the job's answer says why.
+ * The device cannot do what it was to do. May the cores? Not where the client insists on the
+ * device; then the job's answer says why.
  */
 static bool
 fall_back(run *r, stk_device wanted, const stk_error *err)

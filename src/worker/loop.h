@@ -7,8 +7,8 @@
 #include "worker/server.h"
 
 /*
- * Serve until descriptor 0 reaches its end or a signal says stop. Returns the program's exit status;
- * what is under way is left to the end of the process.
+ * Serve until descriptor 0 reaches its end or a signal says stop. Returns the program's exit
+ * status; what is under way is left to the end of the process.
  */
 extern int stk_loop_run(const stk_settings *settings);
 

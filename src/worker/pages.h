@@ -14,7 +14,9 @@
 extern size_t stk_pages_taken(size_t bytes);
 /* A block of zeros, aligned to a huge page; NULL when there is no memory. bytes > 0. */
 extern void *stk_pages_map(size_t bytes);
-/* Make one of `before` bytes longer or shorter, maybe elsewhere. NULL, and it stays, if that fails. */
+/*
+ * Make one of `before` bytes longer or shorter, maybe elsewhere. NULL, and it stays, if that fails.
+ */
 extern void *stk_pages_resize(void *block, size_t before, size_t bytes);
 /* bytes as it was mapped, or last resized. */
 extern void stk_pages_unmap(void *block, size_t bytes);

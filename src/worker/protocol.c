@@ -10,7 +10,9 @@
 
 #include "worker/wire.h"
 
-/* Where an answer of so many bytes goes: into the file at *at, or, when it is short, into a body. */
+/*
+ * Where an answer of so many bytes goes: into the file at *at, or, when it is short, into a body.
+ */
 static uint64_t
 answer_at(wire *w, uint64_t at, uint64_t bytes)
 {

@@ -1,19 +1,19 @@
 /*
  * What semtokd and its clients say to each other, over a stream socket on one machine.
  *
- * A message is a header and a body of up to STK_BODY_MAX bytes, all numbers little-endian. Data that
- * does not fit into a body is in a file, whose descriptor comes with the first byte of the request's
- * header (SCM_RIGHTS): the client's, who has written the input there and made room for the output.
- * Both sides only pread and pwrite it; nobody maps what another process can cut short.
+ * A message is a header and a body of up to STK_BODY_MAX bytes, all numbers little-endian. Data
+ * that does not fit into a body is in a file, whose descriptor comes with the first byte of the
+ * request's header (SCM_RIGHTS): the client's, who has written the input there and made room for
+ * the output. Both sides only pread and pwrite it; nobody maps what another process can cut short.
  *
- * A client numbers its requests from 1 upwards; everything that answers one bears its number. Several
- * may be on their way at once, up to the window that the worker's welcome names: one that sends more
- * is not read until some are answered. A request is answered by exactly one message other than
- * STK_MSG_PROGRESS. The worker drops what a client has asked for when the client goes.
+ * A client numbers its requests from 1 upwards; everything that answers one bears its number.
+ * Several may be on their way at once, up to the window that the worker's welcome names: one that
+ * sends more is not read until some are answered. A request is answered by exactly one message
+ * other than STK_MSG_PROGRESS. The worker drops what a client has asked for when the client goes.
  *
- * Nothing that comes in is believed: stk_read_* check every length, number, enum and product, so that
- * what they return can be computed with. Whether data in a file is really there is found on reading.
- * A message that they refuse ends the connection.
+ * Nothing that comes in is believed: stk_read_* check every length, number, enum and product, so
+ * that what they return can be computed with. Whether data in a file is really there is found on
+ * reading. A message that they refuse ends the connection.
  *
  * Room is left for kinds to come (batched decoding, uploads of tries): a kind that is not known is
  * answered by STK_FAILED_REQUEST.
@@ -226,7 +226,9 @@ typedef struct stk_failed
 	char message[160];
 } stk_failed;
 
-/* Bytes of a training's result; 0 at overflow, which no plan that stk_train_check passes comes to. */
+/*
+ * Bytes of a training's result; 0 at overflow, which no plan that stk_train_check passes comes to.
+ */
 extern uint64_t stk_train_result_bytes(const stk_train_plan *plan);
 
 /*
@@ -257,8 +259,8 @@ extern size_t stk_write_trained(uint8_t *out, uint64_t request, const stk_traine
 extern size_t stk_write_failed(uint8_t *out, uint64_t request, const stk_failed *m);
 
 /*
- * Read. The header first, STK_HEADER_BYTES of it; then its body, which a result that has data inside
- * points into. STK_ECORRUPT, with the reason, for what no honest writer sends.
+ * Read. The header first, STK_HEADER_BYTES of it; then its body, which a result that has data
+ * inside points into. STK_ECORRUPT, with the reason, for what no honest writer sends.
  */
 extern stk_status stk_read_header(const uint8_t *in, stk_header *h, stk_error *err);
 extern stk_status stk_read_hello(const uint8_t *body, size_t bytes, stk_hello *m, stk_error *err);

@@ -58,7 +58,9 @@ typedef struct gathering
 	uint64_t room; /* rows */
 } gathering;
 
-/* What fails on a device together goes to the cores together, so not with one that insists on it. */
+/*
+ * What fails on a device together goes to the cores together, so not with one that insists on it.
+ */
 static bool
 can_join(const void *ctx, const stk_job *job)
 {
@@ -105,7 +107,9 @@ answer_first(stk_server *s, stk_class class, stk_kind answer)
 	stk_session_answer(s, job);
 }
 
-/* Is it worth waiting for more to compute together with this job? Then the timer will say when not. */
+/*
+ * Is it worth waiting for more to compute together with this job? Then the timer will say when not.
+ */
 static bool
 waits_for_more(stk_server *s, const stk_job *job)
 {

@@ -121,7 +121,9 @@ read_arguments(int argc, char **argv, stk_settings *s)
 	return true;
 }
 
-/* Descriptor 0 is a stream socket, and 1 and 2 are open: nothing else of ours gets their numbers. */
+/*
+ * Descriptor 0 is a stream socket, and 1 and 2 are open: nothing else of ours gets their numbers.
+ */
 static bool
 check_descriptors(void)
 {
@@ -150,8 +152,8 @@ offer_to_die_first(void)
 }
 
 /*
- * What is freed goes back to the system, so that the memory we take is what the budget counts: large
- * blocks one by one, and few heaps that keep small ones.
+ * What is freed goes back to the system, so that the memory we take is what the budget counts:
+ * large blocks one by one, and few heaps that keep small ones.
  */
 static void
 set_up_malloc(void)

@@ -55,7 +55,10 @@ typedef struct measuring
 	uint16_t *codes;
 } measuring;
 
-/* Seconds that n rows of x take with the first `size` of them for codewords: the best of some rounds. */
+/*
+ * Seconds that n rows of x take with the first `size` of them for codewords: the best of some
+ * rounds.
+ */
 static stk_status
 measure(const measuring *m, stk_engine *e, const stk_exec *exec, uint32_t size, size_t n,
 		double *best)

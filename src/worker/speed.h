@@ -29,7 +29,9 @@ extern stk_status stk_speeds_measure(const stk_shop *shop, const stk_pool *pool,
 /* Is this sooner done on the device? */
 extern bool stk_speeds_choose_device(const stk_speeds *s, double bytes, double multiply_adds);
 
-/* The multiply-adds of rows of so many numbers from which the device is the sooner; INFINITY: none. */
+/*
+ * The multiply-adds of rows of so many numbers from which the device is the sooner; INFINITY: none.
+ */
 extern double stk_speeds_threshold(const stk_speeds *s, double multiply_adds_a_byte);
 
 #endif

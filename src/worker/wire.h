@@ -148,7 +148,9 @@ printable(char c)
 	return c >= ' ' && c <= '~';
 }
 
-/* A zero-terminated text, padded with zeros; what cannot be printed is written as question marks. */
+/*
+ * A zero-terminated text, padded with zeros; what cannot be printed is written as question marks.
+ */
 static inline void
 text(wire *w, char *t, size_t size, const char *what)
 {

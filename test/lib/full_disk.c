@@ -1,8 +1,8 @@
 /*
- * A disk that is full, for a server that preloads this (LD_PRELOAD): of a file in pgsql_tmp, as many
- * bytes can be written as the file "full_disk" in the server's data directory says, as text, and not
- * one more. Without that file there is room. What a write finds no room for is what the kernel says
- * then: first a part of it, and then ENOSPC.
+ * A disk that is full, for a server that preloads this (LD_PRELOAD): of a file in pgsql_tmp, as
+ * many bytes can be written as the file "full_disk" in the server's data directory says, as text,
+ * and not one more. Without that file there is room. What a write finds no room for is what the
+ * kernel says then: first a part of it, and then ENOSPC.
  *
  *   cc -shared -fPIC -o full_disk.so full_disk.c -ldl
  */

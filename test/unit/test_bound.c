@@ -487,8 +487,8 @@ norms_are_not_too_small(void **state)
 }
 
 /*
- * What a kernel says of its rows is true. Unit codewords bring out what it multiplies by: y^ itself,
- * beside a row and centre of numbers that no subtraction and no narrower format keeps.
+ * What a kernel says of its rows is true. Unit codewords bring out what it multiplies by: y^
+ * itself, beside a row and centre of numbers that no subtraction and no narrower format keeps.
  */
 static void
 check_rows(const stk_kernel *kernel, size_t dim, bool centred, int power, uint64_t *seed)

@@ -1,4 +1,6 @@
-/* Opening engines that are libraries: what is not there, or does not fit, is said and left alone. */
+/*
+ * Opening engines that are libraries: what is not there, or does not fit, is said and left alone.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

@@ -16,7 +16,9 @@
 
 #define MATRIX "{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}"
 
-/* A file of this header and data_len zero bytes; in a block of its own, so that ASan sees its end. */
+/*
+ * A file of this header and data_len zero bytes; in a block of its own, so that ASan sees its end.
+ */
 static uint8_t *
 make_file(const char *header, size_t data_len, size_t *len)
 {

@@ -270,7 +270,9 @@ shares_inside_a_bin(void **state)
 	middle = far[0];
 	middle.codes[11] = 10;
 	assert_near(share(far, 2, middle), 1.0 / 99, 1e-6);
-	/* a bin that spans two tokenizers: half of it is the end of one, half the beginning of the next */
+	/*
+	 * a bin that spans two tokenizers: half of it is the end of one, half the beginning of the next
+	 */
 	assert_near(share(apart, 3, (stk_semid){1, 1, {75}}), 0.005, 1e-3);
 	assert_near(share(apart, 3, (stk_semid){9, 1, {25}}), 0.005, 1e-3);
 	assert_near(share(apart, 3, (stk_semid){5, 1, {1}}), 0, 0);

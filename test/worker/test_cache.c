@@ -204,7 +204,9 @@ fifty_in_turn(void **state)
 	assert_in_range(stk_cache_measure(c).codebooks, 10, 11);
 	assert_int_equal(atomic_load(&engine.loaded), 2 + 3 * 48);
 
-	/* Somebody else's request, and a lower limit, get room from the cache; not from what is pinned. */
+	/*
+	 * Somebody else's request, and a lower limit, get room from the cache; not from what is pinned.
+	 */
 	assert_true(stk_budget_reserve(b, limit / 2));
 	assert_in_range(stk_cache_measure(c).codebooks, 4, 6);
 	stk_budget_release(b, limit / 2);
@@ -352,7 +354,9 @@ same_wanted_at_once(void **state)
 	stk_cache *c;
 
 	(void) state;
-	/* Without a failure; with one, after which another thread makes it; with an impatient thread. */
+	/*
+	 * Without a failure; with one, after which another thread makes it; with an impatient thread.
+	 */
 	for (int kind = 0; kind < 3; kind++)
 	{
 		atomic_int started = 0;

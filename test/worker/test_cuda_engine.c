@@ -1,7 +1,7 @@
 /*
- * The engine of CUDA devices on a fake of CUDA: the processor's codes, whatever the calls' sizes and
- * the number of devices; and every call to CUDA failing once, in every way: then it says so, and gives
- * back what it had.
+ * The engine of CUDA devices on a fake of CUDA: the processor's codes, whatever the calls' sizes
+ * and the number of devices; and every call to CUDA failing once, in every way: then it says so,
+ * and gives back what it had.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -267,8 +267,8 @@ what_cannot_be_opened(void **state)
 }
 
 /*
- * Each call fails once, or from then on. A lack of memory is over when it is over; anything else ends
- * the device, and nothing more is asked of it.
+ * Each call fails once, or from then on. A lack of memory is over when it is over; anything else
+ * ends the device, and nothing more is asked of it.
  */
 static void
 every_call_fails(void **state)

@@ -1,4 +1,6 @@
-/* runner, launch: who comes first on the threads that compute, and memory that is there beforehand. */
+/*
+ * runner, launch: who comes first on the threads that compute, and memory that is there beforehand.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,7 +137,9 @@ compute_without_end(void *arg)
 static stk_runners *volatile the_runners;
 static stk_outbox *volatile the_outbox;
 
-/* The threads that a launch of this class is given. There is no memory for it, so it ends at once. */
+/*
+ * The threads that a launch of this class is given. There is no memory for it, so it ends at once.
+ */
 static const stk_pool *
 pool_of(stk_runners *r, stk_outbox *outbox, stk_team *team, stk_class class)
 {

@@ -428,7 +428,10 @@ it_counts(void **state)
 	stop(&d);
 }
 
-/* Statistics tell the state; settings can be changed while it computes; a ping tells how far that is. */
+/*
+ * Statistics tell the state; settings can be changed while it computes; a ping tells how far that
+ * is.
+ */
 static void
 it_is_controlled(void **state)
 {

@@ -86,7 +86,9 @@ requests_are_gathered(void **state)
 
 	for (int i = 0; i < CLIENTS; i++)
 	{
-		/* Too much for the loop to do at once, little enough to be gathered; of different lengths. */
+		/*
+		 * Too much for the loop to do at once, little enough to be gathered; of different lengths.
+		 */
 		encoding_make(&e[i], &b, half_ms + (uint32_t) i, 1, (uint64_t) i);
 		if (i == 5)
 		{
@@ -425,8 +427,8 @@ send_many(void *arg)
 }
 
 /*
- * Who does not read its answers holds up nobody else, and is not read either: what waits for it is no
- * more than the sockets and a window of answers. It loses none.
+ * Who does not read its answers holds up nobody else, and is not read either: what waits for it is
+ * no more than the sockets and a window of answers. It loses none.
  */
 static void
 answers_wait_for_their_reader(void **state)

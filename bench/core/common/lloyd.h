@@ -1,7 +1,7 @@
 /*
  * Lloyd's k-means as textbooks have it, in binary32, with three ways to assign rows: plain loops,
- * one matrix product of all rows with all codewords, and products of tiles of rows (as vectro does).
- * What ours is compared with, on the same threads.
+ * one matrix product of all rows with all codewords, and products of tiles of rows (as vectro
+ * does). What ours is compared with, on the same threads.
  */
 #ifndef BENCH_LLOYD_H
 #define BENCH_LLOYD_H
