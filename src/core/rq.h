@@ -59,9 +59,9 @@ extern stk_status stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const fl
  *   beam   prefixes kept at every level but the last, >= 1
  *   keep   ids wanted, >= 1
  *   codes  [keep][levels]  out; the first is what stk_rq_encode finds with this beam
- *   keys   [keep]          out, what they are ranked by: under l2 and cosine the squared distance to
- *                          the row, up to rounding (it may fall below 0); the inner product leaves
- *                          out the ids' own length: d_0 - 2 (sum of dot products)
+ *   keys   [keep]          out, what they are ranked by: under l2 and cosine the squared distance
+ *                          to the row, up to rounding (it may fall below 0); the inner product
+ *                          leaves out the ids' own length: d_0 - 2 (sum of dot products)
  *   found  out: fewer than keep when the beam has no more
  *
  * Errors as stk_rq_encode, of any prefix that is kept. Time grows with beam * size * dim * levels.

@@ -285,7 +285,7 @@ SELECT checks($$SELECT number, key, b.sid = semtok.encode('points', p.embedding)
 	JOIN points p ON note = key ORDER BY number$$, E'1 n0 true\n2 n1 true\n3 n2 true', 'semtok.encode_batch(name, source): keys and embeddings');
 SELECT checks($$SELECT semtok.encode_batch('points', 'VALUES (''{9}''::real[])')$$, 'ERROR 22023: expected 2 dimensions, not 1', 'semtok.encode_batch refuses what encode refuses');
 SELECT checks($$SELECT semtok.embedding_of(vector => '{1,2}'::real[])$$, 'ERROR 42804: expected pgvector''s vector or halfvec, not real[]', 'semtok.embedding_of reads pgvector''s types only');
-SELECT checks($$SELECT bool_and(semtok.sample_candidate(embedding => embedding, seed => 1, bar => -1)), count(*) FILTER (WHERE semtok.sample_candidate(embedding, 1, 0)) FROM points$$, 'true 1', 'semtok.sample_candidate: the first, and by its hash');
+SELECT checks($$SELECT bool_and(semtok.sample_candidate(embedding => embedding, seed => 1, bar => -1)), count(*) FILTER (WHERE semtok.sample_candidate(embedding, 1, 0)) FROM points$$, 'true 3', 'semtok.sample_candidate: the first, zero vectors, and by the hash');
 SELECT checks(format($$SELECT b.level, b.code = semid_code(semtok.encode('points', '{9,2}'), b.level), b.second_code <> b.code, a = b
 	FROM semtok.encode_trace(%s, '{9,2}') a JOIN semtok.encode_trace('points', '{9,2}') b USING (level) ORDER BY level$$, :points_id),
 	E'0 true true true\n1 true true true', 'semtok.encode_trace(tokenizer, real[])');
