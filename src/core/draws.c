@@ -25,7 +25,7 @@ stk_draw_root(uint64_t seed, uint64_t stream, uint32_t tokenizer)
 }
 
 stk_draw
-stk_draw_child(uint64_t seed, uint64_t parent, int level, uint16_t code)
+stk_draw_child(uint64_t seed, uint64_t parent, int level, uint32_t code)
 {
 	return draw(seed, parent, code, STK_RANDOM_PATH, level);
 }

@@ -13,7 +13,7 @@
  *
  *    a prefix whose last code is c, at level l (0 = the first)
  *    counter[0], counter[1]  state of the prefix without c, low and high
- *    counter[2]              c
+ *    counter[2]              c; STK_DRAW_END for an id that ends there, among those that go on
  *    counter[3]              STK_RANDOM_PATH << 16 | l
  *
  *    out[0], out[1]          the prefix's state, low and high
@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define STK_DRAW_END 65536
+
 typedef struct stk_draw
 {
 	uint64_t state;
@@ -33,7 +35,7 @@ typedef struct stk_draw
 } stk_draw;
 
 extern stk_draw stk_draw_root(uint64_t seed, uint64_t stream, uint32_t tokenizer);
-extern stk_draw stk_draw_child(uint64_t seed, uint64_t parent, int level, uint16_t code);
+extern stk_draw stk_draw_child(uint64_t seed, uint64_t parent, int level, uint32_t code);
 
 /*
  * Keys of a prefix's children, given the prefix's own, which is the greatest of them (Kool et al.

@@ -39,7 +39,7 @@ score_levels(stk_search *s, const search_prefix *prefix, const stk_child *childr
 	uint32_t size = s->q->sizes[prefix->levels];
 
 	for (size_t i = 0; i < n; i++)
-		s->cost[i] = children[i].code < size ? prefix->cost + level[children[i].code] : INFINITY;
+		s->cost[i] = children[i].code < size ? level[children[i].code] : INFINITY;
 }
 
 /* Children and the set's nodes both ascend by code: one pass over the two. */
@@ -61,9 +61,7 @@ score_within(stk_search *s, const search_prefix *prefix, const stk_child *childr
 			continue;
 		}
 		s->set_node[i] = at;
-		s->cost[i] = prefix->cost;
-		if (l < s->q->levels)
-			s->cost[i] += s->q->node_cost[set->base[l + 1] + at];
+		s->cost[i] = l < s->q->levels ? s->q->node_cost[set->base[l + 1] + at] : 0.0;
 	}
 }
 
@@ -77,8 +75,7 @@ score_neighbors(stk_search *s, const search_prefix *prefix, const stk_child *chi
 	for (size_t i = 0; i < n; i++)
 	{
 		codes[l] = children[i].code;
-		s->cost[i] =
-			codes[l] < s->q->sizes[l] ? prefix->cost + stk_neighbor_term(s->q, codes, l) : INFINITY;
+		s->cost[i] = codes[l] < s->q->sizes[l] ? stk_neighbor_term(s->q, codes, l) : INFINITY;
 	}
 }
 
@@ -95,8 +92,6 @@ score_masked(stk_search *s, const search_prefix *prefix, const stk_child *childr
 	}
 	if (stk_softmax_costs(s->z, known, s->cost) != STK_OK)
 		known = 0;
-	for (size_t i = 0; i < known; i++)
-		s->cost[i] += prefix->cost;
 	for (size_t i = known; i < n; i++)
 		s->cost[i] = INFINITY;
 }
@@ -104,25 +99,26 @@ score_masked(stk_search *s, const search_prefix *prefix, const stk_child *childr
 stk_status
 search_score(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
 {
+	bool scored = prefix->levels < s->q->levels;
 	stk_status status = reserve(s, n);
 
 	if (status != STK_OK)
 		return status;
+	/* The terms first, of which top_k and top_p take some away. */
 	if (s->set)
 		score_within(s, prefix, children, n);
-	else if (prefix->levels >= s->q->levels)
-	{
-		for (size_t i = 0; i < n; i++)
-			s->cost[i] = prefix->cost;
-	}
+	else if (!scored)
+		memset(s->cost, 0, n * sizeof(double));
 	else if (s->q->kind == STK_QUERY_LEVELS)
 		score_levels(s, prefix, children, n);
 	else if (s->q->kind == STK_QUERY_NEIGHBORS)
 		score_neighbors(s, prefix, children, n);
 	else
 		score_masked(s, prefix, children, n);
-	if (s->options && prefix->levels < s->q->levels)
+	if (s->options && scored)
 		status = terms_truncate(&s->terms, s->cost, n);
+	for (size_t i = 0; i < n; i++)
+		s->cost[i] = prefix->cost + s->cost[i];
 	return status;
 }
 
