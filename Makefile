@@ -215,6 +215,7 @@ KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/
 CUDA_ENGINE_OBJS = $(patsubst kernels/%.c,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.c)))
 CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o dot.o pool.o status.o)
 CUDA_TEST_BIN = test/cuda/bin
+TRAINER_OBJS = beam_shape.o encode_error.o gpu.o lane.o measure_cuda.o train_batches.o train_cuda.o trainer.o
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
 CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/speed.c)
 CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)
@@ -243,7 +244,11 @@ $(CUDA_TEST_BIN)/%.o: src/%.c $(CUDA_HEADERS)
 $(CUDA_TEST_BIN)/%.o: test/cuda/%.c $(CUDA_HEADERS) $(wildcard test/cuda/*.h test/unit/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CUDA_CFLAGS) -Itest/cuda -c -o $@ $<
-$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,beam_shape.o encode_error.o gpu.o train_cuda.o train_batches.o)
+$(CUDA_TEST_BIN)/%.o: test/cuda/%.cu test/cuda/%.h $(CUDA_HEADERS)
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -Itest/cuda -c -o $@ $<
+$(CUDA_TEST_BIN)/test_large: $(CUDA_TEST_BIN)/random_rows.o
+$(CUDA_TESTS): %: %.o $(CUDA_TEST_OBJS) $(KERNEL_OBJS) $(addprefix $(CUDA_BIN)/,$(TRAINER_OBJS))
 	$(CXX) -static-libstdc++ -static-libgcc -o $@ $^ $(CUDA_LIBS)
 # The tests open it as semtokd does, from beside them.
 $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so

@@ -94,10 +94,13 @@ typedef struct stk_device_codebook
 
 /*
  * Lay out cb for the filter and copy it to the current device; waits until it is there. cb's
- * codewords are finite and are not needed afterwards. Free with stk_device_codebook_free.
+ * codewords are finite and are not needed afterwards. lasting: so many rows will be encoded with it
+ * that a look at all pairs of codewords, for the filter's margins, is worth some 10 ms a level. Free
+ * with stk_device_codebook_free.
  */
-extern stk_status stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream,
-											 stk_device_codebook **out, stk_error *err);
+extern stk_status stk_device_codebook_create(const stk_codebook *cb, bool lasting,
+											 cudaStream_t stream, stk_device_codebook **out,
+											 stk_error *err);
 extern void stk_device_codebook_free(stk_device_codebook *cb);
 
 /*

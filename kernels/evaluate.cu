@@ -1,6 +1,5 @@
 /*
- * Evaluation: how far rows are from the sums of their codewords, level by level, and how many rows
- * have each code.
+ * Evaluation: how far rows are from the sums of their codewords, level by level.
  *
  * A block has a chunk of rows, of which its threads take some at a time, eight a row and a lane
  * each; then eight of them add up each column of what they found, a lane each.
@@ -27,9 +26,17 @@ typedef struct evaluate_args
 	size_t n;
 	const uint16_t *codes;
 	double *sums;
-	unsigned long long *counts; /* of the piece's first level */
 	stk_encode_failure *failure;
 } evaluate_args;
+
+/* A row's codeword of a level; one whose encoding failed may have any code. */
+static __device__ inline const float *
+codeword_of(const evaluate_args &a, const uint16_t *codes, int l)
+{
+	const stk_device_level &level = a.levels[l];
+
+	return level.codewords + min((uint32_t) codes[l], level.size - 1) * a.dim;
+}
 
 /* Column 0: squared norms, of use in the first piece; then the piece's levels. */
 static __device__ inline void
@@ -62,7 +69,7 @@ __launch_bounds__(THREADS) evaluate(const evaluate_args a)
 
 #pragma unroll
 		for (int l = 0; l < PIECE; l++)
-			c[l] = l < levels ? a.levels[a.level + l].codewords + codes[a.level + l] * a.dim : NULL;
+			c[l] = l < levels ? codeword_of(a, codes, a.level + l) : NULL;
 #pragma unroll 4
 		for (size_t i = lane; i < a.dim; i += STK_GROUP)
 		{
@@ -71,7 +78,7 @@ __launch_bounds__(THREADS) evaluate(const evaluate_args a)
 			float s = -0.0f;
 
 			for (int l = 0; l < a.level; l++)
-				s = __fadd_rn(s, a.levels[l].codewords[codes[l] * a.dim + i]);
+				s = __fadd_rn(s, codeword_of(a, codes, l)[i]);
 			sum[0] = fma((double) v, (double) v, sum[0]);
 #pragma unroll
 			for (int l = 0; l < PIECE; l++)
@@ -113,21 +120,6 @@ __launch_bounds__(THREADS) evaluate(const evaluate_args a)
 			a.sums[blockIdx.x * (size_t) (a.nlevels + 1) + (column > 0 ? a.level : 0) + column] =
 				sum;
 	}
-	/* A thread a row. */
-	if ((int) threadIdx.x < rows)
-	{
-		unsigned long long *counts = a.counts;
-
-		for (int l = a.level; l < a.level + levels; l++)
-		{
-			uint32_t code = a.codes[(first + threadIdx.x) * a.nlevels + l];
-			unsigned peers = __match_any_sync(__activemask(), code);
-
-			if ((threadIdx.x & 31) == (unsigned) __ffs((int) peers) - 1)
-				atomicAdd(&counts[code], (unsigned long long) __popc(peers));
-			counts += a.levels[l].size;
-		}
-	}
 }
 
 stk_status
@@ -144,13 +136,8 @@ stk_evaluate_launch(const stk_evaluate_call *call, cudaStream_t stream, stk_erro
 	a.n = call->n;
 	a.codes = call->codes;
 	a.sums = call->sums;
-	a.counts = call->counts;
 	a.failure = call->failure;
 	for (a.level = 0; a.level < a.nlevels && call->n > 0; a.level += PIECE)
-	{
 		evaluate<<<(unsigned) chunks, THREADS, 0, stream>>>(a);
-		for (int l = a.level; l < a.level + PIECE && l < a.nlevels; l++)
-			a.counts += cb->on_host[l].size;
-	}
 	return stk_cuda_status(cudaGetLastError(), "evaluate rows on the device", err);
 }

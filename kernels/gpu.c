@@ -343,14 +343,14 @@ estimate(const stk_codebook *cb)
 static stk_status
 make_copy(stk_gpu *gpu, const stk_codebook *cb, stk_device_codebook **copy, stk_error *err)
 {
-	stk_status status = stk_device_codebook_create(cb, cudaStreamPerThread, copy, err);
+	stk_status status = stk_device_codebook_create(cb, true, cudaStreamPerThread, copy, err);
 
 	if (status == STK_ENOMEM)
 	{
 		pthread_mutex_lock(&gpu->lock);
 		(void) make_room(gpu, SIZE_MAX);
 		pthread_mutex_unlock(&gpu->lock);
-		status = stk_device_codebook_create(cb, cudaStreamPerThread, copy, err);
+		status = stk_device_codebook_create(cb, true, cudaStreamPerThread, copy, err);
 	}
 	return stk_gpu_note(gpu, status, err);
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "encode.h"
+#include "statistics.h"
 
 /*
  * Rows and codes of a piece. Copying one takes the threads some 100 us to wake up, so it is to be
@@ -14,10 +14,12 @@
 #define PIECE_BYTES ((size_t) 16 << 20)
 #endif
 #define CODE_BYTES (PIECE_BYTES / 8)
+/* Chunks' sums of a piece: with one level most, two numbers for each of CODE_BYTES / 512 chunks. */
+#define SUMS_BYTES (CODE_BYTES / 32)
 /* What one thread copies at a time, and what is not worth several threads. */
 #define COPY_BYTES ((size_t) 256 << 10)
 /* Memory of the device that a call's lanes take. */
-#define LANES_BYTES (STK_CALL_LANES * (2 * PIECE_BYTES + CODE_BYTES))
+#define LANES_BYTES (STK_CALL_LANES * (2 * PIECE_BYTES + CODE_BYTES + SUMS_BYTES))
 
 size_t
 stk_lane_rows(const stk_codebook *cb)
@@ -33,10 +35,12 @@ lane_free(stk_lane *l)
 {
 	(void) cudaFreeHost(l->x_here);
 	(void) cudaFreeHost(l->codes_here);
+	(void) cudaFreeHost(l->sums_here);
 	(void) cudaFreeHost(l->failure_here);
 	(void) cudaFree(l->x);
 	(void) cudaFree(l->normalized);
 	(void) cudaFree(l->codes);
+	(void) cudaFree(l->sums);
 	(void) cudaFree(l->failure);
 	if (l->stream)
 		(void) cudaStreamDestroy(l->stream);
@@ -69,6 +73,8 @@ lane_create(stk_lane *l, stk_error *err)
 	if (code == cudaSuccess)
 		code = cudaMallocHost((void **) &l->codes_here, CODE_BYTES);
 	if (code == cudaSuccess)
+		code = cudaMallocHost((void **) &l->sums_here, SUMS_BYTES);
+	if (code == cudaSuccess)
 		code = cudaMallocHost((void **) &l->failure_here, sizeof(*l->failure_here));
 	if (code == cudaSuccess)
 		code = cudaMalloc((void **) &l->x, PIECE_BYTES);
@@ -76,6 +82,8 @@ lane_create(stk_lane *l, stk_error *err)
 		code = cudaMalloc((void **) &l->normalized, PIECE_BYTES);
 	if (code == cudaSuccess)
 		code = cudaMalloc((void **) &l->codes, CODE_BYTES);
+	if (code == cudaSuccess)
+		code = cudaMalloc((void **) &l->sums, SUMS_BYTES);
 	if (code == cudaSuccess)
 		code = cudaMalloc((void **) &l->failure, sizeof(*l->failure));
 	return stk_cuda_status(code, "make room for rows", err);
@@ -124,6 +132,7 @@ stk_lanes_give(stk_lanes *lanes)
 	bool kept = false;
 
 	/* What was on its way when the call ended still writes into the buffers. */
+	lanes->sums = NULL;
 	for (int i = 0; i < STK_CALL_LANES; i++)
 	{
 		if (lanes->lane[i].n > 0)
@@ -166,6 +175,39 @@ copy_part(void *arg, size_t index, int thread)
 	memcpy(c->to + at, c->from + at, bytes);
 }
 
+/* Bytes of a piece's sums. */
+static size_t
+sums_bytes(const stk_lanes *lanes, size_t n)
+{
+	return (n + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK * ((size_t) lanes->cb->levels + 1) *
+		   sizeof(double);
+}
+
+/* Measure the rows of a call that encodes them, and have the sums on their way back. */
+static stk_status
+measure(stk_lanes *lanes, stk_lane *l, const stk_encode_call *encode, stk_error *err)
+{
+	bool cosine = encode->cb->metric == STK_COSINE;
+	stk_evaluate_call call = {.cb = encode->cb,
+							  .x = cosine ? encode->normalized : encode->x,
+							  .n = encode->n,
+							  .codes = encode->codes,
+							  .sums = l->sums,
+							  .failure = encode->failure};
+	stk_status status = STK_OK;
+
+	/* Not every kernel leaves them there. */
+	if (cosine)
+		status = stk_normalize_launch(encode, l->stream, err);
+	if (status == STK_OK)
+		status = stk_evaluate_launch(&call, l->stream, err);
+	if (status == STK_OK)
+		status = stk_cuda_status(cudaMemcpyAsync(l->sums_here, l->sums, sums_bytes(lanes, l->n),
+												 cudaMemcpyDeviceToHost, l->stream),
+								 "copy sums from the device", err);
+	return status;
+}
+
 stk_status
 stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *x, size_t first,
 			  size_t n, stk_error *err)
@@ -195,6 +237,8 @@ stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *
 	status = stk_cuda_status(code, "copy rows to the device", err);
 	if (status == STK_OK)
 		status = stk_encode_launch(&call, l->stream, err);
+	if (status == STK_OK && lanes->sums)
+		status = measure(lanes, l, &call, err);
 	if (status == STK_OK)
 	{
 		code = cudaMemcpyAsync(l->codes_here, l->codes, codes, cudaMemcpyDeviceToHost, l->stream);
@@ -222,6 +266,9 @@ stk_lane_receive(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, uint16_t *
 		status = stk_encode_error(*l->failure_here, l->first, err);
 	else
 		memcpy(codes + l->first * levels, l->codes_here, l->n * levels * sizeof(uint16_t));
+	if (status == STK_OK && lanes->sums)
+		memcpy(lanes->sums + l->first / STK_MEMBERS_CHUNK * (levels + 1), l->sums_here,
+			   sums_bytes(lanes, l->n));
 	l->n = 0;
 	return status;
 }

@@ -16,10 +16,12 @@ typedef struct stk_lane
 	cudaStream_t stream;
 	float *x_here; /* pinned */
 	uint16_t *codes_here;
+	double *sums_here;
 	unsigned long long *failure_here;
 	float *x; /* on the device */
 	float *normalized;
 	uint16_t *codes;
+	double *sums;
 	unsigned long long *failure;
 	size_t first; /* row of the call that the piece begins with */
 	size_t n;     /* 0: nothing on its way */
@@ -31,10 +33,11 @@ typedef struct stk_lanes
 	stk_gpu *gpu;
 	const stk_device_codebook *cb;
 	int beam;
+	double *sums; /* rows are measured, too, and what stk_evaluate_call says goes here; or NULL */
 	stk_lane lane[STK_CALL_LANES];
 } stk_lanes;
 
-/* Rows of a piece. */
+/* Rows of a piece, at most: of whole chunks (members.h) where they are measured. */
 extern size_t stk_lane_rows(const stk_codebook *cb);
 
 /* Take lanes of the device, which the thread uses. STK_EDEVICE. Give them back, whatever happened. */

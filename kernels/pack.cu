@@ -232,8 +232,8 @@ carve(const stk_codebook *cb, size_t wide_dim, level_places *at)
 }
 
 stk_status
-stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream, stk_device_codebook **out,
-						   stk_error *err)
+stk_device_codebook_create(const stk_codebook *cb, bool lasting, cudaStream_t stream,
+						   stk_device_codebook **out, stk_error *err)
 {
 	size_t wide_dim = ((size_t) cb->dim + STK_CHUNK - 1) / STK_CHUNK * STK_CHUNK;
 	level_places at[STK_MAX_LEVELS];
@@ -242,14 +242,15 @@ stk_device_codebook_create(const stk_codebook *cb, cudaStream_t stream, stk_devi
 	uint8_t *base = (uint8_t *) calloc(bytes, 1);
 	double *sum = (double *) calloc(wide_dim, sizeof(double));
 	size_t largest = 0;
-	float *losses;
+	float *losses = NULL;
 	stk_status status = d && base && sum ? STK_OK : STK_ENOMEM;
 
 	*out = NULL;
 	for (int l = 0; l < cb->levels; l++)
 		largest = cb->sizes[l] > largest ? cb->sizes[l] : largest;
 	/* Without it, margins are wider. */
-	losses = (float *) malloc(largest * (size_t) cb->dim * sizeof(float));
+	if (lasting)
+		losses = (float *) malloc(largest * (size_t) cb->dim * sizeof(float));
 
 	if (status == STK_OK)
 	{

@@ -16,11 +16,10 @@ typedef struct stk_evaluate_call
 	const stk_device_codebook *cb;
 	const float *x; /* [n][dim] as the metric sees them: stk_normalize_launch */
 	size_t n;
-	const uint16_t *codes; /* [n][levels], each in the codebook */
+	const uint16_t *codes; /* [n][levels], each in the codebook unless *failure was lowered */
 	double *sums;          /* [n / STK_MEMBERS_CHUNK, rounded up][levels + 1] out: of each chunk
 								  * of rows, in the shape of member_sums.h, the squared norms and the
 								  * squared distances after each level */
-	unsigned long long *counts;  /* [ΣK] added to: rows that have each code */
 	stk_encode_failure *failure; /* STK_ENCODE_NO_FAILURE before; lowered where a row is not finite,
 								  * or its sum up to a level: what came out then means nothing */
 } stk_evaluate_call;

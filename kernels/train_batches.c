@@ -162,8 +162,7 @@ stk_trainer_batches(void *ctx, stk_accelerator_rows *r, stk_accelerator_batches 
 	if (status == STK_OK)
 		status = stk_device_batches_create(run, r->k->x, r->k->dim, t->stream, &b, &err);
 	if (status == STK_OK && !stk_gpu_take(t->gpu, b->bytes))
-		status =
-			stk_fail(&err, STK_ENOMEM, "training needs more of the device's memory than there is");
+		status = stk_trainer_no_room(&err);
 	else if (status == STK_OK)
 		taken = b->bytes;
 	if (status == STK_OK)

@@ -4,64 +4,13 @@
  */
 #include "train_cuda_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Rows are copied in pieces of about so many bytes: between them the monitor is asked. */
-#define COPY_BYTES ((size_t) 32 << 20)
 /* Multiply-adds of the iterations between two looks at a run: some tens of milliseconds. */
 #define PIECE_WORK 4e12
 /* Steps of a graph; of a piece at most: with assignment 0 all of a piece's are on record. */
 #define GRAPH_STEPS 4
 #define MOST_PIECE (STK_LLOYD_RECORDS - GRAPH_STEPS)
-
-stk_status
-stk_trainer_settle(stk_trainer *t, stk_status status, stk_error *err)
-{
-	if (status == STK_OK || status == STK_ECANCELED)
-		return status;
-	(void) stk_gpu_note(t->gpu, status, err);
-	if (!t->said)
-		fprintf(stderr, "semtok_cuda: %s; the processor goes on\n", err->message);
-	t->said = true;
-	return status == STK_ENOMEM ? STK_ENOMEM : STK_EIO;
-}
-
-stk_status
-stk_trainer_wait(stk_trainer *t, const stk_monitor *monitor, stk_error *err)
-{
-	return stk_gpu_wait(t->gpu, t->stream, monitor, err);
-}
-
-stk_status
-stk_trainer_copy_in(stk_trainer *t, void *to, const void *from, size_t bytes,
-					const stk_monitor *monitor, stk_error *err)
-{
-	stk_status status = STK_OK;
-
-	for (size_t at = 0; at < bytes && status == STK_OK; at += COPY_BYTES)
-	{
-		size_t piece = bytes - at < COPY_BYTES ? bytes - at : COPY_BYTES;
-
-		if (stk_should_stop(monitor))
-			return STK_ECANCELED;
-		status = stk_cuda_status(cudaMemcpyAsync((char *) to + at, (const char *) from + at, piece,
-												 cudaMemcpyHostToDevice, t->stream),
-								 "copy rows to the device", err);
-	}
-	return status;
-}
-
-stk_status
-stk_trainer_copy_out(stk_trainer *t, void *to, const void *from, size_t bytes, stk_error *err)
-{
-	cudaError_t code = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, t->stream);
-
-	if (code == cudaSuccess)
-		code = cudaStreamSynchronize(t->stream);
-	return stk_cuda_status(code, "copy results from the device", err);
-}
 
 /* Count what the rows take now, or free what does not fit. */
 static stk_status
@@ -74,8 +23,7 @@ count_bytes(stk_trainer *t, stk_accelerator_rows *r, stk_error *err)
 	if (bytes <= r->taken)
 		return STK_OK;
 	if (!stk_gpu_take(t->gpu, bytes - r->taken))
-		return stk_fail(err, STK_ENOMEM,
-						"training needs more of the device's memory than there is");
+		return stk_trainer_no_room(err);
 	r->taken = bytes;
 	return STK_OK;
 }
@@ -89,8 +37,11 @@ rows_free(void *ctx, stk_accelerator_rows *r)
 	/* What was on its way when a step was cancelled still works with them. */
 	if (stk_gpu_use(t->gpu, &unsaid) == STK_OK &&
 		stk_gpu_note(t->gpu, stk_trainer_wait(t, NULL, &unsaid), &unsaid) == STK_OK)
+	{
 		stk_device_kmeans_free(r->k);
-	stk_gpu_give(t->gpu, r->taken);
+		(void) cudaFree(r->codes);
+	}
+	stk_gpu_give(t->gpu, r->taken + r->codes_bytes);
 	free(r);
 }
 
@@ -310,7 +261,12 @@ static const stk_accelerator_ops ops = {.rows_create = rows_create,
 										.nearest = nearest,
 										.lloyd = lloyd,
 										.subtract = subtract,
-										.batches = stk_trainer_batches};
+										.batches = stk_trainer_batches,
+										.codebook_create = stk_trainer_codebook_create,
+										.codebook_free = stk_trainer_codebook_free,
+										.encode = stk_trainer_encode,
+										.evaluate = stk_trainer_evaluate,
+										.normal = stk_trainer_normal};
 
 stk_status
 stk_trainer_create(stk_gpu *gpu, stk_trainer **out, stk_error *err)

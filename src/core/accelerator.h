@@ -7,8 +7,8 @@
  *
  * Every function may be NULL. Those that return a status return STK_OK, STK_ECANCELED where the
  * monitor said so, STK_ENOMEM where the device has no room, and STK_EIO once it is of no use any
- * more; but for STK_OK what they were to give is as it was. They are called from one thread at a
- * time, and whoever made the accelerator says what went wrong to people.
+ * more; but for STK_OK what they were to give is as it was, unless they say otherwise. They are
+ * called from one thread at a time, and whoever made the accelerator says what went wrong to people.
  */
 #ifndef STK_ACCELERATOR_H
 #define STK_ACCELERATOR_H
@@ -18,10 +18,13 @@
 #include <stdint.h>
 
 #include "alloc.h"
+#include "codebook.h"
+#include "pool.h"
 #include "status.h"
 
-/* Rows on the device; its own. */
+/* Rows on the device, and a codebook ready to encode there; its own. */
 typedef struct stk_accelerator_rows stk_accelerator_rows;
+typedef struct stk_accelerator_codebook stk_accelerator_codebook;
 
 /* Centroids as a step gets them. */
 typedef struct stk_accelerator_centroids
@@ -99,6 +102,34 @@ typedef struct stk_accelerator_batches
 	uint32_t step; /* of the first batch */
 } stk_accelerator_batches;
 
+/* Rows that are encoded and measured, as by stk_rq_encode and stk_evaluator_add. */
+typedef struct stk_accelerator_evaluation
+{
+	const float *x;       /* [n][dim] here */
+	size_t n;             /* whole chunks, STK_SUM_CHUNK rows each */
+	const stk_pool *pool; /* whose threads may copy them; NULL: the calling one */
+
+	/* Out: */
+	uint16_t *codes; /* [n][levels] */
+	double *sums;    /* [chunks][levels + 1] of squared norms, of squared distances by level */
+} stk_accelerator_evaluation;
+
+/* The normal equations of least_squares.h. */
+typedef struct stk_accelerator_normal
+{
+	const float *codewords; /* [ΣK][dim] */
+	const uint16_t *codes;  /* [n][levels] of the rows */
+	int levels;
+	const uint32_t *sizes; /* [levels] */
+
+	/* Out: */
+	double *right; /* [ΣK][dim], rows right_stride numbers apart: A'(X - A C) */
+	size_t right_stride;
+	uint32_t *pairs; /* [ΣK][ΣK], rows pairs_stride numbers apart: A'A, and zeros below it */
+	size_t pairs_stride;
+	double *squares; /* [dim] of X - A C, added up by chunks of rows */
+} stk_accelerator_normal;
+
 typedef struct stk_accelerator_ops
 {
 	/* Copy rows x [n][dim], finite, to the device. */
@@ -121,6 +152,23 @@ typedef struct stk_accelerator_ops
 	/* The rows stay as they are. STK_ERANGE, too: a residual left binary32's range. */
 	stk_status (*batches)(void *ctx, stk_accelerator_rows *rows, stk_accelerator_batches *run,
 						  const stk_monitor *monitor);
+
+	/*
+	 * Make a codebook ready to encode with a beam of this width; cb's floats outlive it. STK_ENOMEM,
+	 * too, where the device takes no such beam.
+	 */
+	stk_status (*codebook_create)(void *ctx, const stk_codebook *cb, int beam,
+								  stk_accelerator_codebook **out);
+	void (*codebook_free)(void *ctx, stk_accelerator_codebook *cb);
+	/* codes [n][levels] of the rows, which are finite. STK_ERANGE, too, as of batches. */
+	stk_status (*encode)(void *ctx, stk_accelerator_rows *rows, const stk_accelerator_codebook *cb,
+						 uint16_t *codes, const stk_monitor *monitor);
+	/* STK_ERANGE, too: some row is at fault. Where it fails the arrays hold anything. */
+	stk_status (*evaluate)(void *ctx, const stk_accelerator_codebook *cb,
+						   stk_accelerator_evaluation *run, const stk_monitor *monitor);
+	/* Where it fails the arrays hold anything. */
+	stk_status (*normal)(void *ctx, stk_accelerator_rows *rows, stk_accelerator_normal *run,
+						 const stk_monitor *monitor);
 } stk_accelerator_ops;
 
 typedef struct stk_accelerator

@@ -293,6 +293,65 @@ stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x, const
 	return status;
 }
 
+/* Take in what run says of its rows; no chunk is being filled. */
+static void
+take_run(stk_evaluator *ev, const stk_accelerator_evaluation *run)
+{
+	int levels = ev->cb.levels;
+	const uint16_t *codes = run->codes;
+	const double *sums = run->sums;
+	uint8_t *id = ev->ids + ev->rows * 2 * (size_t) levels;
+
+	for (size_t i = 0; i < run->n; i++, codes += levels)
+	{
+		for (int l = 0; l < levels; l++, id += 2)
+		{
+			ev->counts[l][codes[l]]++;
+			id[0] = (uint8_t) (codes[l] >> 8);
+			id[1] = (uint8_t) codes[l];
+		}
+	}
+	for (size_t i = 0; i < run->n; i += STK_SUM_CHUNK, sums += levels + 1)
+	{
+		for (int c = 0; c <= levels; c++)
+			ev->sums[c] += sums[c];
+	}
+	ev->rows += run->n;
+}
+
+stk_status
+stk_evaluator_encode_there(stk_evaluator *ev, const stk_exec *exec, stk_attached *there,
+						   const float *x, size_t n, uint16_t *codes, size_t *done)
+{
+	const stk_allocator *a = &exec->a;
+	size_t columns = (size_t) ev->cb.levels + 1;
+	stk_accelerator_evaluation run = {
+		.x = x, .n = n / STK_SUM_CHUNK * STK_SUM_CHUNK, .codes = codes};
+	stk_status status = STK_OK;
+	stk_status said;
+
+	*done = 0;
+	if (!there->codebook || run.n == 0 || ev->rows % STK_SUM_CHUNK != 0)
+		return STK_OK;
+	run.sums = stk_alloc_array(a, run.n / STK_SUM_CHUNK, columns * sizeof(double));
+	status = run.sums ? grow_ids(ev, run.n) : STK_ENOMEM;
+	/* What it cannot do is no failure. */
+	if (status == STK_OK && stk_attached_evaluate(there, &run, &said))
+		status = said;
+	else
+		run.n = 0;
+	if (status == STK_OK && run.n > 0)
+	{
+		stk_fpenv env = stk_fpenv_enter();
+
+		take_run(ev, &run);
+		stk_fpenv_leave(env);
+		*done = run.n;
+	}
+	stk_free(a, run.sums);
+	return status;
+}
+
 static int
 compare_ids(const void *a, const void *b, const void *ctx)
 {

@@ -8,9 +8,8 @@
 #ifndef STK_EVALUATE_H
 #define STK_EVALUATE_H
 
-#include "alloc.h"
+#include "attached.h"
 #include "codebook.h"
-#include "exec.h"
 
 typedef struct stk_level_evaluation
 {
@@ -60,6 +59,20 @@ extern void stk_evaluator_free(stk_evaluator *ev);
  */
 extern stk_status stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x,
 									const uint16_t *codes, size_t n, stk_error *err);
+
+/*
+ * Have the accelerator encode rows with the codebook that is attached, which is the evaluator's, and
+ * add them: the first *done of them, as many as whole chunks have. The others are the caller's to
+ * encode and add.
+ *
+ *   x      [n][dim]     as of stk_evaluator_add
+ *   codes  [n][levels]  out, of those rows
+ *
+ * STK_ENOMEM, STK_ECANCELED. A row at fault is left to the caller, too.
+ */
+extern stk_status stk_evaluator_encode_there(stk_evaluator *ev, const stk_exec *exec,
+											 stk_attached *there, const float *x, size_t n,
+											 uint16_t *codes, size_t *done);
 
 /*
  * The result over all rows added; all zero but the shape when there were none. Only freeing may

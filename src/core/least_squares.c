@@ -158,8 +158,9 @@ stk_least_squares_init(stk_least_squares *ls, const stk_exec *exec, const stk_co
 	ls->normal = stk_alloc_array(a, ls->total, ls->width * sizeof(double));
 	ls->right = stk_alloc_array(a, ls->total, ls->stride * sizeof(double));
 	ls->blocks = stk_alloc_array(a, ls->stride / COLUMNS, sizeof(double));
+	ls->squares = stk_alloc_array(a, ls->stride, sizeof(double));
 	ls->stopped = stk_alloc_array(a, (size_t) stk_threads(exec->pool), sizeof(bool));
-	if (ls->normal && ls->right && ls->blocks && ls->stopped)
+	if (ls->normal && ls->right && ls->blocks && ls->squares && ls->stopped)
 		return STK_OK;
 	stk_least_squares_free(ls);
 	return STK_ENOMEM;
@@ -171,6 +172,7 @@ stk_least_squares_free(stk_least_squares *ls)
 	stk_free(&ls->exec->a, ls->normal);
 	stk_free(&ls->exec->a, ls->right);
 	stk_free(&ls->exec->a, ls->blocks);
+	stk_free(&ls->exec->a, ls->squares);
 	stk_free(&ls->exec->a, ls->stopped);
 }
 
@@ -265,6 +267,59 @@ residual_task(void *arg, size_t index, int thread)
 	ls->blocks[index] = sum;
 }
 
+/* Numbers [total] of 32 bits at the beginning of a row of ls->normal as doubles, zeros behind. */
+static void
+widen(const stk_least_squares *ls, double *row)
+{
+	const char *from = (const char *) row;
+
+	memset((char *) row + ls->total * sizeof(uint32_t), 0,
+		   ls->width * sizeof(double) - ls->total * sizeof(uint32_t));
+	for (size_t k = ls->total; k-- > 0;)
+	{
+		uint32_t count;
+
+		memcpy(&count, from + k * sizeof(count), sizeof(count));
+		row[k] = count;
+	}
+}
+
+/* stk_least_squares_residuals where the rows are attached; false: the processor has to. */
+static bool
+residuals_there(stk_least_squares *ls, const uint16_t *codes, const float *codewords,
+				stk_status *status)
+{
+	stk_accelerator_normal run = {.codewords = codewords,
+								  .codes = codes,
+								  .levels = ls->levels,
+								  .sizes = ls->sizes,
+								  .right = ls->right,
+								  .right_stride = ls->stride,
+								  .pairs = (uint32_t *) ls->normal,
+								  .pairs_stride = 2 * ls->width,
+								  .squares = ls->squares};
+
+	if (!ls->there || !stk_attached_normal(ls->there, &run, status))
+		return false;
+	if (*status != STK_OK)
+		return true;
+	for (size_t k = 0; k < ls->total; k++)
+	{
+		widen(ls, ls->normal + k * ls->width);
+		memset(ls->right + k * ls->stride + ls->dim, 0, (ls->stride - ls->dim) * sizeof(double));
+	}
+	for (size_t first = 0; first < ls->stride; first += COLUMNS)
+	{
+		double sum = 0;
+
+		for (size_t j = first; j < first + COLUMNS && j < ls->dim; j++)
+			sum += ls->squares[j];
+		ls->blocks[first / COLUMNS] = sum;
+	}
+	ls->counted = true;
+	return true;
+}
+
 stk_status
 stk_least_squares_residuals(stk_least_squares *ls, const float *x, size_t n, const uint16_t *codes,
 							const float *codewords, double *error)
@@ -276,8 +331,11 @@ stk_least_squares_residuals(stk_least_squares *ls, const float *x, size_t n, con
 			  .codes = codes,
 			  .codewords = codewords};
 	size_t blocks = ls->stride / COLUMNS;
-	stk_status status = run(&s, residual_task, blocks);
+	stk_status status;
 
+	ls->counted = false;
+	if (!residuals_there(ls, codes, codewords, &status))
+		status = run(&s, residual_task, blocks);
 	*error = 0;
 	for (size_t i = 0; i < blocks && status == STK_OK; i++)
 		*error += ls->blocks[i];
@@ -286,7 +344,7 @@ stk_least_squares_residuals(stk_least_squares *ls, const float *x, size_t n, con
 
 /* Count how often codes occur together, above the diagonal. */
 static stk_status
-count_pairs(stk_least_squares *ls, size_t n, const uint16_t *codes, double ridge)
+count_pairs(stk_least_squares *ls, size_t n, const uint16_t *codes)
 {
 	for (size_t k = 0; k < ls->total; k++)
 	{
@@ -306,8 +364,6 @@ count_pairs(stk_least_squares *ls, size_t n, const uint16_t *codes, double ridge
 				row[ls->first[m] + codes[m]]++;
 		}
 	}
-	for (size_t k = 0; k < ls->total; k++)
-		ls->normal[k * ls->width + k] += ridge;
 	return STK_OK;
 }
 
@@ -470,9 +526,13 @@ stk_least_squares_solve(stk_least_squares *ls, size_t n, const uint16_t *codes, 
 						float *codewords)
 {
 	step s = {.ls = ls, .arithmetic = choose_arithmetic(ls->exec->cpu)};
-	stk_status status = count_pairs(ls, n, codes, ridge);
+	stk_status status = ls->counted ? STK_OK : count_pairs(ls, n, codes);
 	bool finite = true;
 
+	for (size_t k = 0; k < ls->total && status == STK_OK; k++)
+		ls->normal[k * ls->width + k] += ridge;
+	/* What is there now becomes the factor. */
+	ls->counted = false;
 	if (status == STK_OK)
 		status = factor(&s);
 	if (status == STK_OK)

@@ -16,12 +16,13 @@
 #ifndef STK_LEAST_SQUARES_H
 #define STK_LEAST_SQUARES_H
 
+#include "attached.h"
 #include "codebook.h"
-#include "exec.h"
 
 typedef struct stk_least_squares
 {
 	const stk_exec *exec;
+	stk_attached *there; /* whose rows are the ones that come; NULL: nobody has them */
 	int levels;
 	uint32_t sizes[STK_MAX_LEVELS];
 	size_t first[STK_MAX_LEVELS]; /* place of each level's first codeword among all */
@@ -32,7 +33,9 @@ typedef struct stk_least_squares
 	double *normal; /* [total][width] above the diagonal: A'A + ridge I, then its Cholesky factor */
 	double *right;  /* [total][stride] A'(X - A C), then the solution */
 	double *blocks; /* [blocks of columns] sums of squares */
-	bool *stopped;  /* [threads] */
+	double *squares; /* [stride] by column */
+	bool *stopped;   /* [threads] */
+	bool counted;    /* normal has A'A of the rows that were taken in */
 } stk_least_squares;
 
 /*

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attached.h"
 #include "dot.h"
 #include "fpenv.h"
 #include "least_squares.h"
@@ -37,19 +38,16 @@ typedef struct refinement
 	float *noisy;     /* [ΣK][dim] */
 	double *spread;   /* [2][dim] */
 	double *counts;   /* [ΣK] of the codes */
+	stk_attached there;
 	stk_least_squares ls;
 } refinement;
 
-/* Encode all rows with these codewords [ΣK][dim]. */
+/* Encode all rows with f->cb, by the processor. */
 static stk_status
-encode(refinement *f, const float *codewords, stk_error *err)
+encode_here(refinement *f, stk_error *err)
 {
 	stk_rq *rq = NULL;
-	stk_status status;
-
-	for (int l = 0; l < f->cb.levels; l++)
-		f->cb.codewords[l] = codewords + f->ls.first[l] * f->ls.dim;
-	status = stk_rq_create(&f->cb, f->exec, STK_FILTER_BEST, &rq, err);
+	stk_status status = stk_rq_create(&f->cb, f->exec, STK_FILTER_BEST, &rq, err);
 	if (status == STK_OK && f->opt->beam > 1)
 		status = stk_rq_prepare_beam(rq, f->exec);
 	if (status == STK_OK)
@@ -58,6 +56,18 @@ encode(refinement *f, const float *codewords, stk_error *err)
 		err->row = f->from[err->row];
 	stk_rq_free(rq);
 	return status;
+}
+
+/* Encode all rows with these codewords [ΣK][dim]. */
+static stk_status
+encode(refinement *f, const float *codewords, stk_error *err)
+{
+	stk_status status;
+
+	for (int l = 0; l < f->cb.levels; l++)
+		f->cb.codewords[l] = codewords + f->ls.first[l] * f->ls.dim;
+	stk_attach_codebook(&f->there, &f->cb, f->opt->beam);
+	return stk_attached_encode(&f->there, f->codes, &status) ? status : encode_here(f, err);
 }
 
 static stk_status
@@ -279,7 +289,11 @@ prepare_and_run(refinement *f, stk_metric metric, const float *x, float *codewor
 		if (status == STK_OK)
 			status = stk_train_rows_sort(f->exec, rows, f->n, dim, f->from);
 		if (status == STK_OK)
+		{
+			stk_attach_rows(&f->there, rows, f->n, dim);
 			status = run(f, codewords, counts, err);
+			stk_detach(&f->there);
+		}
 	}
 	stk_free(a, rows);
 	stk_free(a, f->from);
@@ -314,9 +328,11 @@ stk_refine(const stk_refine_options *opt, const stk_exec *exec, const stk_codebo
 	f.cb.metric = STK_L2;
 	f.unit = cb->metric == STK_COSINE;
 	env = stk_fpenv_enter();
+	stk_attached_init(&f.there, exec);
 	status = stk_least_squares_init(&f.ls, exec, cb);
 	if (status == STK_OK)
 	{
+		f.ls.there = &f.there;
 		status = prepare_and_run(&f, cb->metric, x, codewords, counts, err);
 		stk_least_squares_free(&f.ls);
 	}

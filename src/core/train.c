@@ -112,7 +112,8 @@ stk_train_piece(size_t dim, size_t n, int threads)
 	size_t rows = STK_TRAIN_PIECE_BYTES / (dim * sizeof(float));
 	size_t least = (size_t) threads * STK_TRAIN_PIECE_ROWS;
 
-	rows = rows > least ? rows : least;
+	/* Whole chunks of sums over rows. */
+	rows = rows > least ? rows / STK_SUM_CHUNK * STK_SUM_CHUNK : least;
 	return rows < n ? rows : n;
 }
 
@@ -183,10 +184,29 @@ read_rows(const training *t, const stk_rows *rows, size_t first, size_t n, float
 	return status;
 }
 
+/* Encode and evaluate n rows; codes [n][levels] is scratch. */
+static stk_status
+evaluate_rows(const training *t, const stk_rq *rq, stk_attached *there, const float *x, size_t n,
+			  uint16_t *codes, stk_evaluator *ev, stk_error *err)
+{
+	size_t done = 0;
+	stk_status status = stk_evaluator_encode_there(ev, &t->exec, there, x, n, codes, &done);
+
+	x += done * (size_t) t->plan->dim;
+	n -= done;
+	if (status == STK_OK && n > 0)
+		status = stk_rq_encode(rq, &t->exec, x, n, t->plan->beam, codes, NULL, err);
+	if (status == STK_OK && n > 0)
+		status = stk_evaluator_add(ev, &t->exec, x, codes, n, err);
+	if (status == STK_EINVAL || status == STK_ERANGE)
+		err->row += done;
+	return status;
+}
+
 /* Encode and evaluate rows piece by piece; x [piece][dim] and codes [piece][levels] are scratch. */
 static stk_status
-evaluate_pieces(const training *t, const stk_rq *rq, const stk_rows *rows, size_t piece, float *x,
-				uint16_t *codes, stk_evaluator *ev, stk_error *err)
+evaluate_pieces(const training *t, const stk_rq *rq, stk_attached *there, const stk_rows *rows,
+				size_t piece, float *x, uint16_t *codes, stk_evaluator *ev, stk_error *err)
 {
 	stk_status status = STK_OK;
 
@@ -197,9 +217,7 @@ evaluate_pieces(const training *t, const stk_rq *rq, const stk_rows *rows, size_
 		status = read_rows(t, rows, first, n, x, err);
 		if (status != STK_OK)
 			break;
-		status = stk_rq_encode(rq, &t->exec, x, n, t->plan->beam, codes, NULL, err);
-		if (status == STK_OK)
-			status = stk_evaluator_add(ev, &t->exec, x, codes, n, err);
+		status = evaluate_rows(t, rq, there, x, n, codes, ev, err);
 		if (status == STK_EINVAL || status == STK_ERANGE)
 			err->row += first;
 	}
@@ -218,10 +236,16 @@ measure(const training *t, const stk_rq *rq, const stk_rows *rows, stk_evaluatio
 	float *x = stk_alloc_array(a, piece, dim * sizeof(float));
 	uint16_t *codes = stk_alloc_array(a, piece, (size_t) cb->levels * sizeof(uint16_t));
 	stk_evaluator *ev = NULL;
+	stk_attached there;
 	stk_status status = x && codes ? stk_evaluator_create(cb, a, &ev) : STK_ENOMEM;
 
+	stk_attached_init(&there, &t->exec);
 	if (status == STK_OK)
-		status = evaluate_pieces(t, rq, rows, piece, x, codes, ev, err);
+	{
+		stk_attach_codebook(&there, cb, t->plan->beam);
+		status = evaluate_pieces(t, rq, &there, rows, piece, x, codes, ev, err);
+	}
+	stk_detach(&there);
 	if (status == STK_OK)
 		status = stk_evaluator_finish(ev, t->exec.monitor, result);
 	stk_evaluator_free(ev);

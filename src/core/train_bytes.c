@@ -180,6 +180,7 @@ refine_bytes(const forecast *f)
 	size_t bytes = plus(times(f->n, plus(row, sizeof(size_t))), times(system, sizeof(double)));
 
 	bytes = plus(bytes, times(f->total, plus(times(f->dim, 2 * sizeof(float)), 16)));
+	bytes = plus(bytes, times(f->dim, sizeof(double)));
 	return plus(bytes, larger(sort_bytes(f->n), plus(encode_bytes(f), times(f->n, 9))));
 }
 

@@ -134,7 +134,7 @@ device_codebook(const stk_codebook *cb)
 	stk_device_codebook *d;
 	stk_error err = {.level = -1};
 
-	must(stk_device_codebook_create(cb, 0, &d, &err) == STK_OK, "codebook", err.message);
+	must(stk_device_codebook_create(cb, true, 0, &d, &err) == STK_OK, "codebook", err.message);
 	return d;
 }
 

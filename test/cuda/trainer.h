@@ -16,6 +16,9 @@ typedef struct spy
 	unsigned long lloyds;
 	unsigned long nearests;
 	unsigned long batches;
+	unsigned long encodings;
+	unsigned long evaluations;
+	unsigned long normals;
 	unsigned long failures;
 } spy;
 
@@ -92,13 +95,66 @@ spy_batches(void *ctx, stk_accelerator_rows *rows, stk_accelerator_batches *run,
 	return status == STK_ERANGE ? status : spied(s, status);
 }
 
+static inline stk_status
+spy_codebook_create(void *ctx, const stk_codebook *cb, int beam, stk_accelerator_codebook **out)
+{
+	spy *s = ctx;
+
+	return spied(s, s->of->ops->codebook_create(s->of->ctx, cb, beam, out));
+}
+
+static inline void
+spy_codebook_free(void *ctx, stk_accelerator_codebook *cb)
+{
+	spy *s = ctx;
+
+	s->of->ops->codebook_free(s->of->ctx, cb);
+}
+
+static inline stk_status
+spy_encode(void *ctx, stk_accelerator_rows *rows, const stk_accelerator_codebook *cb,
+		   uint16_t *codes, const stk_monitor *monitor)
+{
+	spy *s = ctx;
+	stk_status status = s->of->ops->encode(s->of->ctx, rows, cb, codes, monitor);
+
+	s->encodings++;
+	return status == STK_ERANGE ? status : spied(s, status);
+}
+
+static inline stk_status
+spy_evaluate(void *ctx, const stk_accelerator_codebook *cb, stk_accelerator_evaluation *run,
+			 const stk_monitor *monitor)
+{
+	spy *s = ctx;
+	stk_status status = s->of->ops->evaluate(s->of->ctx, cb, run, monitor);
+
+	s->evaluations++;
+	return status == STK_ERANGE ? status : spied(s, status);
+}
+
+static inline stk_status
+spy_normal(void *ctx, stk_accelerator_rows *rows, stk_accelerator_normal *run,
+		   const stk_monitor *monitor)
+{
+	spy *s = ctx;
+
+	s->normals++;
+	return spied(s, s->of->ops->normal(s->of->ctx, rows, run, monitor));
+}
+
 static const stk_accelerator_ops spy_ops = {.rows_create = spy_create,
 											.rows_free = spy_free,
 											.measure = spy_measure,
 											.nearest = spy_nearest,
 											.lloyd = spy_lloyd,
 											.subtract = spy_subtract,
-											.batches = spy_batches};
+											.batches = spy_batches,
+											.codebook_create = spy_codebook_create,
+											.codebook_free = spy_codebook_free,
+											.encode = spy_encode,
+											.evaluate = spy_evaluate,
+											.normal = spy_normal};
 
 /* The first device; one spy for all. */
 static inline spy *

@@ -7,6 +7,7 @@
 
 #include "core/ema.h"
 #include "core/kmeans.h"
+#include "core/rq.h"
 #include "core/train_rows.h"
 #include "rows.h"
 
@@ -19,6 +20,10 @@ enum
 	FAKE_LLOYD,
 	FAKE_SUBTRACT,
 	FAKE_BATCHES,
+	FAKE_CODEBOOK,
+	FAKE_ENCODE,
+	FAKE_EVALUATE,
+	FAKE_NORMAL,
 	FAKE_OPS
 };
 
@@ -29,7 +34,7 @@ typedef struct fake_accelerator
 	stk_status fail_with;    /* STK_ENOMEM, or STK_EIO: then everything fails */
 	int lloyd_fails_after;   /* reports of a run that fails */
 	bool lost;               /* it has said STK_EIO */
-	long live;               /* copies of rows not freed */
+	long live;               /* copies of rows, and codebooks, not freed */
 	long after_loss;         /* calls after it said STK_EIO */
 	stk_accelerator_ops ops; /* a test may take some away */
 	stk_accelerator accelerator;
@@ -318,6 +323,155 @@ fake_batches(void *ctx, stk_accelerator_rows *r, stk_accelerator_batches *run,
 	return status;
 }
 
+struct stk_accelerator_codebook
+{
+	stk_rq *rq;
+	int beam;
+};
+
+static inline stk_status
+fake_codebook_create(void *ctx, const stk_codebook *cb, int beam, stk_accelerator_codebook **out)
+{
+	fake_accelerator *f = ctx;
+	stk_accelerator_codebook *c;
+
+	if (fake_fails(f, FAKE_CODEBOOK))
+		return f->fail_with;
+	c = calloc(1, sizeof(*c));
+	c->beam = beam;
+	if (stk_rq_create(cb, plain_exec(), STK_FILTER_NONE, &c->rq, NULL) != STK_OK)
+		abort();
+	f->live++;
+	*out = c;
+	return STK_OK;
+}
+
+static inline void
+fake_codebook_free(void *ctx, stk_accelerator_codebook *c)
+{
+	((fake_accelerator *) ctx)->live--;
+	stk_rq_free(c->rq);
+	free(c);
+}
+
+static inline stk_status
+fake_encode(void *ctx, stk_accelerator_rows *r, const stk_accelerator_codebook *c, uint16_t *codes,
+			const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+
+	if (stk_should_stop(monitor))
+		return STK_ECANCELED;
+	if (fake_fails(f, FAKE_ENCODE))
+		return f->fail_with;
+	return stk_rq_encode(c->rq, plain_exec(), r->x, r->n, c->beam, codes, NULL, NULL);
+}
+
+/* A row's squared norm and distances, added to their lanes of a chunk. */
+static inline bool
+fake_measure_row(const stk_codebook *cb, const float *x, const uint16_t *codes, size_t row,
+				 double (*lanes)[8])
+{
+	size_t dim = (size_t) cb->dim;
+	float *prepared = malloc(2 * dim * sizeof(float));
+	float *sum = prepared + dim;
+	bool finite = true;
+
+	plain_prepare(cb, x, prepared);
+	for (int l = -1; l < cb->levels; l++)
+	{
+		double lane[8] = {0}, all;
+
+		for (size_t i = 0; i < dim; i++)
+		{
+			double e;
+
+			sum[i] = l < 0 ? -0.0f : sum[i] + cb->codewords[l][codes[l] * dim + i];
+			e = (double) prepared[i] - (double) sum[i];
+			lane[i % 8] += e * e;
+		}
+		all = ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+			  ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+		lanes[l + 1][row % 8] += all;
+		finite &= isfinite(all) != 0;
+	}
+	free(prepared);
+	return finite;
+}
+
+static inline stk_status
+fake_evaluate(void *ctx, const stk_accelerator_codebook *c, stk_accelerator_evaluation *run,
+			  const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+	const stk_codebook *cb = stk_rq_codebook(c->rq);
+	size_t levels = (size_t) cb->levels, dim = (size_t) cb->dim;
+	double(*lanes)[8] = malloc((levels + 1) * sizeof(*lanes));
+	bool fine = run->n % STK_SUM_CHUNK == 0;
+
+	if (stk_should_stop(monitor) || fake_fails(f, FAKE_EVALUATE))
+	{
+		free(lanes);
+		return stk_should_stop(monitor) ? STK_ECANCELED : f->fail_with;
+	}
+	fine = fine && stk_rq_encode(c->rq, plain_exec(), run->x, run->n, c->beam, run->codes, NULL,
+								 NULL) == STK_OK;
+	for (size_t first = 0; first < run->n && fine; first += STK_SUM_CHUNK)
+	{
+		memset(lanes, 0, (levels + 1) * sizeof(*lanes));
+		for (size_t i = first; i < first + STK_SUM_CHUNK; i++)
+			fine &= fake_measure_row(cb, run->x + i * dim, run->codes + i * levels, i, lanes);
+		for (size_t l = 0; l <= levels; l++)
+			run->sums[first / STK_SUM_CHUNK * (levels + 1) + l] = stk_add_lanes(lanes[l]);
+	}
+	free(lanes);
+	return fine ? STK_OK : STK_ERANGE;
+}
+
+static inline stk_status
+fake_normal(void *ctx, stk_accelerator_rows *r, stk_accelerator_normal *run,
+			const stk_monitor *monitor)
+{
+	fake_accelerator *f = ctx;
+	bool fails = fake_fails(f, FAKE_NORMAL);
+	size_t total = 0, dim = r->dim, firsts[STK_MAX_LEVELS];
+	double *chunk = calloc(dim, sizeof(double));
+
+	for (int l = 0; l < run->levels; total += run->sizes[l++])
+		firsts[l] = total;
+	for (size_t k = 0; k < total; k++)
+	{
+		memset(run->right + k * run->right_stride, 0, dim * sizeof(double));
+		memset(run->pairs + k * run->pairs_stride, 0, total * sizeof(uint32_t));
+	}
+	memset(run->squares, 0, dim * sizeof(double));
+	for (size_t row = 0; row < r->n; row++)
+	{
+		const uint16_t *codes = run->codes + row * (size_t) run->levels;
+		bool last = (row + 1) % STK_SUM_CHUNK == 0 || row + 1 == r->n;
+
+		for (size_t i = 0; i < dim; i++)
+		{
+			double e = r->x[row * dim + i];
+
+			for (int l = 0; l < run->levels; l++)
+				e -= (double) run->codewords[(firsts[l] + codes[l]) * dim + i];
+			for (int l = 0; l < run->levels; l++)
+				run->right[(firsts[l] + codes[l]) * run->right_stride + i] += e;
+			chunk[i] += e * e;
+			if (last)
+				run->squares[i] += chunk[i];
+			if (last)
+				chunk[i] = 0;
+		}
+		for (int l = 0; l < run->levels; l++)
+			for (int m = l; m < run->levels; m++)
+				run->pairs[(firsts[l] + codes[l]) * run->pairs_stride + firsts[m] + codes[m]]++;
+	}
+	free(chunk);
+	return stk_should_stop(monitor) ? STK_ECANCELED : fails ? f->fail_with : STK_OK;
+}
+
 static inline const stk_accelerator *
 fake_init(fake_accelerator *f)
 {
@@ -328,7 +482,12 @@ fake_init(fake_accelerator *f)
 									.nearest = fake_nearest,
 									.lloyd = fake_lloyd,
 									.subtract = fake_subtract,
-									.batches = fake_batches}};
+									.batches = fake_batches,
+									.codebook_create = fake_codebook_create,
+									.codebook_free = fake_codebook_free,
+									.encode = fake_encode,
+									.evaluate = fake_evaluate,
+									.normal = fake_normal}};
 	f->accelerator = (stk_accelerator){&f->ops, f};
 	return &f->accelerator;
 }

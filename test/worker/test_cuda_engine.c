@@ -192,6 +192,93 @@ beams(void **state)
 	free(codes);
 }
 
+/* Rows for a training. */
+static stk_status
+read_rows(void *ctx, size_t first, size_t count, float *to, stk_error *err)
+{
+	(void) ctx;
+	(void) err;
+	memcpy(to, x + first * DIM, count * DIM * sizeof(float));
+	return STK_OK;
+}
+
+#define TRAINED ((size_t) LEVELS * CODES)
+
+/* Train a codebook on the first rows, refine and measure it; what it is. */
+typedef struct trained
+{
+	float codewords[TRAINED * DIM];
+	double counts[TRAINED];
+	stk_evaluation rows;
+} trained;
+
+static stk_status
+train(stk_engine *e, trained *t, stk_error *err)
+{
+	stk_train_plan plan = {.metric = STK_COSINE,
+						   .levels = LEVELS,
+						   .sizes = {CODES, CODES, CODES},
+						   .dim = DIM,
+						   .epochs = 2,
+						   .seed = 3,
+						   .refine = 1,
+						   .beam = 2};
+	stk_rows rows = {600, read_rows, NULL};
+	stk_train_result result = {.codewords = t->codewords, .counts = t->counts};
+	stk_exec exec = plain();
+	stk_status status;
+
+	memset(t, 0, sizeof(*t));
+	*err = (stk_error){.row = SIZE_MAX, .level = -1};
+	status = e->ops->train(e, &exec, &plan, &rows, NULL, NULL, NULL, &result, err);
+	t->rows = result.rows;
+	return status;
+}
+
+/*
+ * A refined and measured codebook is the processor's, to the bit, and so it is wherever a call to
+ * CUDA fails: the processor takes over.
+ */
+static void
+trainings(void **state)
+{
+	static const char *const calls[] = {
+		"cudaMalloc",        "cudaMallocHost",  "cudaMemcpyAsync", "cudaMemsetAsync",
+		"cudaMemcpy2DAsync", "cudaStreamQuery", "launch",          "cudaStreamSynchronize"};
+	static const int codes[] = {2, 700};
+	trained *expected = malloc(sizeof(*expected)), *t = malloc(sizeof(*t));
+	stk_engine *e;
+	stk_error err;
+
+	(void) state;
+	fake_fail(NULL, 0, 0, 0);
+	fake_devices(1, 1024);
+	assert_int_equal(train(host, expected, &err), STK_OK);
+	for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++)
+		for (unsigned long n = 1, met = 1; met; n++)
+		{
+			long before = fake_live();
+			stk_engine_state how;
+
+			fake_fail(NULL, 0, 0, 0);
+			assert_int_equal(open_devices("all", &e, &err), STK_OK);
+			fake_fail(calls[c], codes[n % 2], n, n);
+			assert_int_equal(train(e, t, &err), STK_OK);
+			met = fake_calls(calls[c]) >= n;
+			assert_memory_equal(t, expected, sizeof(*t));
+			e->ops->state(e, &how);
+			/* A device of which nothing failed has computed: launches of five kinds. */
+			if (!met)
+				assert_true(n > 5 || strcmp(calls[c], "launch") != 0);
+			fake_fail(NULL, 0, 0, 0);
+			e->ops->close(e);
+			if (!met)
+				assert_int_equal(fake_live(), before);
+		}
+	free(expected);
+	free(t);
+}
+
 /* The first row that fails, in whichever piece and on whichever device. */
 static void
 rows_at_fault(void **state)
@@ -504,7 +591,8 @@ main(void)
 									   cmocka_unit_test(every_call_fails),
 									   cmocka_unit_test(what_does_not_end),
 									   cmocka_unit_test(codebooks_take_turns),
-									   cmocka_unit_test(many_threads)};
+									   cmocka_unit_test(many_threads),
+									   cmocka_unit_test(trainings)};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

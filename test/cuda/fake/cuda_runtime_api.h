@@ -29,6 +29,8 @@ extern "C"
 	} cudaError_t;
 
 	typedef struct CUstream_st *cudaStream_t;
+	typedef struct CUevent_st *cudaEvent_t;
+	typedef struct CUgraphExec_st *cudaGraphExec_t;
 
 #define cudaStreamPerThread ((cudaStream_t) 0x2)
 #define cudaStreamNonBlocking 0x01
@@ -63,6 +65,9 @@ extern "C"
 	extern cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 	extern cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
 									   enum cudaMemcpyKind kind, cudaStream_t stream);
+	extern cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from,
+										 size_t from_pitch, size_t width, size_t height,
+										 enum cudaMemcpyKind kind, cudaStream_t stream);
 	extern cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
 	extern cudaError_t cudaGetLastError(void);
 	extern const char *cudaGetErrorString(cudaError_t error);

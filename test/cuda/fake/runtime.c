@@ -345,6 +345,19 @@ cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind ki
 }
 
 cudaError_t
+cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
+				  size_t height, enum cudaMemcpyKind kind, cudaStream_t stream)
+{
+	cudaError_t code = fake_cuda_pass("cudaMemcpy2DAsync");
+
+	(void) kind;
+	(void) stream;
+	for (size_t i = 0; i < height && code == cudaSuccess; i++)
+		memcpy((char *) to + i * to_pitch, (const char *) from + i * from_pitch, width);
+	return code;
+}
+
+cudaError_t
 cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
 {
 	cudaError_t code = fake_cuda_pass("cudaMemsetAsync");
