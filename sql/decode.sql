@@ -60,3 +60,14 @@ AS 'MODULE_PATHNAME', 'semtok_explain'
 LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 3;
 COMMENT ON FUNCTION semtok.explain(@extschema@.semid, @extschema@.semquery, @extschema@.semset) IS
 'why an id got its score: log-probability of each code and its rank among the codes it competes with';
+
+CREATE FUNCTION semtok.evaluate_ranking(
+	query text, cutoffs int[] DEFAULT '{1,5,10}', sample int DEFAULT NULL,
+	seed bigint DEFAULT 42, groups text DEFAULT NULL,
+	OUT group_name text, OUT metric text, OUT cutoff int, OUT value float8,
+	OUT low float8, OUT high float8, OUT queries bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'semtok_evaluate_ranking'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 20;
+COMMENT ON FUNCTION semtok.evaluate_ranking(text, int[], int, bigint, text) IS
+'recall, NDCG, MRR and coverage of a query''s ranked lists (columns: relevant items, ranked items), with 95 % bootstrap intervals, over all and by group of items';

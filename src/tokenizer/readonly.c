@@ -12,10 +12,34 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "storage/lock.h"
 #include "tokenizer/readonly.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
+
+void
+ReadOnlyCheckQueries(const char *what, const char *returns, List *queries)
+{
+	ListCell *cell;
+
+	foreach (cell, queries)
+	{
+		const Query *query = lfirst_node(Query, cell);
+
+		if (query->commandType == CMD_UTILITY)
+			ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+							errmsg("expected a query that returns %s as %s", returns, what)));
+		if (query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("%s must only read", what),
+					 errdetail("It is a query that %s.",
+							   query->rowMarks == NIL ? "writes" : "locks rows")));
+	}
+	if (queries == NIL)
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						errmsg("expected a query that returns %s as %s", returns, what)));
+}
 
 /* What this backend has locked one object with, but for what reading takes. */
 typedef struct HeldLock

@@ -6,6 +6,15 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
+/*
+ * Refuse queries, as the parser analysed and the rewriter made them of one statement, that do not
+ * return rows (42601: `returns` says of what, "embeddings") or that write or lock rows (25006).
+ * `what` is for messages, as below.
+ */
+extern void ReadOnlyCheckQueries(const char *what, const char *returns, List *queries);
+
 /*
  * Run body(arg), in the caller's memory context, in a read-only subtransaction of its own. What
  * runs inside, functions in any language too, can read as it always can, but can neither write nor

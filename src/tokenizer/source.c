@@ -62,27 +62,6 @@ SourceReportStatus(stk_status status, const stk_error *err, const char *failed,
 	SemtokReportStatus(status, err, failed);
 }
 
-/* What the queries that a statement was rewritten to do. */
-static void
-SourceCheckQueries(const char *argument, List *queries)
-{
-	ListCell *cell;
-
-	foreach (cell, queries)
-	{
-		const Query *query = lfirst_node(Query, cell);
-
-		if (query->commandType == CMD_UTILITY)
-			ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-							errmsg("expected a query that returns embeddings as %s", argument)));
-		if (query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL)
-			ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-							errmsg("%s must only read", argument),
-							errdetail("It is a query that %s.",
-									  query->rowMarks == NIL ? "writes" : "locks rows")));
-	}
-}
-
 /* What a query that passed returns. */
 typedef struct SourceShape
 {
@@ -183,11 +162,7 @@ SourceFindShape(const Source *source)
 
 	const CachedPlanSource *statement = linitial(statements);
 
-	SourceCheckQueries(source->argument, statement->query_list);
-	if (statement->resultDesc == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("expected a query that returns embeddings as %s", source->argument)));
+	ReadOnlyCheckQueries(source->argument, "embeddings", statement->query_list);
 
 	int columns = statement->resultDesc->natts;
 

@@ -234,6 +234,8 @@ SELECT checks($$SELECT round(sum(exp(logprob))::numeric, 12) FROM semtok.beam_se
 	'1.000000000000', 'norm masked over a set sums to 1');
 SELECT checks($$SELECT code, items FROM semtok.next_codes(items => 'points', prefix => '[0]')$$, E'0 2\n1 1', 'semtok.next_codes');
 SELECT checks($$SELECT code, items FROM semtok.next_codes_set(items => '{[0,0],[1,0],[1,1]}', prefix => NULL)$$, E'0 1\n1 2', 'semtok.next_codes_set');
+SELECT checks($$SELECT group_name, metric, cutoff, value, low, high, queries FROM semtok.evaluate_ranking(query => 'SELECT 1, array[2,1]', cutoffs => '{2}', sample => NULL, seed => 42, groups => NULL) WHERE metric = 'mrr'$$,
+	'NULL mrr 2 0.5 0.5 0.5 1', 'semtok.evaluate_ranking');
 SELECT checks($$SELECT level, code, round(logprob::numeric, 6), rank, siblings FROM semtok.explain(sid => '[1,0]', query => semtok.logits('{0,1,5,0}', '{2,2}', norm => 'none'), within => '{[1,0],[0,1]}')$$,
 	E'0 1 1.000000 1 2\n1 0 5.000000 1 1', 'semtok.explain within a set');
 

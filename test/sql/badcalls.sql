@@ -523,6 +523,8 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.next_codes_set('x', NULL)$$),
 ($$SELECT semtok.explain('[1,2]', semtok.neighbors('b_one', '{1,2,3}'))$$),
 ($$SELECT semtok.explain('[1]', semtok.logits('{{1,2}}', norm => 'masked'))$$),
+($$SELECT semtok.evaluate_ranking('SELECT 1')$$),
+($$SELECT semtok.evaluate_ranking('SELECT 1, array[1]', '{0}')$$),
 ($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), -1)$$),
 ($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), 1000001, 1000001)$$),
 ($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), beam_size => NULL)$$),

@@ -58,6 +58,7 @@ INSERT INTO u_calls (verb, call) VALUES
 ('explain', $$SELECT semtok.explain('[0,1]', semtok.logits('{{1,2},{3,4}}'), NULL)$$),
 ('index_info', $$SELECT semtok.index_info('u_items_sid')$$),
 ('index_check', $$SELECT semtok.index_check('u_items_sid', 'true')$$),
+('evaluate_ranking', $$SELECT semtok.evaluate_ranking('SELECT 1, array[1]', '{1}', '1', '7', 'SELECT 1, 1')$$),
 ('library_version', $$SELECT semtok.library_version()$$),
 ('worker_list', $$SELECT semtok.worker_list()$$),
 ('progress_list', $$SELECT semtok.progress_list()$$),
