@@ -21,13 +21,13 @@
 /* What a draw is for; the values are part of what a seed means. */
 typedef enum stk_purpose
 {
-	STK_RANDOM_INIT = 1,     /* initial codewords: index = code (k-means++) or draw */
-	STK_RANDOM_ORDER = 2,    /* mini-batches: step = epoch, index = draw */
-	STK_RANDOM_RESTART = 3,  /* a dead code's new row: step = batch, index = code */
-	STK_RANDOM_NOISE = 4,    /* refinement: step = round, index = number of the level / 2 */
-	STK_RANDOM_PATH = 6,     /* decoding, one code on: draws.h */
-	STK_RANDOM_ROOT = 8,     /* decoding, a tokenizer's root: draws.h */
-	STK_RANDOM_BOOTSTRAP = 8 /* intervals: step = resample, index = draw */
+	STK_RANDOM_INIT = 1,      /* initial codewords: index = code (k-means++) or draw */
+	STK_RANDOM_ORDER = 2,     /* mini-batches: step = epoch, index = draw */
+	STK_RANDOM_RESTART = 3,   /* a dead code's new row: step = batch, index = code */
+	STK_RANDOM_NOISE = 4,     /* refinement: step = round, index = number of the level / 2 */
+	STK_RANDOM_BOOTSTRAP = 5, /* intervals: step = resample, index = draw */
+	STK_RANDOM_PATH = 6,      /* decoding, one code on: draws.h */
+	STK_RANDOM_ROOT = 8       /* decoding, a tokenizer's root: draws.h */
 } stk_purpose;
 
 /* One block: ten rounds. */
