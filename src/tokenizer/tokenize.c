@@ -441,7 +441,7 @@ semtok_tokenize(PG_FUNCTION_ARGS)
 	ProgressPhase("first walk");
 	TokenizeWalkTables(&walk, run->append || SemtokPrunesEarly());
 	SPI_commit();
-	if (run->found > run->rows || (run->found > 0 && !TokenizeAloneProven(&walk.alone)))
+	if (run->found > 0 && !TokenizeAloneProven(&walk.alone))
 	{
 		ProgressPhase("second walk");
 		TokenizeMeasureTables(&walk);

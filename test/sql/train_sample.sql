@@ -80,7 +80,7 @@ SELECT fault, string_agg(DISTINCT said, E'\n  ') AS said, count(*) FROM (
 	UNION ALL SELECT * FROM faulty('NaN', $$x = '{1,nan,3}' WHERE i = 3217$$)
 	UNION ALL SELECT * FROM faulty('infinite', $$x = '{1,2,-inf}' WHERE i >= 3977$$)
 	UNION ALL SELECT * FROM faulty('a null', 'x[2] = NULL WHERE i = 17')
-	UNION ALL SELECT * FROM faulty('dimensions', 'x = x || 1::real WHERE i > 3601')
+	UNION ALL SELECT * FROM faulty('dimensions', 'x = x || 1::real WHERE i = 3601')
 	UNION ALL SELECT * FROM faulty('other dimensions', 'x = x || 1::real', 'sample => 100', 'partial_fit')
 	UNION ALL SELECT * FROM faulty('of two', 'x = array[x, x] WHERE i = 2001')
 	UNION ALL SELECT * FROM faulty('empty', $$x = '{}' WHERE i = 2001$$)

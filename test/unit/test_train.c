@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <limits.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "core/ema.h"
@@ -882,6 +883,8 @@ typedef struct shortened
 {
 	source s;
 	size_t end;
+	bool lasts;        /* the first read that fails does so behind a later one */
+	atomic_bool later; /* that one has failed */
 } shortened;
 
 static stk_status
@@ -889,12 +892,17 @@ read_shortened(void *ctx, size_t first, size_t count, float *x, stk_error *err)
 {
 	shortened *rows = ctx;
 
+	if (first > rows->end)
+		atomic_store(&rows->later, true);
+	else if (first + count > rows->end)
+		while (rows->lasts && !atomic_load(&rows->later))
+			sched_yield();
 	if (first + count > rows->end)
 		return stk_fail(err, STK_EIO, "row %zu is gone", first > rows->end ? first : rows->end);
 	return read_rows(&rows->s, first, count, x, err);
 }
 
-/* Threads read a piece each; of what fails the first is said. */
+/* Threads read a piece each; of what fails the first is said, also when it fails last. */
 static void
 threads_read(void **state)
 {
@@ -914,7 +922,9 @@ threads_read(void **state)
 	for (int i = 0; i < m.count; i++)
 	{
 		outcome *o;
-		shortened x = {.s = {.x = p.x, .dim = (size_t) plan.dim}, .end = p.n / 2};
+		shortened x = {.s = {.x = p.x, .dim = (size_t) plan.dim},
+					   .end = p.n / 2,
+					   .lasts = stk_threads(m.execs[i].pool) > 1};
 		stk_rows rows = {p.n, read_shortened, &x};
 		char message[64];
 
