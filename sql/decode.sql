@@ -16,26 +16,6 @@ SUPPORT @extschema@.semtok_embedding_support;
 COMMENT ON FUNCTION semtok.neighbors(text, real[]) IS
 'query by example with the active version of the named tokenizer';
 
-CREATE FUNCTION semtok.beam_search(
-	items regclass, query @extschema@.semquery, k int DEFAULT 10, beam_size int DEFAULT 50,
-	temperature float8 DEFAULT 0, seed bigint DEFAULT NULL, norm text DEFAULT NULL,
-	OUT rank int, OUT sid @extschema@.semid, OUT logprob float8, OUT items bigint)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'semtok_beam_search'
-LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 10;
-COMMENT ON FUNCTION semtok.beam_search(regclass, @extschema@.semquery, int, int, float8, bigint, text) IS
-'k best ids of a semtrie index or its table by beam search, with the number of visible rows of each';
-
-CREATE FUNCTION semtok.beam_search_set(
-	items @extschema@.semset, query @extschema@.semquery, k int DEFAULT 10, beam_size int DEFAULT 50,
-	temperature float8 DEFAULT 0, seed bigint DEFAULT NULL, norm text DEFAULT NULL,
-	OUT rank int, OUT sid @extschema@.semid, OUT logprob float8, OUT items bigint)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'semtok_beam_search_set'
-LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
-COMMENT ON FUNCTION semtok.beam_search_set(@extschema@.semset, @extschema@.semquery, int, int, float8, bigint, text) IS
-'k best ids of a set by beam search';
-
 CREATE FUNCTION semtok.next_codes(
 	items regclass, prefix @extschema@.semid, OUT code int, OUT items bigint)
 RETURNS SETOF record

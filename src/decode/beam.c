@@ -1,94 +1,98 @@
 /*
- * Beam search over items: an index, a table or a semset.
+ * Beam search over items: an index, a table or a semset; for one query or for many.
  */
 #include "postgres.h"
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
 #include "decode/beam.h"
-#include "decode/guard.h"
-#include "decode/items.h"
 #include "decode/sets.h"
-#include "tokenizer/args.h"
 #include "types/bridge.h"
 #include "types/semid.h"
 #include "types/semquery.h"
 #include "types/semset.h"
 
-#define MAX_BEAM 1000000       /* semtok.beam_width's limit too */
 #define WITHIN_BYTES_OFFSET 12 /* of a semquery's stored form */
 
 PG_FUNCTION_INFO_V1(semtok_beam_search);
 PG_FUNCTION_INFO_V1(semtok_beam_search_set);
+PG_FUNCTION_INFO_V1(semtok_beam_search_batch);
+PG_FUNCTION_INFO_V1(semtok_beam_search_batch_set);
 
-int
-BeamCompareIds(const stk_semid *a, const stk_semid *b)
+/* (items, query or queries, k, …): the same for all four. */
+static const DecodeArgs beam_args = {.k = 2,
+									 .beam_size = 3,
+									 .temperature = 4,
+									 .seed = 5,
+									 .top_k = 6,
+									 .top_p = 7,
+									 .norm = 8,
+									 .length_penalty = 9,
+									 .exact = 10,
+									 .exclude = 11,
+									 .max_per_prefix = 12,
+									 .sampler = 13,
+									 .candidates = 14};
+
+/* A call: what is asked, and where the rows go. */
+typedef struct BeamCall
 {
-	uint8 abytes[STK_SEMID_MAX_BYTES];
-	uint8 bbytes[STK_SEMID_MAX_BYTES];
-	size_t alen = stk_semid_pack(a, abytes);
-	size_t blen = stk_semid_pack(b, bbytes);
-
-	return stk_semid_bytes_cmp(abytes, alen, bbytes, blen);
-}
+	ReturnSetInfo *rsinfo;
+	DecodeOptions options;
+	bool batch; /* rows begin with the query's number */
+	Datum query;
+	Datum *queries; /* [n_queries]; of a single one, &query */
+	bool *nulls;    /* [n_queries]; NULL for a single one */
+	int n_queries;
+	int next;     /* the query that comes next */
+	Items *items; /* NULL for a set */
+} BeamCall;
 
 void
 BeamEmit(BeamSink *sink, double cost, const stk_semid *id, int64 items)
 {
-	Datum values[4];
-	bool nulls[4] = {0};
+	Datum sid = SemidMakeDatum(id);
+	Datum values[5];
+	bool nulls[5] = {0};
+	int n = 0;
 
-	sink->rank++;
-	sink->last.cost = cost;
-	sink->last.id = *id;
-	values[0] = Int32GetDatum(sink->rank);
-	values[1] = SemidMakeDatum(id);
-	values[2] = Float8GetDatum(0.0 - cost); /* not -cost: a cost of 0 is a log-probability of 0 */
-	values[3] = Int64GetDatum(items);
+	if (sink->query > 0)
+		values[n++] = Int32GetDatum(sink->query);
+	values[n++] = Int32GetDatum(++sink->rank);
+	values[n++] = sid;
+	values[n++] = Float8GetDatum(0.0 - cost); /* not -cost: a cost of 0 is a log-probability of 0 */
+	values[n++] = Int64GetDatum(items);
 	tuplestore_putvalues(sink->rsinfo->setResult, sink->rsinfo->setDesc, values, nulls);
-	pfree(DatumGetPointer(values[1]));
+	pfree(DatumGetPointer(sid));
 }
 
-/*
- * Begin the result set and read k, beam_size and temperature (arguments 2 to 4; a search without
- * sampling draws nothing from the seed, argument 5).
- */
-static void
-begin_beam(FunctionCallInfo fcinfo, BeamSink *sink)
+/* Is there a level at which no code has a probability? Norm full cannot be taken of it. */
+static bool
+allows_nothing(const stk_query *query)
 {
-	double temperature;
+	for (int level = 0; level < query->levels; level++)
+	{
+		uint32 code = 0;
 
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	*sink = (BeamSink){.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo};
-	ArgRequire(fcinfo, 2, "k");
-	sink->k = PG_GETARG_INT32(2);
-	ArgRequire(fcinfo, 3, "beam_size");
-	sink->beam_size = PG_GETARG_INT32(3);
-	ArgRequire(fcinfo, 4, "temperature");
-	temperature = PG_GETARG_FLOAT8(4);
-	if (sink->k < 1 || sink->k > MAX_BEAM)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("k must be between 1 and %d, not %d", MAX_BEAM, sink->k)));
-	if (sink->beam_size < sink->k || sink->beam_size > MAX_BEAM)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("beam_size must be between k = %d and %d, not %d", sink->k, MAX_BEAM,
-							   sink->beam_size)));
-	if (isnan(temperature) || isinf(temperature) || temperature < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("temperature must be finite and not negative")));
-	if (temperature != 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("sampling is not available yet: expected temperature 0")));
+		while (code < query->sizes[level] && isinf(query->logits[level][code]))
+			code++;
+		if (code == query->sizes[level])
+			return true;
+	}
+	return false;
 }
 
-/* The same query under another norm, made from its logits; a set it carries stays. */
+/* The same query under another norm, made from its logits; a set it carries stays. 0 when nothing is possible. */
 static Datum
 change_norm(Datum semquery, stk_norm norm)
 {
@@ -107,6 +111,8 @@ change_norm(Datum semquery, stk_norm norm)
 						errmsg("a neighbors query has no logits to normalise")));
 	if (query->norm == norm)
 		return PointerGetDatum(bytes);
+	if (norm == STK_NORM_FULL && allows_nothing(query))
+		return (Datum) 0;
 	/* The set, where there is one, is the last section. */
 	memcpy(&within_len, bytes + WITHIN_BYTES_OFFSET, sizeof(within_len));
 	status = stk_query_from_logits(query->logits[0], query->levels, query->sizes, query->tokenizer,
@@ -117,147 +123,282 @@ change_norm(Datum semquery, stk_norm norm)
 	return SemqueryDatum(out, out_len);
 }
 
-/* The query (argument 1) under the norm asked for (argument 6). */
-static Datum
-read_query(FunctionCallInfo fcinfo)
+/* Read the arguments and begin the result set; false when there is nothing to search, or for. */
+static bool
+begin_call(FunctionCallInfo fcinfo, BeamCall *call, bool batch)
 {
-	stk_norm norm;
-	char *name;
-
-	if (PG_ARGISNULL(6))
-		return PG_GETARG_DATUM(1);
-	name = text_to_cstring(PG_GETARG_TEXT_PP(6));
-	if (stk_norm_parse(name, &norm) != STK_OK)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected norm full, none or masked, not \"%s\"", name)));
-	return change_norm(PG_GETARG_DATUM(1), norm);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	*call = (BeamCall){.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo, .batch = batch};
+	DecodeOptionsRead(fcinfo, &beam_args, &call->options);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		return false;
+	if (batch)
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), SemtokTypeOid("semquery"), -1, false,
+						  TYPALIGN_DOUBLE, &call->queries, &call->nulls, &call->n_queries);
+	else
+	{
+		call->query = PG_GETARG_DATUM(1);
+		call->queries = &call->query;
+		call->n_queries = 1;
+	}
+	return true;
 }
 
-/* Was this hit returned before the search was started again? */
-static bool
-returned_before(const BeamSink *sink, const stk_hit *hit)
+/* Refuse queries that the options or the items do not allow. */
+static void
+check_query(const BeamCall *call, const stk_query *query)
 {
-	if (sink->rank == 0 || hit->cost > sink->last.cost)
-		return false;
-	return hit->cost < sink->last.cost || BeamCompareIds(&hit->id, &sink->last.id) <= 0;
+	bool drawn = call->options.core.temperature > 0;
+
+	if (drawn && query->kind == STK_QUERY_NEIGHBORS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a neighbors query has no logits to draw from"),
+						errhint("Use temperature 0.")));
+	if (call->items == NULL)
+		return;
+	if (query->kind == STK_QUERY_MASKED)
+		ItemsRefuseNodes(call->items, "norm masked without a set");
+	if (drawn && query->norm != STK_NORM_MASKED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a temperature above 0 on a table or an index needs norm masked, not %s",
+						stk_norm_name(query->norm)),
+				 errhint("Use norm => 'masked', or beam_search_set with a semset built by "
+						 "semset_agg.")));
+}
+
+/* A query of the call under the norm asked for, as a datum and a view of it; NULL has no answer. */
+static const stk_query *
+read_query(const BeamCall *call, int number, Datum *semquery)
+{
+	const stk_query *query;
+
+	*semquery = call->queries[number];
+	if (call->options.norm_given)
+		*semquery = change_norm(*semquery, call->options.core.norm);
+	if (*semquery == 0)
+		return NULL;
+	query = SemqueryView(*semquery, CurrentMemoryContext);
+	check_query(call, query);
+	return query;
+}
+
+/* Return the rows of one query. */
+static void
+emit(const BeamCall *call, int number, const BeamResult *result)
+{
+	BeamSink sink = {.rsinfo = call->rsinfo, .query = call->batch ? number + 1 : 0, .k = result->n};
+
+	for (int i = 0; i < result->n; i++)
+		BeamEmit(&sink, result->rows[i].cost, &result->rows[i].id, result->rows[i].items);
+}
+
+/* Answer one query. STK_OK or STK_ERETRY; then nothing was returned. */
+static stk_status
+search_one(const BeamCall *call, const BeamSpace *space, int number)
+{
+	BeamResult result = {.context = CurrentMemoryContext};
+	Datum semquery;
+	const stk_query *query = read_query(call, number, &semquery);
+	stk_status status = STK_OK;
+
+	if (query)
+		status = BeamSearch(space, query, &call->options, number, &result);
+	if (status == STK_OK)
+		emit(call, number, &result);
+	return status;
+}
+
+static bool
+is_null_query(const BeamCall *call, int number)
+{
+	return call->nulls && call->nulls[number];
 }
 
 /*
- * Search a trie and return rows until there are k. With a reader, ids without visible rows are
- * passed over; without one every id counts once.
+ * Answer queries until all are, or the space has grown beyond work_mem: what was read of it is kept
+ * for the next query.
  */
 static stk_status
-search_trie(const stk_query *query, stk_trie *trie, const stk_root *roots, size_t n_roots,
-			ItemsReader *reader, BeamSink *sink)
+search_space(BeamCall *call, const BeamSpace *space, MemoryContext space_context)
 {
-	GuardedTrie guarded;
-	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
-	stk_error err = {.level = -1};
-	stk_search *search;
-	stk_status status;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "semtok beam search query",
+												  ALLOCSET_DEFAULT_SIZES);
+	stk_status status = STK_OK;
 
-	GuardTrie(&guarded, trie);
-	status = stk_search_start(&search, query, &guarded.trie, roots, n_roots, sink->beam_size,
-							  &allocator, &err);
-	if (status != STK_OK)
+	do
 	{
-		if (status != STK_ERETRY)
-			SemtokReportStatus(status, &err, "could not start the search");
-		return status;
-	}
-	while (sink->rank < sink->k)
-	{
-		stk_hit hit;
-		bool found;
-		int64 items = 1;
-
 		CHECK_FOR_INTERRUPTS();
-		status = stk_search_next(search, &found, &hit);
-		if (status != STK_OK || !found)
-			break;
-		if (returned_before(sink, &hit))
-			continue;
-		if (reader)
+		if (!is_null_query(call, call->next))
 		{
-			status = ItemsReaderVisible(reader, hit.posting, &items);
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			status = search_one(call, space, call->next);
+			MemoryContextSwitchTo(old);
 			if (status != STK_OK)
 				break;
+			MemoryContextReset(context);
 		}
-		if (items > 0)
-			BeamEmit(sink, hit.cost, &hit.id, items);
-	}
-	stk_search_free(search);
-	if (status != STK_OK && status != STK_ERETRY)
-		SemtokReportStatus(status, NULL, "could not search the items");
+		call->next++;
+	} while (call->next < call->n_queries &&
+			 MemoryContextMemAllocated(space_context, true) <= work_mem * (Size) 1024);
+	MemoryContextDelete(context);
+	return status;
+}
+
+/* Open the items, answer queries, close them. */
+static stk_status
+search_opened(BeamCall *call, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ItemsReader *reader = ItemsReaderOpen(call->items, context);
+	size_t n_roots;
+	const stk_root *roots = ItemsReaderRoots(reader, &n_roots);
+	BeamSpace space;
+	stk_status status =
+		BeamSpaceInit(&space, ItemsReaderTrie(reader), roots, n_roots, reader, &call->options);
+
+	MemoryContextSwitchTo(old);
+	if (status == STK_OK)
+		status = search_space(call, &space, context);
+	ItemsReaderClose(reader);
+	MemoryContextReset(context);
 	return status;
 }
 
 /* Search the indexes of the items, again where they were rebuilt under the search. */
 static void
-search_items(Items *items, Datum semquery, BeamSink *sink)
+search_items(BeamCall *call)
 {
-	const stk_query *query = SemqueryView(semquery, CurrentMemoryContext);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok beam search", ALLOCSET_DEFAULT_SIZES);
+	int attempt = 0;
 
-	for (int attempt = 0;; attempt++)
+	while (call->next < call->n_queries)
 	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-		ItemsReader *reader = ItemsReaderOpen(items, context);
-		size_t n_roots;
-		const stk_root *roots = ItemsReaderRoots(reader, &n_roots);
-		stk_status status =
-			search_trie(query, ItemsReaderTrie(reader), roots, n_roots, reader, sink);
+		int before = call->next;
 
-		ItemsReaderClose(reader);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(context);
-		if (status == STK_OK)
-			break;
-		ItemsRetry(attempt);
+		if (search_opened(call, context) == STK_OK)
+			continue;
+		if (call->next > before)
+			attempt = 0;
+		ItemsRetry(attempt++);
 	}
 	MemoryContextDelete(context);
 }
 
+/* The searches by the executor; it plans each. */
+static void
+search_by_executor(BeamCall *call)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "semtok beam search", ALLOCSET_DEFAULT_SIZES);
+
+	for (; call->next < call->n_queries; call->next++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		BeamResult result = {.context = context};
+
+		CHECK_FOR_INTERRUPTS();
+		if (!is_null_query(call, call->next))
+		{
+			Datum semquery;
+
+			if (read_query(call, call->next, &semquery))
+				BeamSearchExecutor(call->items, semquery, &call->options, &result);
+			emit(call, call->next, &result);
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+}
+
+/* Refuse what shows nodes where that must not be. */
+static void
+refuse_nodes(const stk_decode_options *options, const Items *items)
+{
+	if (options->temperature > 0)
+		ItemsRefuseNodes(items, "a temperature above 0");
+	if (options->top_k > 0)
+		ItemsRefuseNodes(items, "top_k");
+	if (options->top_p < 1)
+		ItemsRefuseNodes(items, "top_p");
+}
+
+/* beam_search and beam_search_batch */
+static Datum
+beam_search(FunctionCallInfo fcinfo, bool batch)
+{
+	BeamCall call;
+
+	if (begin_call(fcinfo, &call, batch))
+	{
+		call.items = ItemsOpen(PG_GETARG_OID(0));
+		refuse_nodes(&call.options.core, call.items);
+		if (call.items->row_security || call.items->unsafe_index)
+			search_by_executor(&call);
+		else
+			search_items(&call);
+		ItemsClose(call.items);
+	}
+	PG_RETURN_NULL();
+}
+
+/* beam_search_set and beam_search_batch_set */
+static Datum
+beam_search_set(FunctionCallInfo fcinfo, bool batch)
+{
+	BeamCall call;
+
+	if (begin_call(fcinfo, &call, batch))
+	{
+		const stk_semset *set = SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext);
+		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "semtok beam search",
+													  ALLOCSET_DEFAULT_SIZES);
+
+		while (call.next < call.n_queries)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+			BeamSpace space;
+			SetTrie trie;
+
+			SetTrieInit(&trie, set);
+			(void) BeamSpaceInit(&space, &trie.trie.trie, trie.roots, trie.n_roots, NULL,
+								 &call.options);
+			MemoryContextSwitchTo(old);
+			(void) search_space(&call, &space, context);
+			MemoryContextReset(context);
+		}
+	}
+	PG_RETURN_NULL();
+}
+
 /*
- * beam_search(items regclass, query semquery, k int, beam_size int, temperature float8,
- *             seed bigint, norm text)
+ * (items regclass, query semquery, k int, beam_size int, temperature float8, seed bigint, top_k int,
+ *  top_p float8, norm text, length_penalty float8, exact boolean, exclude semset,
+ *  max_per_prefix jsonb, sampler text, candidates int), and so the others.
  */
 Datum
 semtok_beam_search(PG_FUNCTION_ARGS)
 {
-	BeamSink sink;
-	Datum semquery;
-	Items *items;
-
-	begin_beam(fcinfo, &sink);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_NULL();
-	semquery = read_query(fcinfo);
-	items = ItemsOpen(PG_GETARG_OID(0));
-	if (SemqueryView(semquery, CurrentMemoryContext)->kind == STK_QUERY_MASKED)
-		ItemsRefuseNodes(items, "norm masked without a set");
-	if (items->row_security || items->unsafe_index)
-		BeamSearchExecutor(items, semquery, &sink);
-	else
-		search_items(items, semquery, &sink);
-	ItemsClose(items);
-	PG_RETURN_NULL();
+	return beam_search(fcinfo, false);
 }
 
-/* beam_search_set(items semset, …): the same over a set. */
 Datum
 semtok_beam_search_set(PG_FUNCTION_ARGS)
 {
-	BeamSink sink;
-	SetTrie set;
-	const stk_query *query;
+	return beam_search_set(fcinfo, false);
+}
 
-	begin_beam(fcinfo, &sink);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		PG_RETURN_NULL();
-	query = SemqueryView(read_query(fcinfo), CurrentMemoryContext);
-	SetTrieInit(&set, SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext));
-	search_trie(query, &set.trie.trie, set.roots, set.n_roots, NULL, &sink);
-	PG_RETURN_NULL();
+Datum
+semtok_beam_search_batch(PG_FUNCTION_ARGS)
+{
+	return beam_search(fcinfo, true);
+}
+
+Datum
+semtok_beam_search_batch_set(PG_FUNCTION_ARGS)
+{
+	return beam_search_set(fcinfo, true);
 }

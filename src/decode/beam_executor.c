@@ -1,11 +1,16 @@
+/*
+ * The search by an ordered query.
+ */
 #include "postgres.h"
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -13,49 +18,65 @@
 #include "utils/portal.h"
 #include "utils/ruleutils.h"
 
+#include "core/quota.h"
 #include "decode/beam.h"
 #include "types/bridge.h"
 #include "types/semid.h"
 
 #define FETCH_ROWS 100
 
-/* An id and the number of its rows. */
-typedef struct TiedId
+/* Rows on their way: those of one id follow each other. */
+typedef struct RowStream
 {
-	stk_semid id;
-	int64 items;
-} TiedId;
+	const DecodeOptions *options;
+	stk_quota quota;
+	BeamResult *result;
+	BeamRow row; /* of the id whose rows come; none counted: no row has come */
+} RowStream;
 
-/* Ids of equal cost, gathered because a plan without the index does not order them. */
-typedef struct TieGroup
-{
-	MemoryContext context;
-	double cost;
-	TiedId *ids;
-	size_t n;
-	size_t size;
-} TieGroup;
-
-/* The ordered query; its only parameter is the semquery. */
+/*
+ * The ordered query, which gives the rows of one id together. $1 is the semquery, $2 the weights of
+ * length_weights, used where there are some.
+ */
 static char *
-ordered_query(const Items *items)
+ordered_query(const Items *items, bool weighted)
 {
 	StringInfoData sql;
 	Oid relid = RelationGetRelid(items->table);
 	char relkind = items->table->rd_rel->relkind;
+	const char *schema = SemtokTypeSchema();
 	const char *column = quote_identifier(get_attname(relid, items->column, false));
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT i.%s, i.%s OPERATOR(%s.<~>) $1 FROM %s%s i", column, column,
-					 SemtokTypeSchema(), relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
+					 schema, relkind == RELKIND_PARTITIONED_TABLE ? "" : "ONLY ",
 					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
 												RelationGetRelationName(items->table)));
 	if (items->predicate != NIL)
 		appendStringInfo(&sql, " WHERE %s",
 						 deparse_expression((Node *) make_ands_explicit(items->predicate),
 											deparse_context_for("i", relid), true, false));
-	appendStringInfo(&sql, " ORDER BY i.%s OPERATOR(%s.<~>) $1", column, SemtokTypeSchema());
+	/* The index gives the order of the costs; equal ones are sorted in work_mem or a file. */
+	appendStringInfo(&sql, " ORDER BY (i.%s OPERATOR(%s.<~>) $1)", column, schema);
+	if (weighted)
+		appendStringInfo(&sql, " OPERATOR(pg_catalog./) ($2)[%s.semid_levels(i.%s)]", schema,
+						 column);
+	appendStringInfo(&sql, ", i.%s", column);
 	return sql.data;
+}
+
+/* What the cost of an id is divided by to rank it: a float8[] by its levels; 0 without a penalty. */
+static Datum
+length_weights(const stk_decode_options *options)
+{
+	Datum weights[STK_MAX_LEVELS];
+
+	if (options->length_penalty == 0)
+		return (Datum) 0;
+	for (int levels = 1; levels <= STK_MAX_LEVELS; levels++)
+		weights[levels - 1] = Float8GetDatum(stk_length_weight(levels, options->length_penalty));
+	return PointerGetDatum(construct_array(weights, STK_MAX_LEVELS, FLOAT8OID, sizeof(float8),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
 static void
@@ -64,57 +85,46 @@ set_locally(const char *name, const char *value)
 	set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* Add a row to the group. */
-static void
-add_tied(TieGroup *group, const stk_semid *id)
+/* May this id be a result? */
+static bool
+is_wanted(const RowStream *stream, const stk_semid *id)
 {
-	if (group->n > 0 && BeamCompareIds(&group->ids[group->n - 1].id, id) == 0)
-	{
-		group->ids[group->n - 1].items++;
-		return;
-	}
-	if (group->n == group->size)
-	{
-		size_t size = group->size ? group->size * 2 : 64;
+	const stk_semset *exclude = stream->options->exclude;
+	uint8 bytes[STK_SEMID_MAX_BYTES];
 
-		group->ids = group->ids ? repalloc_huge(group->ids, size * sizeof(TiedId))
-								: MemoryContextAlloc(group->context, size * sizeof(TiedId));
-		group->size = size;
-	}
-	group->ids[group->n++] = (TiedId){.id = *id, .items = 1};
+	if (stk_quota_full(&stream->quota, id->tokenizer, id->codes, id->levels))
+		return false;
+	return exclude == NULL || !stk_semset_contains(exclude, bytes, stk_semid_pack(id, bytes));
 }
 
-static int
-compare_tied(const void *a, const void *b)
+/* All rows of an id have come. */
+static void
+finish_id(RowStream *stream)
 {
-	return BeamCompareIds(&((const TiedId *) a)->id, &((const TiedId *) b)->id);
+	const BeamRow *row = &stream->row;
+
+	if (row->items > 0 && is_wanted(stream, &row->id))
+	{
+		stk_status status = stk_quota_take(&stream->quota, &row->id);
+
+		if (status != STK_OK)
+			SemtokReportStatus(status, NULL, "could not search the items");
+		BeamAdd(stream->result, &row->id, row->cost, row->items);
+	}
+	stream->row.items = 0;
 }
 
-/* Return the ids of the group, lowest first, and empty it. */
-static void
-flush_group(TieGroup *group, BeamSink *sink)
+static bool
+same_id(const stk_semid *a, const stk_semid *b)
 {
-	if (group->n > 1)
-		qsort(group->ids, group->n, sizeof(TiedId), compare_tied);
-	for (size_t i = 0; i < group->n && sink->rank < sink->k;)
-	{
-		int64 items = group->ids[i].items;
-		size_t next = i + 1;
-
-		while (next < group->n && compare_tied(&group->ids[i], &group->ids[next]) == 0)
-			items += group->ids[next++].items;
-		BeamEmit(sink, group->cost, &group->ids[i].id, items);
-		i = next;
-	}
-	group->n = 0;
+	return a->tokenizer == b->tokenizer && a->levels == b->levels &&
+		   memcmp(a->codes, b->codes, a->levels * sizeof(uint16)) == 0;
 }
 
 /* Take the fetched rows; false when the search is over. */
 static bool
-take_rows(TieGroup *group, BeamSink *sink)
+take_rows(RowStream *stream)
 {
-	if (SPI_processed == 0)
-		return false;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
@@ -126,42 +136,50 @@ take_rows(TieGroup *group, BeamSink *sink)
 
 		if (isinf(cost))
 			return false; /* unscored rows come last */
-		if (group->n > 0 && cost != group->cost)
-			flush_group(group, sink);
-		if (sink->rank == sink->k)
-			return false;
-		group->cost = cost;
 		SemidUnpack(DatumGetSemidPP(SPI_getbinval(tuple, desc, 1, &isnull)), &id);
-		add_tied(group, &id);
+		if (stream->row.items > 0 && !same_id(&stream->row.id, &id))
+			finish_id(stream);
+		if (stream->result->n == stream->options->k)
+			return false;
+		stream->row.id = id;
+		stream->row.cost = cost;
+		stream->row.items++;
 	}
-	return true;
+	return SPI_processed > 0;
 }
 
 void
-BeamSearchExecutor(const Items *items, Datum semquery, BeamSink *sink)
+BeamSearchExecutor(const Items *items, Datum semquery, const DecodeOptions *options,
+				   BeamResult *result)
 {
-	TieGroup group = {.context = CurrentMemoryContext};
-	Oid argtypes[1] = {SemtokTypeOid("semquery")};
-	char *sql = ordered_query(items);
+	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
+	RowStream stream = {.options = options, .result = result};
+	Datum values[2] = {semquery, length_weights(&options->core)};
+	Oid argtypes[2] = {SemtokTypeOid("semquery"), FLOAT8ARRAYOID};
+	int n_values = values[1] ? 2 : 1;
+	char *sql = ordered_query(items, n_values == 2);
 	int nest_level = NewGUCNestLevel();
 	Portal portal;
 	bool more = true;
 
+	stk_quota_init(&stream.quota, options->core.per_prefix, &allocator);
 	/* Exact: a beam filled with rows that the caller may not see would leave none to return. */
 	set_locally("semtok.beam_width", "0");
 	set_locally("cursor_tuple_fraction", "0"); /* few rows will be fetched */
 	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, sql, 1, argtypes, &semquery, NULL, true,
+	portal = SPI_cursor_open_with_args(NULL, sql, n_values, argtypes, values, NULL, true,
 									   CURSOR_OPT_NO_SCROLL | CURSOR_OPT_FAST_PLAN);
 	while (more)
 	{
 		CHECK_FOR_INTERRUPTS();
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		more = take_rows(&group, sink);
+		more = take_rows(&stream);
 		SPI_freetuptable(SPI_tuptable);
 	}
-	flush_group(&group, sink);
+	if (result->n < options->k)
+		finish_id(&stream);
 	SPI_cursor_close(portal);
 	SPI_finish();
 	AtEOXact_GUC(true, nest_level);
+	stk_quota_free(&stream.quota);
 }

@@ -11,9 +11,6 @@
 #include "core/decode.h"
 #include "core/semset.h"
 
-/* Most results, and most prefixes kept per level; semtok.beam_width's limit too. */
-#define DECODE_MAX_BEAM 1000000
-
 /*
  * Where a verb has its arguments: their numbers. 0 is a verb's items, so it says here that the
  * verb has no such argument.

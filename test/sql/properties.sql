@@ -1,4 +1,5 @@
 -- What the extension promises the planner and the administrator about its functions.
+\pset format unaligned
 CREATE VIEW p_functions AS
 SELECT p.*, p.oid::regprocedure::text AS signature
   FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -9,7 +10,7 @@ SELECT p.*, p.oid::regprocedure::text AS signature
 SELECT signature FROM p_functions WHERE proleakproof ORDER BY signature COLLATE "C";
 -- what reads tables
 SELECT signature FROM p_functions WHERE provolatile = 's' ORDER BY signature COLLATE "C";
--- what writes them
+-- what writes them, or draws at random
 SELECT signature FROM p_functions WHERE provolatile = 'v' ORDER BY signature COLLATE "C";
 -- not safe in a parallel worker
 SELECT signature, proparallel FROM p_functions WHERE proparallel <> 's' ORDER BY signature COLLATE "C";
@@ -39,3 +40,4 @@ SELECT 5 | '3' AS or, '6' & 3 AS and, 5 - '3' AS minus, '{"a": 1, "b": 2}'::json
 SELECT '[1]'::semid || 2 AS int, '[1]'::semid || 2::smallint AS smallint, '[1]'::semid || '2' AS untyped,
        semid_append('[1]', 2) AS function;
 DROP VIEW p_functions;
+\pset format aligned
