@@ -3,6 +3,7 @@
 -- tells whether it is there.
 CREATE TABLE hi_items (id int, owner name DEFAULT 'regress_semtok_hidden', sid semid);
 INSERT INTO hi_items SELECT i, 'regress_semtok_hidden', semid(array[i % 10, i / 10 % 10, i % 4]) FROM generate_series(1, 1000) i;
+INSERT INTO hi_items SELECT 1000 + i, 'regress_semtok_hidden', semid(array[i, i, i % 4, i]) FROM generate_series(1, 9) i;
 CREATE INDEX hi_items_sid ON hi_items USING semtrie (sid);
 CREATE FUNCTION hi_query(norm text DEFAULT 'full') RETURNS semquery LANGUAGE sql IMMUTABLE AS $$
   SELECT semtok.logits(array(SELECT ((l * 7) % 10 / 3.0)::real FROM generate_series(1, 24) l), '{10,10,4}', norm => norm)
@@ -93,11 +94,12 @@ RESET ROLE;
 SELECT count(*) AS calls, count(*) FILTER (WHERE a.answer IS DISTINCT FROM b.answer) AS different
   FROM hi_state a JOIN hi_state b USING (n) WHERE a.state = 'before' AND b.state = 'after';
 -- the answers themselves: those by the name of the table
-SELECT call, answer FROM hi_state WHERE state = 'after' AND n <= 22 AND answer NOT LIKE '(%' ORDER BY n;
-SELECT n, md5(answer) <> '' AS rows FROM hi_state WHERE state = 'after' AND n <= 22 AND answer LIKE '(%' ORDER BY n;
+SELECT call, split_part(answer, E'\n', 1) AS state, split_part(answer, E'\n', 2) AS message, split_part(answer, E'\n', 4) AS hint
+  FROM hi_state WHERE state = 'after' AND n <= 22 AND answer NOT LIKE '(%' ORDER BY n;
+SELECT call FROM hi_state WHERE state = 'after' AND n <= 22 AND answer LIKE '(%' ORDER BY n;
 -- they are those of a table without the rows, exclusion and limits included
 CREATE TABLE hi_own (sid semid);
-INSERT INTO hi_own SELECT sid FROM hi_items WHERE id <= 1000;
+INSERT INTO hi_own SELECT sid FROM hi_items WHERE owner = 'regress_semtok_hidden';
 CREATE INDEX ON hi_own USING semtrie (sid);
 SELECT count(*) AS calls, count(*) FILTER (WHERE x.answer IS DISTINCT FROM s.answer) AS different
   FROM hi_state s, hi_answer(replace(replace(s.call, 'hi_items_sid', 'hi_own_sid_idx'), 'hi_items', 'hi_own') || ' ') a, LATERAL (SELECT a AS answer) x
