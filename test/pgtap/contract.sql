@@ -4,7 +4,7 @@
 --
 -- Entries of later versions, not here: device other than null, auto and cpu;
 -- beam_search_with, beam_search_set_with, beam_step, beam_step_set, mask, mask_set, catalog_version,
--- changes, beam_search_batch, beam_search_batch_set, beam_search's top_k and temperatures above 0;
+-- changes;
 -- semset <@ on an index; method rq-vae.
 --
 -- Where the surface says more than was promised first: train starts from kmeans||; beam is null by
@@ -230,6 +230,14 @@ SELECT checks($$SELECT rank, sid, logprob, items FROM semtok.beam_search('points
 	E'1 [0,0] 6 2\n2 [0,1] 5 1', 'over an index, with defaults');
 SELECT checks($$SELECT rank, sid, logprob, items FROM semtok.beam_search_set(items => '{[0,0],[1,0],[1,1]}', query => semtok.logits('{5,4,1,0}', '{2,2}', norm => 'none'), k => 2, beam_size => 2)$$,
 	E'1 [0,0] 6 1\n2 [1,0] 5 1', 'semtok.beam_search_set');
+SELECT checks($$SELECT rank, sid, logprob, items FROM semtok.beam_search(items => 'points', query => semtok.logits('{5,4,1,0}', '{2,2}', norm => 'none'), k => 2, beam_size => 3, temperature => 0, seed => 1, top_k => 1, top_p => 1, norm => 'none', length_penalty => 1, exact => false, exclude => '{[0,0]}', max_per_prefix => '{"1": 1}', sampler => 'gumbel', candidates => NULL)$$,
+	'1 [0,1] 5 1', 'semtok.beam_search, every option');
+SELECT checks($$SELECT count(*), count(DISTINCT sid), bool_and(sid <@ '{[0,0],[1,0],[1,1]}') FROM semtok.beam_search_set('{[0,0],[1,0],[1,1]}', semtok.logits('{5,4,1,0}', '{2,2}', norm => 'none'), temperature => 0.5, sampler => 'gumbel')$$,
+	'3 3 true', 'semtok.beam_search_set draws whole items, none twice');
+SELECT checks($$SELECT query, rank, sid, logprob, items FROM semtok.beam_search_batch(items => 'points', queries => array[semtok.logits('{5,4,1,0}', '{2,2}', norm => 'none'), NULL, semtok.logits('{5,4,1,0}', '{2,2}', norm => 'none')], k => 1, beam_size => 2, norm => 'none', exclude => '{[0,0]}')$$,
+	E'1 1 [0,1] 5 1\n3 1 [0,1] 5 1', 'semtok.beam_search_batch');
+SELECT checks($$SELECT query, rank, sid, logprob, items FROM semtok.beam_search_batch_set(items => '{[0,0],[1,0],[1,1]}', queries => array[semtok.logits('{5,4,1,0}', '{2,2}', norm => 'none')], k => 2, exact => true)$$,
+	E'1 1 [0,0] 6 1\n1 2 [1,0] 5 1', 'semtok.beam_search_batch_set');
 SELECT checks($$SELECT round(sum(exp(logprob))::numeric, 12) FROM semtok.beam_search_set('{[0,0],[1,0],[1,1]}', semtok.logits('{5,4,1,0}', '{2,2}'), norm => 'masked')$$,
 	'1.000000000000', 'norm masked over a set sums to 1');
 SELECT checks($$SELECT code, items FROM semtok.next_codes(items => 'points', prefix => '[0]')$$, E'0 2\n1 1', 'semtok.next_codes');
