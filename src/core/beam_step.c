@@ -168,13 +168,18 @@ typedef struct quotas
 	int n_lists;
 } quotas;
 
+/* Only prefixes of beams matter: a prefix that is one code longer has one place anyway. */
 static void
-find_quotas(beam_step *s, quotas *q)
+find_quotas(beam_step *s, const stk_beam *beams, size_t n, quotas *q)
 {
+	int longest = 0;
+
+	for (size_t i = 0; i < n; i++)
+		longest = beams[i].id.levels > longest ? beams[i].id.levels : longest;
 	q->n_lists = 1;
 	s->lists[0].width = s->width;
 	s->lists[0].n = 0;
-	for (int d = 1; d <= STK_MAX_LEVELS && s->options; d++)
+	for (int d = 1; d <= longest && s->options; d++)
 	{
 		if (s->options->per_prefix[d] == 0)
 			continue;
@@ -325,12 +330,14 @@ offer_children(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t p
 	return STK_OK;
 }
 
-/* Can no child of this parent come into lists[0]? */
+/* Can no child of this parent come into list, or into one of those that it is nested in? */
 static bool
-is_hopeless(const beam_step *s, const stk_beam *parent, size_t row)
+is_hopeless(const beam_step *s, int list, const stk_beam *parent, size_t row)
 {
-	double bar = threshold(&s->lists[0]);
+	double bar = INFINITY;
 
+	for (int i = 0; i <= list; i++)
+		bar = fmin(bar, threshold(&s->lists[i]));
 	if (bar == INFINITY)
 		return false;
 	if (draws(s, STK_SAMPLER_GUMBEL))
@@ -427,38 +434,113 @@ finish(beam_step *s, const stk_beam *beams)
 	return STK_OK;
 }
 
+/* Extend one parent, unless nothing can come of it. */
+static stk_status
+try_parent(beam_step *s, const stk_beam *beams, size_t number, const uint32_t *place, int list)
+{
+	const stk_beam *parent = &beams[number];
+
+	if (is_hopeless(s, list, parent, number))
+	{
+		s->dropped = true;
+		return STK_OK;
+	}
+	return extend(s, &s->lists[list], parent, (uint32_t) number, place ? place[number] : number);
+}
+
+static bool
+goes_on(const stk_beam *beam)
+{
+	return beam->at.flags & (STK_CHILD_INNER | STK_CHILD_TAIL);
+}
+
+static int
+compare_groups(const void *x, const void *y)
+{
+	const beam_group *p = x;
+	const beam_group *q = y;
+
+	if (p->best != q->best)
+		return p->best < q->best ? -1 : 1;
+	return (p->from > q->from) - (p->from < q->from);
+}
+
+/* Cut the beams, in the order of their paths, where the prefix of `depth` codes changes. */
+static stk_status
+find_groups(beam_step *s, const stk_beam *beams, size_t n, const uint32_t *path, int depth,
+			size_t *n_groups)
+{
+	const stk_semid *last = NULL;
+
+	if (n > s->groups_room)
+	{
+		beam_group *grown = stk_realloc_array(&s->a, s->groups, n, sizeof(beam_group));
+
+		if (!grown)
+			return STK_ENOMEM;
+		s->groups = grown;
+		s->groups_room = n;
+	}
+	*n_groups = 0;
+	for (size_t i = 0; i < n; i++)
+	{
+		const stk_beam *beam = &beams[path ? path[i] : i];
+
+		if (!last || !same_prefix(last, &beam->id, depth))
+			s->groups[(*n_groups)++] = (beam_group){INFINITY, i, i};
+		s->groups[*n_groups - 1].best = fmin(s->groups[*n_groups - 1].best, 0.0 - beam->key);
+		s->groups[*n_groups - 1].to = i + 1;
+		last = &beam->id;
+	}
+	qsort(s->groups, *n_groups, sizeof(beam_group), compare_groups);
+	return STK_OK;
+}
+
+/* Lists of prefixes are filled one after the other, those with the best parent first. */
+static stk_status
+extend_groups(beam_step *s, const stk_beam *beams, size_t n, const uint32_t *path,
+			  const uint32_t *place, const quotas *q)
+{
+	const stk_semid *last = NULL;
+	size_t n_groups;
+	int list;
+	stk_status status = find_groups(s, beams, n, path, q->depth[1], &n_groups);
+
+	for (size_t g = 0; g < n_groups && status == STK_OK; g++)
+	{
+		for (size_t i = s->groups[g].from; i < s->groups[g].to && status == STK_OK; i++)
+		{
+			size_t number = path ? path[i] : i;
+
+			if (!goes_on(&beams[number]))
+				continue;
+			status = change_prefix(s, q, last, &beams[number].id, &list);
+			last = &beams[number].id;
+			if (status == STK_OK)
+				status = try_parent(s, beams, number, place, list);
+		}
+	}
+	return status == STK_OK ? change_prefix(s, q, last, NULL, &list) : status;
+}
+
 stk_status
 beam_step_run(beam_step *s, const stk_beam *beams, size_t n, const uint32_t *path,
 			  const uint32_t *place, const uint32_t *order)
 {
-	const stk_semid *last = NULL;
 	quotas q;
-	int list = 0;
 	stk_status status = STK_OK;
 
 	s->n_out = 0;
-	find_quotas(s, &q);
-	for (size_t i = 0; i < n && status == STK_OK; i++)
+	find_quotas(s, beams, n, &q);
+	if (q.n_lists > 1)
+		status = extend_groups(s, beams, n, path, place, &q);
+	for (size_t i = 0; i < n && status == STK_OK && q.n_lists == 1; i++)
 	{
-		/* Lists of prefixes are filled one after the other, so quotas decide the order. */
-		size_t number = q.n_lists > 1 ? (path ? path[i] : i) : (order ? order[i] : i);
-		const stk_beam *parent = &beams[number];
+		size_t number = order ? order[i] : i;
 
-		if (!(parent->at.flags & (STK_CHILD_INNER | STK_CHILD_TAIL)))
-			continue;
-		if (q.n_lists > 1)
-			status = change_prefix(s, &q, last, &parent->id, &list);
-		last = &parent->id;
-		if (status != STK_OK)
-			break;
-		if (is_hopeless(s, parent, number))
-			s->dropped = true;
-		else
-			status = extend(s, &s->lists[list], parent, (uint32_t) number,
-							place ? place[number] : number);
+		if (goes_on(&beams[number]))
+			status = try_parent(s, beams, number, place, 0);
 	}
-	if (status == STK_OK && q.n_lists > 1)
-		status = change_prefix(s, &q, last, NULL, &list);
 	if (status == STK_OK)
 		status = finish(s, beams);
 	return status;
@@ -486,6 +568,7 @@ beam_step_free(beam_step *s)
 	}
 	stk_free(&s->a, s->key);
 	stk_free(&s->a, s->select);
+	stk_free(&s->a, s->groups);
 	stk_free(&s->a, s->out);
 	stk_free(&s->a, s->best);
 }

@@ -53,6 +53,14 @@ typedef struct beam_list
 	size_t width;
 } beam_list;
 
+/* Beams from .. to - 1 in the order of their paths share the prefix that the shortest quota is for. */
+typedef struct beam_group
+{
+	double best; /* least cost or, with gumbel, less the greatest key */
+	size_t from;
+	size_t to;
+} beam_group;
+
 typedef struct beam_step
 {
 	stk_allocator a;
@@ -69,6 +77,9 @@ typedef struct beam_step
 	double *key;    /* scratch: one entry a child */
 	double *select; /* scratch of the same length */
 	size_t room;
+
+	beam_group *groups;
+	size_t groups_room;
 
 	stk_beam *out; /* in the order of their paths */
 	size_t n_out;

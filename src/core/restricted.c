@@ -10,6 +10,9 @@
 
 #define NONE UINT32_MAX
 
+/* So many children are looked for one by one rather than among all that there are. */
+#define FEW 32
+
 /* A place in the trie and in the sets. */
 typedef struct restricted_node
 {
@@ -124,6 +127,45 @@ ids_below(const stk_child *child)
 }
 
 /*
+ * Is an id below a child left? at is its place, and at->node its node if it is an inner one.
+ */
+static stk_status is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids,
+							  bool *left);
+
+static stk_status
+is_child_left(stk_restricted *r, restricted_node *at, const stk_child *child, bool *left)
+{
+	at->node = child->node;
+	*left = (child->flags & STK_CHILD_TAIL && is_tail_left(r, child, *at)) ||
+			(child->flags & STK_CHILD_ID && is_left(r, at));
+	if (*left || !(child->flags & STK_CHILD_INNER))
+		return STK_OK;
+	return is_any_left(r, at, ids_below(child), left);
+}
+
+/* The same among the children that the other set has, one by one: mostly the first is left. */
+static stk_status
+is_any_of_within_left(stk_restricted *r, const restricted_node *at, bool *left)
+{
+	stk_status status = STK_OK;
+	uint32_t from, to;
+
+	stk_semset_children(r->within, at->level, at->within, &from, &to);
+	for (uint32_t i = from; i < to && !*left && status == STK_OK; i++)
+	{
+		uint16_t code = r->within->code[at->level + 1][i];
+		restricted_node next;
+		stk_child child;
+		bool found;
+
+		status = r->inner->find(r->inner, at->node, code, &found, &child);
+		if (status == STK_OK && found && step(r, at, code, &next))
+			status = is_child_left(r, &next, &child, left);
+	}
+	return status;
+}
+
+/*
  * Is an id below an inner node left? at->node is the node, which has so many at least. The walk
  * goes where the exclusion has ids, or the other set: it ends at the first one that is left.
  */
@@ -146,6 +188,8 @@ is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *le
 	}
 	if (at->level >= STK_MAX_LEVELS)
 		return STK_ECORRUPT;
+	if (r->within && r->inner->find)
+		return is_any_of_within_left(r, at, left);
 	status = r->inner->expand(r->inner, at->node, &children, &n);
 	if (status != STK_OK)
 		return status;
@@ -162,18 +206,10 @@ is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *le
 		memcpy(frame->children, children, n * sizeof(stk_child));
 	for (size_t i = 0; i < n && !*left && status == STK_OK; i++)
 	{
-		const stk_child *child = &frame->children[i];
 		restricted_node next;
 
-		if (!step(r, at, child->code, &next))
-			continue;
-		next.node = child->node;
-		if (child->flags & STK_CHILD_TAIL)
-			*left = is_tail_left(r, child, next);
-		if (child->flags & STK_CHILD_ID)
-			*left = is_left(r, &next);
-		if (child->flags & STK_CHILD_INNER && !*left)
-			status = is_any_left(r, &next, ids_below(child), left);
+		if (step(r, at, frame->children[i].code, &next))
+			status = is_child_left(r, &next, &frame->children[i], left);
 	}
 	return status;
 }
@@ -208,11 +244,89 @@ restrict_child(stk_restricted *r, restricted_node *at, stk_child *child)
 	return status;
 }
 
+/* Where the walk over a node's children stands in a set. */
+typedef struct set_cursor
+{
+	const uint16_t *code; /* of the set's next level; NULL: it has nothing below the node */
+	uint32_t at;
+	uint32_t end;
+} set_cursor;
+
+static set_cursor
+open_cursor(const stk_semset *set, int level, uint32_t node)
+{
+	set_cursor c = {0};
+
+	if (!set || node == NONE)
+		return c;
+	stk_semset_children(set, level, node, &c.at, &c.end);
+	if (c.at < c.end)
+		c.code = set->code[level + 1];
+	return c;
+}
+
+/* The set's child with this code, NONE where it has none. Codes come in ascending order. */
+static uint32_t
+cursor_seek(set_cursor *c, uint16_t code)
+{
+	while (c->at < c->end && c->code[c->at] < code)
+		c->at++;
+	return c->at < c->end && c->code[c->at] == code ? c->at : NONE;
+}
+
+static stk_status
+reserve_children(stk_restricted *r, size_t n)
+{
+	stk_child *grown;
+
+	if (n <= r->children_room)
+		return STK_OK;
+	grown = stk_realloc_array(&r->a, r->children, n, sizeof(stk_child));
+	if (!grown)
+		return STK_ENOMEM;
+	r->children = grown;
+	r->children_room = n;
+	return STK_OK;
+}
+
+/* Copy the children of a node that may be left: where few may, each is looked for. */
+static stk_status
+copy_children(stk_restricted *r, const restricted_node *at, size_t *n)
+{
+	const stk_child *inner;
+	uint32_t from = 0;
+	uint32_t to = 0;
+	stk_status status;
+
+	if (r->within)
+		stk_semset_children(r->within, at->level, at->within, &from, &to);
+	*n = 0;
+	if (r->within && r->inner->find && to - from <= FEW)
+	{
+		status = reserve_children(r, FEW);
+		for (; from < to && status == STK_OK; from++)
+		{
+			bool found;
+
+			status = r->inner->find(r->inner, at->node, r->within->code[at->level + 1][from],
+									&found, &r->children[*n]);
+			*n += status == STK_OK && found;
+		}
+		return status;
+	}
+	status = r->inner->expand(r->inner, at->node, &inner, n);
+	if (status == STK_OK)
+		status = reserve_children(r, *n);
+	if (status == STK_OK && *n > 0)
+		memcpy(r->children, inner, *n * sizeof(stk_child));
+	return status;
+}
+
 static stk_status
 restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
 {
 	stk_restricted *r = (stk_restricted *) trie;
-	const stk_child *inner;
+	set_cursor within, exclude;
 	restricted_node at;
 	size_t n_inner;
 	stk_status status;
@@ -220,33 +334,30 @@ restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, siz
 	if (!(node & OWN))
 		return r->inner->expand(r->inner, node, children, n);
 	at = r->nodes[node & ~OWN];
-	status = r->inner->expand(r->inner, at.node, &inner, &n_inner);
+	status = copy_children(r, &at, &n_inner);
 	if (status != STK_OK)
 		return status;
-	if (n_inner > r->children_room)
-	{
-		stk_child *grown = stk_realloc_array(&r->a, r->children, n_inner, sizeof(stk_child));
-
-		if (!grown)
-			return STK_ENOMEM;
-		r->children = grown;
-		r->children_room = n_inner;
-	}
-	if (n_inner > 0)
-		memcpy(r->children, inner, n_inner * sizeof(stk_child));
+	within = open_cursor(r->within, at.level, at.within);
+	exclude = open_cursor(r->exclude, at.level, at.exclude);
 	*n = 0;
 	for (size_t i = 0; i < n_inner; i++)
 	{
-		stk_child child = r->children[i];
-		restricted_node next;
+		stk_child *child = &r->children[i];
+		restricted_node next = {0, NONE, cursor_seek(&exclude, child->code), at.level + 1};
 
-		if (!step(r, &at, child.code, &next))
-			continue;
-		status = restrict_child(r, &next, &child);
+		if (r->within)
+		{
+			next.within = cursor_seek(&within, child->code);
+			if (next.within == NONE)
+				continue;
+		}
+		if (next.within != NONE || next.exclude != NONE || child->node & OWN)
+			status = restrict_child(r, &next, child);
 		if (status != STK_OK)
 			return status;
-		if (child.flags != 0)
-			r->children[(*n)++] = child;
+		if (child->flags != 0 && *n != i)
+			r->children[*n] = *child;
+		*n += child->flags != 0;
 	}
 	*children = r->children;
 	return STK_OK;

@@ -519,6 +519,9 @@ stk_semset_count(const stk_semset *set, int level, uint32_t node)
 	uint32_t to = node + 1;
 	uint64_t count = 0;
 
+	/* Where all ids are of the same length none ends before. */
+	bool even = set->depth > 0 && set->ids == set->nodes[set->depth];
+
 	if (level == 0)
 	{
 		stk_semset_children(set, 0, node, &from, &to);
@@ -526,14 +529,48 @@ stk_semset_count(const stk_semset *set, int level, uint32_t node)
 	}
 	for (;;)
 	{
-		count += count_ends(set, level, from, to);
+		/* What is as deep as the set is an id. */
 		if (level == set->depth || from == to)
-			return count;
+			return count + (to - from);
+		if (!even)
+			count += count_ends(set, level, from, to);
 		/* The subtree's nodes of the next level are neighbours too. */
 		from = set->first[level][from];
 		to = set->first[level][to];
 		level++;
 	}
+}
+
+/* Write node i of a level as a child. */
+static void
+fill_child(const stk_semset *set, int level, uint32_t i, stk_child *child)
+{
+	uint64_t handle = (uint64_t) level << 32 | i;
+	uint32_t below, end;
+
+	stk_semset_children(set, level, i, &below, &end);
+	child->code = set->code[level][i];
+	child->flags = (uint8_t) ((below < end ? STK_CHILD_INNER : 0) |
+							  (stk_semset_is_id(set, level, i) ? STK_CHILD_ID : 0));
+	child->tail_len = 0;
+	child->tail = NULL;
+	child->node = handle;
+	child->posting = handle;
+	child->items = stk_semset_count(set, level, i);
+	child->ids = (uint32_t) child->items;
+}
+
+static stk_status
+semset_find(stk_trie *trie, uint64_t node, uint16_t code, bool *found, stk_child *child)
+{
+	const stk_semset *set = ((stk_semset_trie *) trie)->set;
+	int level = (int) (node >> 32);
+	uint32_t i = stk_semset_child(set, level, (uint32_t) node, code);
+
+	*found = i != UINT32_MAX;
+	if (*found)
+		fill_child(set, level + 1, i, child);
+	return STK_OK;
 }
 
 static stk_status
@@ -556,22 +593,7 @@ semset_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t 
 	}
 	level++;
 	for (uint32_t i = from; i < to; i++)
-	{
-		stk_child *child = &t->scratch[i - from];
-		uint64_t handle = (uint64_t) level << 32 | i;
-		uint32_t below, end;
-
-		stk_semset_children(set, level, i, &below, &end);
-		child->code = set->code[level][i];
-		child->flags = (uint8_t) ((below < end ? STK_CHILD_INNER : 0) |
-								  (stk_semset_is_id(set, level, i) ? STK_CHILD_ID : 0));
-		child->tail_len = 0;
-		child->tail = NULL;
-		child->node = handle;
-		child->posting = handle;
-		child->items = stk_semset_count(set, level, i);
-		child->ids = (uint32_t) child->items;
-	}
+		fill_child(set, level, i, &t->scratch[i - from]);
 	*children = t->scratch;
 	*n = to - from;
 	return STK_OK;
@@ -581,6 +603,7 @@ void
 stk_semset_trie_init(stk_semset_trie *t, const stk_semset *set, const stk_allocator *a)
 {
 	t->trie.expand = semset_expand;
+	t->trie.find = semset_find;
 	t->set = set;
 	t->a = a;
 	t->scratch = NULL;

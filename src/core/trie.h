@@ -8,6 +8,7 @@
 #ifndef STK_TRIE_H
 #define STK_TRIE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,11 @@ struct stk_trie
 	 * STK_ERETRY when the trie has been replaced meanwhile; other codes as they come.
 	 */
 	stk_status (*expand)(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n);
+	/*
+	 * One child, where that costs less than all of them; NULL: it does not. *child is the caller's;
+	 * an array that expand gave stays.
+	 */
+	stk_status (*find)(stk_trie *trie, uint64_t node, uint16_t code, bool *found, stk_child *child);
 };
 
 /* Where a search starts: one root for each tokenizer in the catalog, ascending. */

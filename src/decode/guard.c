@@ -13,9 +13,18 @@ guarded_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t
 	return inner->expand(inner, node, children, n);
 }
 
+static stk_status
+guarded_find(stk_trie *trie, uint64_t node, uint16_t code, bool *found, stk_child *child)
+{
+	stk_trie *inner = ((GuardedTrie *) trie)->inner;
+
+	CHECK_FOR_INTERRUPTS();
+	return inner->find(inner, node, code, found, child);
+}
+
 void
 GuardTrie(GuardedTrie *guarded, stk_trie *inner)
 {
-	guarded->trie = (stk_trie){guarded_expand};
+	guarded->trie = (stk_trie){guarded_expand, inner->find ? guarded_find : NULL};
 	guarded->inner = inner;
 }

@@ -108,7 +108,7 @@ sort_distinct(stk_semid *ids, int n)
 static void
 list_finish(list_trie *t)
 {
-	t->trie.expand = list_expand;
+	t->trie = (stk_trie){list_expand, NULL};
 	t->expansions_left = -1;
 	t->n = sort_distinct(t->ids, t->n);
 	t->n_roots = 0;
