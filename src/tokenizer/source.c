@@ -410,6 +410,9 @@ SourceAgain(SourceRun *run)
 		return false;
 	run->serial = run->faulty;
 	run->faulty = false;
+	/* Workers met rows in another order, so the first of now says what dimensions there are to be. */
+	if (run->serial)
+		run->dim = source->dim;
 	return source->again(run->ctx, run->serial) || run->serial;
 }
 
