@@ -10,6 +10,7 @@
 
 int semtok_beam_width = 0;
 int semtok_codebook_cache = 256 * 1024;
+int semtok_scorer_tokenizer = 0;
 int semtok_simd = STK_SIMD_AUTO;
 int semtok_tokenizer_id_base = 0;
 int semtok_device = STK_DEVICE_AUTO;
@@ -165,6 +166,11 @@ SemtokDefineSettings(void)
 		"in use by a running query do not count.",
 		&semtok_codebook_cache, 256 * 1024, 0, INT_MAX / 2, PGC_USERSET, GUC_UNIT_KB, NULL,
 		AssignCodebookCache, NULL);
+	DefineCustomIntVariable(
+		"semtok.scorer_tokenizer", "Tokenizer that a function gives logits for; 0 names none.",
+		"Set it on the function, by ALTER FUNCTION ... SET: beam_search_with reads it there, and "
+		"refuses items of another tokenizer.",
+		&semtok_scorer_tokenizer, 0, 0, INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"semtok.simd", "Vector unit that semtok computes with; auto takes the best there is.",
 		"It changes how fast codes, codebooks and scores are computed, never what they are.",

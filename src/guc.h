@@ -10,6 +10,7 @@
 extern int semtok_beam_width;        /* live nodes per level of an ordered scan; 0 = exact */
 extern int semtok_codebook_cache;    /* kB of prepared codebooks a backend keeps for reuse */
 extern int semtok_tokenizer_id_base; /* a multiple of TOKENIZER_IDS: ids made here lie above */
+extern int semtok_scorer_tokenizer;  /* of a function: the tokenizer that it gives logits for */
 extern int semtok_simd;              /* stk_simd; one that this processor has, or auto */
 
 /* Where heavy work is computed. */

@@ -3,7 +3,7 @@
 -- object of the extension must have a check that notices when it is gone (test/lib/every_object.sql).
 --
 -- Entries of later versions, not here: device other than null, auto and cpu;
--- beam_search_with, beam_search_set_with, beam_step, beam_step_set, mask, mask_set, catalog_version,
+-- mask, mask_set, catalog_version,
 -- changes;
 -- semset <@ on an index; method rq-vae.
 --
@@ -244,6 +244,22 @@ SELECT checks($$SELECT code, items FROM semtok.next_codes(items => 'points', pre
 SELECT checks($$SELECT code, items FROM semtok.next_codes_set(items => '{[0,0],[1,0],[1,1]}', prefix => NULL)$$, E'0 1\n1 2', 'semtok.next_codes_set');
 SELECT checks($$SELECT group_name, metric, cutoff, value, low, high, queries FROM semtok.evaluate_ranking(query => 'SELECT 1, array[2,1]', cutoffs => '{2}', sample => NULL, seed => 42, groups => NULL) WHERE metric = 'mrr'$$,
 	'NULL mrr 2 0.5 0.5 0.5 1', 'semtok.evaluate_ranking');
+SELECT checks($$SELECT rank, sid, logprob, items FROM semtok.beam_search_with(items => 'points', scorer => 'flat(jsonb, semid[], int)', context => '[[5,4],[1,0]]', k => 2, beam_size => 3, temperature => 0, seed => 1,
+	top_k => 2, top_p => 1, norm => 'none', length_penalty => 0, exact => false, levels => NULL, within => NULL, exclude => NULL, max_per_prefix => NULL, sampler => 'gumbel', candidates => NULL)$$,
+	E'1 [0,0] 6 2\n2 [0,1] 5 1', 'semtok.beam_search_with: n x K logits for each level', $$CREATE FUNCTION flat(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS
+	'SELECT array_agg((context -> level ->> code)::real ORDER BY n, code) FROM generate_subscripts(prefixes, 1) n, generate_series(0, 1) code'$$);
+SELECT checks($$SELECT rank, sid, logprob, items FROM semtok.beam_search_set_with(items => '{[0,0],[1,0],[1,1]}', scorer => 'flat(jsonb, semid[], int)', context => '[[5,4],[1,0]]', k => 1, norm => 'none', exclude => '{[0,0]}')$$,
+	'1 [1,0] 5 1', 'semtok.beam_search_set_with', $$CREATE FUNCTION flat(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS
+	'SELECT array_agg((context -> level ->> code)::real ORDER BY n, code) FROM generate_subscripts(prefixes, 1) n, generate_series(0, 1) code'$$);
+SELECT checks($$SELECT * FROM semtok.beam_search_with('points', 'flat(jsonb, semid[], int)')$$,
+	'ERROR 22023: scorer flat(jsonb,semid[],integer) is for tokenizer 7, but the items are of tokenizer 0', 'semtok.scorer_tokenizer: a mismatch is an error naming both',
+	$$CREATE FUNCTION flat(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS
+	'SELECT array_agg((context -> level ->> code)::real ORDER BY n, code) FROM generate_subscripts(prefixes, 1) n, generate_series(0, 1) code'; ALTER FUNCTION flat SET semtok.scorer_tokenizer = 7$$);
+SELECT checks($$SELECT parent, sid, logprob, key, complete FROM semtok.beam_step(items => 'points', beams => '{[0],[1]}', logprobs => '{-1,-2}', logits => '{{3,1},{2,9}}', beam_size => 2, temperature => 0, seed => 1,
+	top_k => 2, top_p => 1, norm => 'none', keys => '{-1,-2}', queries => '{1,1}', tokenizer => 0, within => NULL, exclude => NULL, sampler => 'gumbel', candidates => NULL)$$,
+	E'2 [1,1] 7 7 true\n1 [0,0] 2 2 true', 'semtok.beam_step');
+SELECT checks($$SELECT parent, sid, logprob, key, complete FROM semtok.beam_step_set(items => '{[0,0],[1,0],[2]}', beams => '{NULL}', logprobs => '{0}', logits => '{3,1,2}', norm => 'none')$$,
+	E'1 [0] 3 3 false\n1 [2] 2 2 true\n1 [1] 1 1 false', 'semtok.beam_step_set');
 SELECT checks($$SELECT level, code, round(logprob::numeric, 6), rank, siblings FROM semtok.explain(sid => '[1,0]', query => semtok.logits('{0,1,5,0}', '{2,2}', norm => 'none'), within => '{[1,0],[0,1]}')$$,
 	E'0 1 1.000000 1 2\n1 0 5.000000 1 1', 'semtok.explain within a set');
 

@@ -1,5 +1,5 @@
 -- Nothing is seen or changed without the right.
-SELECT plan(58);
+SELECT plan(68);
 
 CREATE ROLE semtok_priv_owner;
 CREATE ROLE semtok_priv_reader;
@@ -17,6 +17,9 @@ RESET ROLE;
 CREATE FUNCTION q() RETURNS semquery LANGUAGE sql IMMUTABLE AS $$
   SELECT semtok.logits('{{1,2,3,2,1},{3,2,1,0,0}}')
 $$;
+CREATE FUNCTION model(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql IMMUTABLE AS $$
+  SELECT array_fill(0::real, array[cardinality(prefixes), 5])
+$$;
 
 -- reading items
 CREATE FUNCTION refused(call text, what text) RETURNS text LANGUAGE sql AS $$
@@ -30,6 +33,10 @@ CREATE FUNCTION check_no_items() RETURNS SETOF text LANGUAGE sql AS $$
   SELECT refused('SELECT * FROM semtok.beam_search(''part1'', q())', 'beam_search by partition') UNION ALL
   SELECT refused('SELECT * FROM semtok.next_codes(''items'', NULL)', 'next_codes by table') UNION ALL
   SELECT refused('SELECT * FROM semtok.next_codes(''items_sid'', NULL)', 'next_codes by index') UNION ALL
+  SELECT refused('SELECT * FROM semtok.beam_search_with(''items'', ''model(jsonb, semid[], int)'')', 'beam_search_with by table') UNION ALL
+  SELECT refused('SELECT * FROM semtok.beam_search_with(''items_sid'', ''model(jsonb, semid[], int)'')', 'beam_search_with by index') UNION ALL
+  SELECT refused('SELECT * FROM semtok.beam_step(''items'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'beam_step by table') UNION ALL
+  SELECT refused('SELECT * FROM semtok.beam_step(''items_sid'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'beam_step by index') UNION ALL
   SELECT refused('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'collisions')
 $$;
 SET ROLE semtok_priv_reader;
@@ -46,6 +53,8 @@ SET ROLE semtok_priv_reader;
 SELECT isnt_empty('SELECT * FROM semtok.beam_search(''items'', q())', 'SELECT on the column is enough for beam_search');
 SELECT isnt_empty('SELECT * FROM semtok.beam_search(''items_sid'', q())', 'by the index too');
 SELECT isnt_empty('SELECT * FROM semtok.next_codes(''items'', NULL)', 'and for next_codes');
+SELECT isnt_empty('SELECT * FROM semtok.beam_search_with(''items'', ''model(jsonb, semid[], int)'')', 'for beam_search_with');
+SELECT isnt_empty('SELECT * FROM semtok.beam_step(''items'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'for beam_step');
 SELECT isnt_empty('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'and for collisions');
 SELECT isnt_empty('SELECT * FROM semtok.beam_search(''parts'', q())', 'a right on the partitioned table covers its partitions');
 SELECT refused('SELECT * FROM semtok.beam_search(''part1'', q())', 'but not when the partition is named');

@@ -13,6 +13,7 @@ UPDATE b_items SET sid = semtok.encode('b_one', embedding);
 CREATE TABLE b_plain AS SELECT * FROM b_items;
 CREATE INDEX b_items_sid ON b_items USING semtrie (sid);
 CREATE FUNCTION b_writes() RETURNS real[] LANGUAGE sql AS 'UPDATE b_items SET id = id RETURNING embedding';
+CREATE FUNCTION b_model(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS 'SELECT array_fill(0::real, array[cardinality(prefixes), 4])';
 CREATE FUNCTION b_locks() RETURNS real[] LANGUAGE plpgsql AS 'BEGIN LOCK TABLE b_items IN SHARE MODE; RETURN array[1,2,3]; END';
 CREATE TABLE b_calls (i int GENERATED ALWAYS AS IDENTITY, call text);
 INSERT INTO b_calls (call) VALUES
@@ -571,6 +572,32 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.beam_search_set('{[1]}', semtok.logits('{{1,2}}', norm => 'masked'), k => NULL)$$),
 ($$SELECT semtok.next_codes(4294967295, NULL)$$),
 ($$SELECT semtok.next_codes('b_items', '[1')$$),
+-- beam_search_with, beam_step
+($$SELECT semtok.beam_search_with('b_plain', 'b_model(jsonb, semid[], int)')$$),
+($$SELECT semtok.beam_search_with('semtok.tokenizers', 'b_model(jsonb, semid[], int)')$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_nothing(jsonb, semid[], int)')$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_id(text)')$$),
+($$SELECT semtok.beam_search_with('b_items', 4294967295)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', 'x')$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', k => 0)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', k => 60)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', temperature => 'NaN')$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', temperature => 1, exact => true)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', norm => 'none', exact => true)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', norm => 'full', temperature => 1)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', levels => 0)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', levels => 33)$$),
+($$SELECT semtok.beam_search_with('b_items', 'b_model(jsonb, semid[], int)', max_per_prefix => '{"0": 1}')$$),
+($$SELECT semtok.beam_search_set_with('{[1]@1,[1]@2}', 'b_model(jsonb, semid[], int)')$$),
+($$SELECT semtok.beam_search_set_with('x', 'b_model(jsonb, semid[], int)')$$),
+($$SELECT semtok.beam_step('b_plain', '{NULL}', '{0}', '{1,2}')$$),
+($$SELECT semtok.beam_step('b_items', '{x}', '{0}', '{1,2}')$$),
+($$SELECT semtok.beam_step('b_items', '{NULL}', '{0,1}', '{1,2}')$$),
+($$SELECT semtok.beam_step('b_items', '{NULL}', '{0}', '{1,NaN}')$$),
+($$SELECT semtok.beam_step('b_items', '{NULL}', '{0}', '{1,2}', 0)$$),
+($$SELECT semtok.beam_step_set('{[1]@1,[1]@2}', '{NULL}', '{0}', '{1,2}')$$),
+($$SELECT semtok.beam_step_set('{[1]}', '{NULL,NULL}', '{0,0}', '{{1},{2}}')$$),
+($$SET semtok.scorer_tokenizer = -1$$),
 -- the index
 ($$CREATE INDEX ON b_items USING semtrie (id)$$),
 ($$CREATE INDEX ON b_items USING semtrie (sid, id)$$),
@@ -658,6 +685,6 @@ SELECT DISTINCT p.proname AS not_called FROM pg_proc p
  WHERE p.pronamespace = 'semtok'::regnamespace AND p.prorettype <> 'trigger'::regtype
    AND NOT EXISTS (SELECT FROM b_calls WHERE call ~ ('semtok\.' || p.proname || '\('))
  ORDER BY 1;
-DROP FUNCTION b_writes, b_locks, b_id;
+DROP FUNCTION b_writes, b_locks, b_id, b_model;
 DROP TABLE b_ids, b_items, b_plain, b_calls, b_answers;
 SELECT semtok.drop_tokenizer(n) FROM unnest('{b_one,b_two,b_reg}'::text[]) n;

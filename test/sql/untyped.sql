@@ -3,6 +3,7 @@ SET client_min_messages = error;
 CREATE TABLE u_items (id int, embedding real[], sid semid);
 INSERT INTO u_items SELECT i, array[i % 10, i % 7, i % 3]::real[] FROM generate_series(1, 100) i;
 CREATE INDEX u_items_sid ON u_items USING semtrie (sid);
+CREATE FUNCTION u_model(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS 'SELECT array_fill(0::real, array[cardinality(prefixes), 4])';
 CREATE TABLE u_calls (i int GENERATED ALWAYS AS IDENTITY, verb text, call text);
 INSERT INTO u_calls (verb, call) VALUES
 ('train', $$SELECT semtok.train(name => 'u_one', source => 'SELECT embedding FROM u_items', method => 'rqkmeans', levels => '2', codes => 4, metric => 'l2', epochs => '5', batch_size => '50', init => 'kmeans++', seed => '1', sample => '80', device => 'cpu', options => '{}')$$),
@@ -58,6 +59,10 @@ INSERT INTO u_calls (verb, call) VALUES
 ('', $$SELECT semset_from_npz(semset_to_npz('{[0,1]}', '4', '1', 'static', '{0,2}', '1000'), '3', '{0,2}')$$),
 ('', $$SELECT semset_to_json('{[0,1]}', 'sid2pid')$$),
 ('', $$SELECT ('{[0,1]}'::semset | '{[1,1]}') & '{[0,1]}', '{[0,1]}'::semset - '{[2]}'$$),
+('beam_search_with', $$SELECT semtok.beam_search_with('u_items', 'u_model(jsonb,semid[],int)', '{}', '3', '5', '0', '1', NULL, NULL, 'masked', '0', 'true', '2', '{[0,1]}', '{[1]}', '{"1": 2}', 'gumbel', NULL)$$),
+('beam_search_set_with', $$SELECT semtok.beam_search_set_with('{[0,1]}', 'u_model(jsonb,semid[],int)', NULL, '3', '5', '1', NULL, NULL, NULL, 'masked', '0', 'false', NULL, NULL, NULL, NULL, 'rectokens', NULL)$$),
+('beam_step', $$SELECT semtok.beam_step('u_items', '{NULL}', '{0}', '{1,2,3,4}', '5', '1', '1', '2', '0.5', 'masked', '{0}', '{1}', (SELECT min(semid_tokenizer(sid)) FROM u_items), '{[0,1]}', '{[1]}', 'rectokens', '3')$$),
+('beam_step_set', $$SELECT semtok.beam_step_set('{[0,1]}', '{[0]}', '{-1}', '{1,2,3,4}', '5', '0', NULL, NULL, NULL, 'none', NULL, NULL, '0', NULL, NULL, 'rectokens', NULL)$$),
 ('explain', $$SELECT semtok.explain('[0,1]', semtok.logits('{{1,2},{3,4}}'), NULL)$$),
 ('index_info', $$SELECT semtok.index_info('u_items_sid')$$),
 ('index_check', $$SELECT semtok.index_check('u_items_sid', 'true')$$),
@@ -88,3 +93,4 @@ SELECT DISTINCT p.proname AS not_called FROM pg_proc p
    AND NOT EXISTS (SELECT FROM u_calls WHERE verb = p.proname)
  ORDER BY 1;
 DROP TABLE u_items, u_calls;
+DROP FUNCTION u_model;

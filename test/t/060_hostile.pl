@@ -34,6 +34,12 @@ $node->safe_psql('postgres', q{
 	INSERT INTO h_parts SELECT id, sid FROM h_items;
 	SELECT semtok.train('h_points', 'SELECT embedding FROM h_items', levels => 2, codes => 4, epochs => 2);
 	CREATE TABLE h_values AS SELECT codebook AS book, 'whole' AS name FROM semtok.tokenizer;
+	CREATE FUNCTION h_scorer(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS $$
+		SELECT array_fill(0.5::real, array[cardinality(prefixes), 4]) $$;
+	CREATE FUNCTION h_liar(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql AS $$
+		SELECT (array['{}', '{NaN}', '{1,NULL}', '{{{1}}}', NULL, '{1,2,3,4}'])[(cardinality(prefixes) + level) % 6 + 1]::real[] $$;
+	CREATE FUNCTION h_declared(context jsonb, prefixes semid[], level int) RETURNS real[] LANGUAGE sql
+		SET semtok.scorer_tokenizer = 1 AS $$ SELECT h_scorer(context, prefixes, level) $$;
 	-- random calls may drop the tokenizer itself
 	CREATE TABLE h_received (semid semid, shaped semid(2, 4), semset semset, semquery semquery, codebook codebook);
 });
@@ -65,11 +71,11 @@ my %pool = (
 	'real[]' => [ "'{}'", "'{1,2,3}'", "'{0,0,0}'", "'{NaN,1,2}'", "'{1,-Infinity,2}'", "'{NULL,1,2}'", "'{{1,2},{3,4}}'", "'{{{1}}}'", "'{3.4e38,-3.4e38,3.4e38}'",
 		"'{1e-45,1e-45,1e-45}'", 'array_fill(0.5::real, array[16001])', "'[0:2]={1,2,3}'", 'array_fill(0::real, array[3,256])', 'array_fill(1::real, array[4])' ],
 	'text[]' => [ "'{}'", "'{NULL}'", "'{a,b}'" ],
-	'double precision[]' => [ "'{}'", "'{NULL}'", "'{0,1}'", "'{NaN}'" ],
+	'double precision[]' => [ "'{}'", "'{NULL}'", "'{0}'", "'{0,1}'", "'{NaN}'", "'{{0},{1}}'", 'array_fill(-1::float8, array[3000])' ],
 	'cstring[]' => [ "'{}'", "'{2,4}'", "'{x}'", "'{-1,0}'", "'{NULL,1}'", "'{99999999999,1}'", "'{{1,2}}'" ],
 	semcode => [qw(0 1 65535 65536 -1)],
 	semid => [ "'[0]'", "'[1,2]'", "'[1,2,3]'", q('[1,2]@1'), q('[65535]@2147483647'), 'array_fill(65535, array[32])::semid', "'[0,0,0,0]'" ],
-	'semid[]' => [ "'{}'", "'{NULL}'", q('{"[1]","[1,2]"}'), q('{{"[1]@1"},{"[2]"}}'), 'array(SELECT sid FROM h_items)', 'array(SELECT semid(array[i, i % 7, i % 300]) FROM generate_series(1, 3000) i)' ],
+	'semid[]' => [ "'{}'", "'{NULL}'", "'{NULL,[1]}'", q('{"[1]","[1,2]"}'), q('{{"[1]@1"},{"[2]"}}'), 'array(SELECT sid FROM h_items)', 'array(SELECT semid(array[i, i % 7, i % 300]) FROM generate_series(1, 3000) i)' ],
 	semset => [ "'{}'", "'{[0]}'", q('{[1],[1,2],[1,2,3]@1}'), q('{[65535,65535]@2147483647}'), '(SELECT semset_agg(sid) FROM h_items)', 'semset(array[array_fill(65535, array[32])::semid])' ],
 	semquery => [ "semtok.logits('{{1,2,3,4},{4,3,2,1}}')", "semtok.logits('{{1,2},{3,4}}', tokenizer => 1)", "semtok.logits('{{1,2},{3,4}}', norm => 'masked')", "semtok.logits('{1,2}', '{2}', 0, 'masked', '{[0],[1,2]}')",
 		"semtok.logits('{1,2}', '{2}', 0, 'none', '{}')", 'semtok.logits(array_fill(1::real, array[32,2]))', "semtok.logits('{3e38,-3e38}', '{2}', norm => 'none')", "semtok.neighbors($book, '{1,2,3}')", 'semtok.logits(array_fill(0::real, array[1,65536]))' ],
@@ -79,7 +85,7 @@ my %pool = (
 	json => [ "'{}'", "'[]'", 'to_json(1)', "$book\::json", "'{\"dim\":1}'" ],
 	jsonb => [ "'{}'", "'[]'", "'1'", "'null'", "'\"x\"'", "'{\"refine\": 1}'", "'{\"beam\": 2}'", "'{\"beam\": -1e300}'", "'{\"decay\": \"x\"}'", "'{\"balance\": 1.5, \"empty\": \"split\"}'", "'{\"unheard\": {}}'", "'{\"1\": 2}'", "'{\"1\": 1, \"2\": 1e18}'", "'{\"eval_source\": \"SELECT 1\", \"eval_every\": 1}'" ],
 	regclass => [ map { "'$_'" } qw(h_items h_items_sid h_plain h_parts h_part pg_class pg_type_oid_index semtok.tokenizers semtok.tokenizer semtok.tokenizer_id_seq 0 4294967295) ],
-	regprocedure => [qw('now()' '0')],
+	regprocedure => [ "'now()'", "'0'", map { "'$_(jsonb,semid[],int)'" } qw(h_scorer h_liar h_declared) ],
 	'"any"' => [ "''::text", '1', 'NULL::bytea', "'\\x0300000000000000'::bytea", "'{1,2,3}'::real[]", "'[1,2]'::semid", "ROW(1, 'x')", "'{}'::semset", "'x'" ],
 );
 # Values that functions of the extension make, where it has them.

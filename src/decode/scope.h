@@ -1,0 +1,48 @@
+/*
+ * What a decoding verb works on: the items of its first argument as one trie, restricted to a set
+ * and without another.
+ */
+#ifndef SEMTOK_DECODE_SCOPE_H
+#define SEMTOK_DECODE_SCOPE_H
+
+#include "postgres.h"
+
+#include "core/restricted.h"
+#include "core/semset.h"
+#include "core/trie.h"
+#include "decode/items.h"
+
+typedef struct Scope
+{
+	stk_trie *trie; /* looks for interrupts */
+	const stk_root *roots;
+	size_t n_roots;
+	ItemsReader *reader; /* NULL over a set */
+} Scope;
+
+/*
+ * The verb's work on them, in a memory context that is emptied afterwards. Where it answers
+ * STK_ERETRY it is called again, from the start, over the index as it is then; other statuses than
+ * STK_OK it reports itself. May raise errors.
+ */
+typedef stk_status (*ScopeWork)(const Scope *scope, void *state);
+
+/*
+ * Work over a table or an index, whose nodes are shown: refused where row security applies (0A000,
+ * `verb` begins the message) or the caller lacks SELECT. within and exclude may be NULL.
+ */
+extern void ScopeOverItems(Oid relid, const char *verb, const stk_semset *within,
+						   const stk_semset *exclude, ScopeWork work, void *state);
+/* The same over a set. */
+extern void ScopeOverSet(const stk_semset *set, const stk_semset *within, const stk_semset *exclude,
+						 ScopeWork work, void *state);
+
+/* How many rows behind a posting handle the caller may see; 1 over a set. */
+extern stk_status ScopeVisible(const Scope *scope, uint64 posting, int64 *visible);
+
+/* The root of a tokenizer, or NULL. */
+extern const stk_root *ScopeRoot(const Scope *scope, uint32 tokenizer);
+/* "tokenizer 3", "tokenizers 3, 4": those that the items have ids of; palloc'd. */
+extern char *ScopeTokenizers(const Scope *scope);
+
+#endif
