@@ -41,14 +41,37 @@ power_of_two(int k)
  * remainder is below 2^-57 and which is below 2^-3.6, so that only the last addition rounds
  * noticeably. The second rounding of a subnormal result still leaves the error below 1 ulp.
  */
+#define LN2_HI 0x1.62e42fefa4p-1
+#define LN2_LO (-0x1.8432a1b0e2634p-43)
+#define INV_LN2 0x1.71547652b82fep+0
+#define ROUND 0x1.8p52 /* adding it leaves a rounded integer */
+
+/* (exp(r) - 1 - r) / r^2, for a number or a vector */
+#define EXP_SERIES(r)                                                                              \
+	(((((((((((0x1.6124613a86d09p-33 * (r) + 0x1.1eed8eff8d898p-29) * (r) +                        \
+			  0x1.ae64567f544e4p-26) *                                                             \
+				 (r) +                                                                             \
+			 0x1.27e4fb7789f5cp-22) *                                                              \
+				(r) +                                                                              \
+			0x1.71de3a556c734p-19) *                                                               \
+			   (r) +                                                                               \
+		   0x1.a01a01a01a01ap-16) *                                                                \
+			  (r) +                                                                                \
+		  0x1.a01a01a01a01ap-13) *                                                                 \
+			 (r) +                                                                                 \
+		 0x1.6c16c16c16c17p-10) *                                                                  \
+			(r) +                                                                                  \
+		0x1.1111111111111p-7) *                                                                    \
+		   (r) +                                                                                   \
+	   0x1.5555555555555p-5) *                                                                     \
+		  (r) +                                                                                    \
+	  0x1.5555555555555p-3) *                                                                      \
+		 (r) +                                                                                     \
+	 0.5)
+
 double
 stk_exp(double x)
 {
-	static const double LN2_HI = 0x1.62e42fefa4p-1;
-	static const double LN2_LO = -0x1.8432a1b0e2634p-43;
-	static const double INV_LN2 = 0x1.71547652b82fep+0;
-	static const double ROUND = 0x1.8p52; /* adding it leaves a rounded integer */
-
 	if (!(x <= 0x1.62e42fefa39efp+9)) /* the largest x with a finite exp; also NaN */
 		return x > 0 ? INFINITY : x;
 	if (x < -746.0)
@@ -60,20 +83,7 @@ stk_exp(double x)
 	double lo = n * LN2_LO;
 	double r = hi - lo;
 	double c = (hi - r) - lo;
-	double p = 0x1.6124613a86d09p-33;
-
-	p = p * r + 0x1.1eed8eff8d898p-29;
-	p = p * r + 0x1.ae64567f544e4p-26;
-	p = p * r + 0x1.27e4fb7789f5cp-22;
-	p = p * r + 0x1.71de3a556c734p-19;
-	p = p * r + 0x1.a01a01a01a01ap-16;
-	p = p * r + 0x1.a01a01a01a01ap-13;
-	p = p * r + 0x1.6c16c16c16c17p-10;
-	p = p * r + 0x1.1111111111111p-7;
-	p = p * r + 0x1.5555555555555p-5;
-	p = p * r + 0x1.5555555555555p-3;
-	p = p * r + 0.5;
-
+	double p = EXP_SERIES(r);
 	double s = 1.0 + r;
 	double y = s + (((1.0 - s) + r) + (c + c * r + r * r * p));
 
@@ -140,8 +150,8 @@ static const struct
 double
 stk_log(double x)
 {
-	static const double LN2_HI = 0x1.62e42fefa38p-1;
-	static const double LN2_LO = 0x1.ef35793c7673p-45;
+	static const double ln2_hi = 0x1.62e42fefa38p-1;
+	static const double ln2_lo = 0x1.ef35793c7673p-45;
 	const uint64_t low = 0x3fe6000000000000; /* 0.6875 */
 	int k = 0;
 
@@ -164,9 +174,9 @@ stk_log(double x)
 	k += exponent;
 
 	double r = fma(z, log_table[i].inv, -1.0);
-	double w = k * LN2_HI + log_table[i].log_hi;
+	double w = k * ln2_hi + log_table[i].log_hi;
 	double hi = w + r;
-	double lo = (w - hi) + r + (k * LN2_LO + log_table[i].log_lo);
+	double lo = (w - hi) + r + (k * ln2_lo + log_table[i].log_lo);
 	double p = -1.0 / 12;
 
 	p = p * r + 1.0 / 11;
@@ -205,23 +215,82 @@ log_of_fixed(uint64_t sum)
 	return stk_log((double) sum * (1 / FIXED_ONE));
 }
 
+/*
+ * The sum of exp((z - max) / temperature) in fixed point, and the quotients' negatives in cost: the
+ * bits of stk_exp and of `(uint64_t) (exp * FIXED_ONE + 0.5)`, several lanes at a time. Terms below
+ * exp(-700), which are 0 in fixed point, are taken for that. A vector of doubles is `width` long.
+ */
+#define DEFINE_SUM(name, width, target)                                                            \
+	typedef double name##_reals __attribute__((vector_size((width) * sizeof(double))));            \
+	typedef int64_t name##_bits __attribute__((vector_size((width) * sizeof(double))));            \
+                                                                                                   \
+	target static uint64_t name(const float *z, size_t n, double max, double temperature,          \
+								double *cost)                                                      \
+	{                                                                                              \
+		name##_bits sum = {0};                                                                     \
+		uint64_t total = 0;                                                                        \
+                                                                                                   \
+		for (size_t i = 0; i < n; i += (width))                                                    \
+		{                                                                                          \
+			size_t m = n - i < (width) ? n - i : (width);                                          \
+			name##_reals c = {0}, x, k, hi, lo, r, e, p, s, y;                                     \
+			name##_bits below, shift, live;                                                        \
+                                                                                                   \
+			for (size_t j = 0; j < (width); j++)                                                   \
+				c[j] = j < m ? (double) z[i + j] : -INFINITY;                                      \
+			c = (max - c) / temperature;                                                           \
+			for (size_t j = 0; j < m; j++)                                                         \
+				cost[i + j] = c[j];                                                                \
+			live = c <= 700.0;                                                                     \
+			x = (name##_reals)((name##_bits)(-c) & live);                                          \
+			k = x * INV_LN2 + ROUND;                                                               \
+			shift = (name##_bits) k << 52;                                                         \
+			k -= ROUND;                                                                            \
+			hi = x - k * LN2_HI;                                                                   \
+			lo = k * LN2_LO;                                                                       \
+			r = hi - lo;                                                                           \
+			e = (hi - r) - lo;                                                                     \
+			p = EXP_SERIES(r);                                                                     \
+			s = 1.0 + r;                                                                           \
+			y = s + (((1.0 - s) + r) + (e + e * r + r * r * p));                                   \
+			/* y is from 0.7 to 1.5, and 2^k a normal number: k is added to its exponent. */       \
+			y = (name##_reals)((name##_bits) y + shift);                                           \
+			y = y * FIXED_ONE + 0.5;                                                               \
+			k = (y + 0x1p52) - 0x1p52;                                                             \
+			below = k > y;                                                                         \
+			k -= (name##_reals)(below & (name##_bits)(k * 0 + 1.0));                               \
+			sum += (name##_bits)(k + 0x1p52) & live & 0xfffffffffffff;                             \
+		}                                                                                          \
+		for (size_t j = 0; j < (width); j++)                                                       \
+			total += (uint64_t) sum[j];                                                            \
+		return total;                                                                              \
+	}
+
+#if defined(__x86_64__)
+DEFINE_SUM(sum_avx2, 4, __attribute__((target("avx2"))))
+#endif
+DEFINE_SUM(sum_portable, 2, )
+
+static uint64_t
+sum_of_exps(const float *z, size_t n, double max, double temperature, double *cost)
+{
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("avx2"))
+		return sum_avx2(z, n, max, temperature, cost);
+#endif
+	return sum_portable(z, n, max, temperature, cost);
+}
+
 static stk_status
 softmax_costs(const float *z, size_t n, double temperature, double *cost)
 {
 	double max;
+	double log_sum;
 	stk_status status = find_max(z, n, &max);
-	uint64_t sum = 0;
 
 	if (status != STK_OK)
 		return status;
-	for (size_t i = 0; i < n; i++)
-	{
-		cost[i] = (max - (double) z[i]) / temperature;
-		sum += (uint64_t) (stk_exp(-cost[i]) * FIXED_ONE + 0.5);
-	}
-
-	double log_sum = log_of_fixed(sum);
-
+	log_sum = log_of_fixed(sum_of_exps(z, n, max, temperature, cost));
 	for (size_t i = 0; i < n; i++)
 	{
 		double c = log_sum + cost[i];

@@ -259,13 +259,44 @@ test_softmax_edges(void **state)
 	assert_int_equal(stk_softmax_costs(z, 2, cost), STK_EINVAL);
 }
 
+/* Sums are made several lanes at a time where there are costs: the bits are those of stk_exp. */
+static void
+test_softmax_lanes(void **state)
+{
+	prng r = {8};
+
+	(void) state;
+	for (int round = 0; round < 20000; round++)
+	{
+		float z[300];
+		double cost[300];
+		double temperature = round % 3 == 0 ? 1.0 : exp(prng_uniform(&r) * 12 - 8);
+		double scale = exp(prng_uniform(&r) * 8 - 4);
+		size_t n = 1 + prng_below(&r, round % 10 == 0 ? 300 : 20);
+		double max, log_sum;
+
+		for (size_t i = 0; i < n; i++)
+			z[i] = prng_below(&r, 9) == 0 ? -INFINITY : (float) ((prng_uniform(&r) - 0.5) * scale);
+		z[prng_below(&r, (uint32_t) n)] = 0;
+		assert_int_equal(stk_softmax_costs_at(z, n, temperature, cost), STK_OK);
+		assert_int_equal(stk_softmax_log_sum(z, n, temperature, &max, &log_sum), STK_OK);
+		for (size_t i = 0; i < n; i++)
+		{
+			double want = log_sum + (max - (double) z[i]) / temperature;
+
+			want = want > 0 ? want : 0.0;
+			assert_memory_equal(&cost[i], &want, sizeof(double));
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exp),           cmocka_unit_test(test_log),
 		cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_softmax),
-		cmocka_unit_test(test_softmax_edges),
+		cmocka_unit_test(test_softmax_edges), cmocka_unit_test(test_softmax_lanes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
