@@ -34,7 +34,7 @@ SEMTOKD_FAULTS_OBJS = $(patsubst src/%.c,test/faults/%.o,$(SEMTOKD_SOURCES) src/
 # The extension's SQL, one file per subject, in the order they depend on each other.
 SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql semset.sql \
 	semquery.sql semtrie.sql tokenizer.sql import.sql trace.sql trigger.sql decode.sql beam.sql scorer.sql \
-	worker.sql)
+	mask.sql worker.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 # From each released version to the next: semtok--OLD--NEW.sql
 DATA = $(sort $(wildcard sql/upgrades/*.sql))

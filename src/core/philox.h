@@ -27,6 +27,7 @@ typedef enum stk_purpose
 	STK_RANDOM_NOISE = 4,     /* refinement: step = round, index = number of the level / 2 */
 	STK_RANDOM_BOOTSTRAP = 5, /* intervals: step = resample, index = draw */
 	STK_RANDOM_PATH = 6,      /* decoding, one code on: draws.h */
+	STK_RANDOM_SAMPLE = 7,    /* items: level 0, index = draw; level 1, order by content */
 	STK_RANDOM_ROOT = 8       /* decoding, a tokenizer's root: draws.h */
 } stk_purpose;
 

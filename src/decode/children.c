@@ -1,168 +1,167 @@
 /*
- * Which codes may follow a prefix, and how many items lie below each.
+ * Which codes may follow prefixes, and how many items lie below each.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "funcapi.h"
-#include "miscadmin.h"
-#include "utils/memutils.h"
+#include "utils/lsyscache.h"
 #include "utils/tuplestore.h"
 
-#include "core/search.h"
-#include "decode/items.h"
-#include "decode/sets.h"
+#include "decode/prefixes.h"
 #include "types/bridge.h"
-#include "types/semid.h"
 #include "types/semset.h"
 
 PG_FUNCTION_INFO_V1(semtok_next_codes);
 PG_FUNCTION_INFO_V1(semtok_next_codes_set);
+PG_FUNCTION_INFO_V1(semtok_next_codes_batch);
+PG_FUNCTION_INFO_V1(semtok_next_codes_batch_set);
 
-/* Items below each code that follows the prefix, summed over the roots that match. */
+/* A code that follows a prefix below one root. */
+typedef struct NextCode
+{
+	uint32 prefix; /* number in its chunk */
+	uint16 code;
+	uint64 items;
+} NextCode;
+
+/* Where the answers go: a chunk's gathered, then its rows. */
 typedef struct NextCodes
 {
-	uint64 items[STK_MAX_CODE + 1];
-	bool present[STK_MAX_CODE + 1];
+	ReturnSetInfo *rsinfo;
+	bool batch; /* rows tell which prefix */
+	MemoryContext context;
+	NextCode *codes;
+	Size n;
+	Size room;
 } NextCodes;
 
-/* The prefix argument; null is the empty prefix of every tokenizer. */
-static stk_prefix
-prefix_arg(FunctionCallInfo fcinfo, int argno)
-{
-	stk_prefix prefix = {0};
-	stk_semid id;
-
-	if (PG_ARGISNULL(argno))
-		return prefix;
-	SemidUnpack(PG_GETARG_SEMID_PP(argno), &id);
-	prefix.tokenizer = id.tokenizer;
-	prefix.levels = id.levels;
-	memcpy(prefix.codes, id.codes, id.levels * sizeof(uint16));
-	return prefix;
-}
-
 static void
-add_code(NextCodes *next, uint16 code, uint64 items)
+begin_codes(void *ctx)
 {
-	next->items[code] += items;
-	next->present[code] = true;
+	NextCodes *next = ctx;
+
+	tuplestore_clear(next->rsinfo->setResult);
+	next->n = 0;
 }
 
-/* Add the codes below the prefix in one root. */
+/* Gather the codes below a prefix in one root. */
 static stk_status
-add_root(NextCodes *next, stk_trie *trie, uint64 root, const stk_prefix *prefix)
+add_codes(void *ctx, const PrefixChunk *chunk, size_t prefix, const stk_child *at,
+		  const stk_child *children, size_t n, stk_error *err)
 {
-	const stk_child *children;
-	stk_child at;
-	size_t n;
-	bool found;
-	stk_status status = stk_seek(trie, root, prefix->codes, prefix->levels, &found, &at);
+	NextCodes *next = ctx;
 
-	if (status != STK_OK || !found)
-		return status;
-	if (at.flags & STK_CHILD_TAIL)
-		add_code(next, at.tail[0], at.items);
-	if (!(at.flags & STK_CHILD_INNER))
-		return STK_OK;
-	status = trie->expand(trie, at.node, &children, &n);
-	if (status != STK_OK)
-		return status;
+	if (next->n + n > next->room)
+	{
+		next->room = Max(next->n + n, 2 * next->room);
+		if (next->codes)
+			next->codes = repalloc_huge(next->codes, next->room * sizeof(NextCode));
+		else
+			next->codes = MemoryContextAllocHuge(next->context, next->room * sizeof(NextCode));
+	}
 	for (size_t i = 0; i < n; i++)
-		add_code(next, children[i].code, children[i].items);
+		next->codes[next->n++] = (NextCode){
+			.prefix = (uint32) prefix, .code = children[i].code, .items = children[i].items};
 	return STK_OK;
 }
 
-/* Gather the codes below the prefix in every root that it matches. */
-static stk_status
-gather(NextCodes *next, stk_trie *trie, const stk_root *roots, size_t n_roots,
-	   const stk_prefix *prefix)
+static int
+compare_codes(const void *x, const void *y)
 {
-	for (size_t i = 0; i < n_roots; i++)
-	{
-		stk_status status;
+	const NextCode *a = x;
+	const NextCode *b = y;
 
-		CHECK_FOR_INTERRUPTS();
-		if (prefix->tokenizer != 0 && prefix->tokenizer != roots[i].tokenizer)
-			continue;
-		status = add_root(next, trie, roots[i].node, prefix);
-		if (status == STK_ERETRY)
-			return status;
-		if (status != STK_OK)
-			SemtokReportStatus(status, NULL, "could not read the items");
-	}
-	return STK_OK;
+	if (a->prefix != b->prefix)
+		return a->prefix < b->prefix ? -1 : 1;
+	return (int) a->code - (int) b->code;
 }
 
+/* Return a chunk's rows: a code's items summed over the roots. */
 static void
-emit(FunctionCallInfo fcinfo, const NextCodes *next)
+emit_codes(void *ctx, const PrefixChunk *chunk)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	NextCodes *next = ctx;
+	Size i = 0;
 
-	for (int code = 0; code <= STK_MAX_CODE; code++)
+	qsort(next->codes, next->n, sizeof(NextCode), compare_codes);
+	while (i < next->n)
 	{
-		Datum values[2];
-		bool nulls[2] = {0};
+		const NextCode *first = &next->codes[i];
+		uint64 items = 0;
+		Datum values[3];
+		bool nulls[3] = {0};
 
-		if (!next->present[code])
-			continue;
-		values[0] = Int32GetDatum(code);
-		values[1] = Int64GetDatum((int64) next->items[code]);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		for (; i < next->n && compare_codes(first, &next->codes[i]) == 0; i++)
+			items += next->codes[i].items;
+		values[0] = Int32GetDatum((int32) (chunk->first + first->prefix + 1));
+		values[1] = Int32GetDatum(first->code);
+		values[2] = Int64GetDatum((int64) items);
+		tuplestore_putvalues(next->rsinfo->setResult, next->rsinfo->setDesc, values + !next->batch,
+							 nulls);
 	}
+	next->n = 0;
 }
 
-/* next_codes(items regclass, prefix semid) */
+/* A verb's second argument, prefix semid, as an array of it. */
+static ArrayType *
+array_of_prefix(FunctionCallInfo fcinfo)
+{
+	Datum value = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
+	bool isnull = PG_ARGISNULL(1);
+	Oid type = SemtokTypeOid("semid");
+	int dims[1] = {1};
+	int lbs[1] = {1};
+	int16 len;
+	bool byval;
+	char align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return construct_md_array(&value, &isnull, 1, dims, lbs, type, len, byval, align);
+}
+
+/* The verb (items, prefix semid), or with batch (items, prefixes semid[]). */
+static Datum
+next_codes(FunctionCallInfo fcinfo, const char *name, bool items, bool batch)
+{
+	NextCodes next = {.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo,
+					  .batch = batch,
+					  .context = CurrentMemoryContext};
+	PrefixVerb verb = {
+		.name = name, .ctx = &next, .begin = begin_codes, .found = add_codes, .done = emit_codes};
+	int n;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (PG_ARGISNULL(0) || (batch && PG_ARGISNULL(1)))
+		PG_RETURN_NULL();
+	verb.prefixes = batch ? PrefixesArg(fcinfo, 1, &n) : array_of_prefix(fcinfo);
+	if (items)
+		PrefixesOfItems(PG_GETARG_OID(0), &verb);
+	else
+		PrefixesOfSet(SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext), &verb);
+	PG_RETURN_NULL();
+}
+
 Datum
 semtok_next_codes(PG_FUNCTION_ARGS)
 {
-	NextCodes *next = palloc0(sizeof(NextCodes));
-	MemoryContext context;
-	stk_prefix prefix;
-	Items *items;
-
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	prefix = prefix_arg(fcinfo, 1);
-	items = ItemsOpen(PG_GETARG_OID(0));
-	ItemsRefuseNodes(items, "next_codes");
-	context =
-		AllocSetContextCreate(CurrentMemoryContext, "semtok next_codes", ALLOCSET_DEFAULT_SIZES);
-	for (int attempt = 0;; attempt++)
-	{
-		ItemsReader *reader = ItemsReaderOpen(items, context);
-		size_t n_roots;
-		const stk_root *roots = ItemsReaderRoots(reader, &n_roots);
-		stk_status status = gather(next, ItemsReaderTrie(reader), roots, n_roots, &prefix);
-
-		ItemsReaderClose(reader);
-		MemoryContextReset(context);
-		if (status == STK_OK)
-			break;
-		memset(next, 0, sizeof(NextCodes));
-		ItemsRetry(attempt);
-	}
-	MemoryContextDelete(context);
-	ItemsClose(items);
-	emit(fcinfo, next);
-	PG_RETURN_NULL();
+	return next_codes(fcinfo, "next_codes", true, false);
 }
 
-/* next_codes_set(items semset, prefix semid) */
 Datum
 semtok_next_codes_set(PG_FUNCTION_ARGS)
 {
-	NextCodes *next = palloc0(sizeof(NextCodes));
-	stk_prefix prefix;
-	SetTrie set;
+	return next_codes(fcinfo, "next_codes_set", false, false);
+}
 
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	prefix = prefix_arg(fcinfo, 1);
-	SetTrieInit(&set, SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext));
-	gather(next, &set.trie.trie, set.roots, set.n_roots, &prefix);
-	emit(fcinfo, next);
-	PG_RETURN_NULL();
+Datum
+semtok_next_codes_batch(PG_FUNCTION_ARGS)
+{
+	return next_codes(fcinfo, "next_codes_batch", true, true);
+}
+
+Datum
+semtok_next_codes_batch_set(PG_FUNCTION_ARGS)
+{
+	return next_codes(fcinfo, "next_codes_batch_set", false, true);
 }

@@ -5,50 +5,16 @@
 
 #include "types/semset.h"
 
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "core/csr.h"
 #include "types/bridge.h"
+#include "types/sizes.h"
 
 /* Interrupts are checked after zeroing this many bytes. */
 #define ZERO_STEP ((Size) 1 << 20)
-
-/* offsets int[]: one dimension, no NULLs, none negative; none at all when NULL. */
-static void
-ReadOffsets(FunctionCallInfo fcinfo, int argno, stk_csr_tokens *tokens)
-{
-	ArrayType *array;
-	const int32 *values;
-	int n;
-
-	tokens->n_offsets = 0;
-	if (PG_ARGISNULL(argno))
-		return;
-	array = PG_GETARG_ARRAYTYPE_P(argno);
-	values = (const int32 *) ARR_DATA_PTR(array);
-	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-						errmsg("expected offsets of one dimension, not %d", ARR_NDIM(array))));
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("an offset must not be null")));
-	if (n < 1 || n > STK_MAX_LEVELS)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("expected 1 to %d offsets, not %d", STK_MAX_LEVELS, n)));
-	for (int l = 0; l < n; l++)
-	{
-		if (values[l] < 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("an offset must not be negative, not %d", values[l])));
-		tokens->offsets[l] = (uint32) values[l];
-	}
-	tokens->n_offsets = n;
-}
 
 static stk_csr_layout
 ParseLayout(const char *name)
@@ -108,7 +74,7 @@ semset_to_npz(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("dense_bytes must not be negative")));
 	tokens.vocab = (uint32) PG_GETARG_INT32(1);
-	ReadOffsets(fcinfo, 4, &tokens);
+	OffsetsArg(fcinfo, 4, &tokens);
 	set = SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext);
 	status = stk_csr_plan(set, ParseLayout(text_to_cstring(PG_GETARG_TEXT_PP(3))), &tokens,
 						  PG_GETARG_INT32(2), (uint64) dense_bytes, &csr, &err);
@@ -151,7 +117,7 @@ semset_from_npz(PG_FUNCTION_ARGS)
 	if (tokenizer < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("tokenizer must be between 0 and 2147483647, not %d", tokenizer)));
-	ReadOffsets(fcinfo, 2, &tokens);
+	OffsetsArg(fcinfo, 2, &tokens);
 	in = PG_GETARG_BYTEA_PP(0);
 	status = stk_npz_open((const uint8 *) VARDATA_ANY(in), VARSIZE_ANY_EXHDR(in), &a, &file, &err);
 	if (status == STK_OK)

@@ -1,13 +1,15 @@
 /*
- * Arguments of type int[]: how many codes each level has.
+ * Arguments of type int[]: how many codes each level has, and where its tokens begin.
  */
 #ifndef SEMTOK_SIZES_H
 #define SEMTOK_SIZES_H
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "utils/array.h"
 
+#include "core/csr.h"
 #include "core/semid.h"
 
 /*
@@ -16,5 +18,11 @@
  * Returns their number.
  */
 extern int SizesArg(ArrayType *array, const char *what, uint32 *sizes);
+
+/*
+ * Read an argument offsets int[], one dimension, no NULLs, none negative, into tokens; none at all
+ * when it is null.
+ */
+extern void OffsetsArg(FunctionCallInfo fcinfo, int argno, stk_csr_tokens *tokens);
 
 #endif

@@ -3,8 +3,7 @@
 -- object of the extension must have a check that notices when it is gone (test/lib/every_object.sql).
 --
 -- Entries of later versions, not here: device other than null, auto and cpu;
--- mask, mask_set, catalog_version,
--- changes;
+-- catalog_version, changes;
 -- semset <@ on an index; method rq-vae.
 --
 -- Where the surface says more than was promised first: train starts from kmeans||; beam is null by
@@ -242,6 +241,15 @@ SELECT checks($$SELECT round(sum(exp(logprob))::numeric, 12) FROM semtok.beam_se
 	'1.000000000000', 'norm masked over a set sums to 1');
 SELECT checks($$SELECT code, items FROM semtok.next_codes(items => 'points', prefix => '[0]')$$, E'0 2\n1 1', 'semtok.next_codes');
 SELECT checks($$SELECT code, items FROM semtok.next_codes_set(items => '{[0,0],[1,0],[1,1]}', prefix => NULL)$$, E'0 1\n1 2', 'semtok.next_codes_set');
+SELECT checks($$SELECT prefix, code, items FROM semtok.next_codes_batch(items => 'points', prefixes => '{"[0]"}')$$, E'1 0 2\n1 1 1', 'semtok.next_codes_batch');
+SELECT checks($$SELECT prefix, code, items FROM semtok.next_codes_batch_set(items => '{[0,0],[1,0],[1,1]}', prefixes => '{"[0]",NULL}')$$, E'1 0 1\n2 0 1\n2 1 2', 'semtok.next_codes_batch_set');
+SELECT checks($$SELECT semtok.mask(items => 'points', prefixes => '{NULL}', vocab => 4, offsets => '{1,0}', end_token => NULL, tokenizer => 0, within => NULL, exclude => NULL),
+	semtok.mask('points', '{"[1]"}', 2), semtok.mask_set(items => '{[0,0],[1,0]}', prefixes => '{"[1]"}', vocab => 2), semtok.mask_set('{[0,0],[1,0]}', '{"[1,0]"}', 3, end_token => 2, exclude => '{[0,0]}', within => '{[1,0]}')$$,
+	'["0110"] ["11"] ["10"] ["001"]', 'semtok.mask, semtok.mask_set');
+SELECT checks($$SELECT semtok.mask_packed(items => 'points', prefixes => '{NULL}', vocab => 33, offsets => '{31,0}', end_token => NULL, tokenizer => 0, within => NULL, exclude => NULL),
+	semtok.mask_packed_set(items => '{[0,0],[1,0]}', prefixes => '{"[1]"}', vocab => 2)$$, '\x0000008001000000 \x01000000', 'semtok.mask_packed, semtok.mask_packed_set');
+SELECT checks($$SELECT count(*), (SELECT count(DISTINCT sid) FROM semtok.sample('points', 100, uniform_over => 'ids') sid) FROM semtok.sample(items => 'points', n => 100, seed => 1, uniform_over => 'items')$$, '6 4', 'semtok.sample');
+SELECT checks($$SELECT string_agg(sid::text, ' ' ORDER BY sid) FROM semtok.sample_set(items => '{[1],[2]}', n => 3, seed => 1) sid$$, '[1] [2]', 'semtok.sample_set');
 SELECT checks($$SELECT group_name, metric, cutoff, value, low, high, queries FROM semtok.evaluate_ranking(query => 'SELECT 1, array[2,1]', cutoffs => '{2}', sample => NULL, seed => 42, groups => NULL) WHERE metric = 'mrr'$$,
 	'NULL mrr 2 0.5 0.5 0.5 1', 'semtok.evaluate_ranking');
 SELECT checks($$SELECT rank, sid, logprob, items FROM semtok.beam_search_with(items => 'points', scorer => 'flat(jsonb, semid[], int)', context => '[[5,4],[1,0]]', k => 2, beam_size => 3, temperature => 0, seed => 1,

@@ -1,5 +1,5 @@
 -- Nothing is seen or changed without the right.
-SELECT plan(68);
+SELECT plan(78);
 
 CREATE ROLE semtok_priv_owner;
 CREATE ROLE semtok_priv_reader;
@@ -37,6 +37,10 @@ CREATE FUNCTION check_no_items() RETURNS SETOF text LANGUAGE sql AS $$
   SELECT refused('SELECT * FROM semtok.beam_search_with(''items_sid'', ''model(jsonb, semid[], int)'')', 'beam_search_with by index') UNION ALL
   SELECT refused('SELECT * FROM semtok.beam_step(''items'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'beam_step by table') UNION ALL
   SELECT refused('SELECT * FROM semtok.beam_step(''items_sid'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'beam_step by index') UNION ALL
+  SELECT refused('SELECT * FROM semtok.next_codes_batch(''items'', ''{NULL}'')', 'next_codes_batch') UNION ALL
+  SELECT refused('SELECT * FROM semtok.mask(''items'', ''{NULL}'', 5)', 'mask by table') UNION ALL
+  SELECT refused('SELECT * FROM semtok.mask_packed(''items_sid'', ''{NULL}'', 5)', 'mask_packed by index') UNION ALL
+  SELECT refused('SELECT * FROM semtok.sample(''items'', 5)', 'sample') UNION ALL
   SELECT refused('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'collisions')
 $$;
 SET ROLE semtok_priv_reader;
@@ -55,6 +59,8 @@ SELECT isnt_empty('SELECT * FROM semtok.beam_search(''items_sid'', q())', 'by th
 SELECT isnt_empty('SELECT * FROM semtok.next_codes(''items'', NULL)', 'and for next_codes');
 SELECT isnt_empty('SELECT * FROM semtok.beam_search_with(''items'', ''model(jsonb, semid[], int)'')', 'for beam_search_with');
 SELECT isnt_empty('SELECT * FROM semtok.beam_step(''items'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'for beam_step');
+SELECT isnt_empty('SELECT * FROM semtok.mask(''parts'', ''{NULL}'', 5)', 'for mask');
+SELECT isnt_empty('SELECT * FROM semtok.sample(''items_sid'', 1)', 'and for sample');
 SELECT isnt_empty('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'and for collisions');
 SELECT isnt_empty('SELECT * FROM semtok.beam_search(''parts'', q())', 'a right on the partitioned table covers its partitions');
 SELECT refused('SELECT * FROM semtok.beam_search(''part1'', q())', 'but not when the partition is named');

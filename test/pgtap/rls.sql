@@ -1,5 +1,5 @@
 -- Row security: no foreign row through any scan or verb, and all of the caller's own.
-SELECT plan(38);
+SELECT plan(58);
 
 CREATE ROLE semtok_rls_a;
 CREATE ROLE semtok_rls_b;
@@ -72,6 +72,10 @@ BEGIN
   RETURN NEXT throws_ok(
     format('SELECT * FROM semtok.next_codes(%L, NULL)', relation), '0A000', NULL,
     format('next_codes by %s would show nodes: %s', relation, current_user));
+  RETURN QUERY SELECT throws_ok(format('SELECT * FROM semtok.%s', format(call, quote_literal(relation))), '0A000',
+      format('%s is not available on table "items", which has row-level security', split_part(call, '(', 1)),
+      format('%s by %s would too: %s', split_part(call, '(', 1), relation, current_user))
+    FROM (VALUES ('next_codes_batch(%s, ''{NULL}'')'), ('mask(%s, ''{NULL}'', 20)'), ('mask_packed(%s, ''{NULL}'', 20)'), ('sample(%s, 3)')) c(call);
 END $$;
 
 SET enable_seqscan = off;
@@ -109,10 +113,38 @@ SET ROLE semtok_rls_b;
 SELECT results_eq('SELECT sum(items)::bigint FROM semtok.beam_search(''items'', q(), 1000, 1000)', 'VALUES (3000::bigint)',
   'the owner''s search is not restricted');
 SELECT isnt_empty('SELECT * FROM semtok.next_codes(''items'', NULL)', 'and may see nodes');
+SELECT isnt_empty('SELECT * FROM semtok.sample(''items'', 3)', 'and samples');
 ALTER TABLE items FORCE ROW LEVEL SECURITY;
 SELECT results_eq('SELECT sum(items)::bigint FROM semtok.beam_search(''items'', q(), 1000, 1000)',
   'SELECT sum(items)::bigint FROM expected WHERE tenant = current_user', 'forced row security holds for the owner');
 RESET ROLE;
+
+-- Two states: what a verb says is the same before and after a row comes that the caller may not see.
+CREATE FUNCTION said(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  answer text;
+  detail text;
+BEGIN
+  EXECUTE format('SELECT string_agg(x::text, E''\n'') FROM semtok.%s x', call) INTO answer;
+  RETURN answer;
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+  RETURN concat_ws('|', SQLSTATE, SQLERRM, detail);
+END $$;
+CREATE TABLE calls AS SELECT unnest(array['next_codes(''items'', NULL)', 'next_codes_batch(''items'', ''{"[6]"}'')', 'mask(''items'', ''{NULL}'', 5)',
+  'mask_packed(''items_sid'', ''{"[99]"}'', 70000, end_token => 1)', 'mask(''items'', ''{NULL}'', 1, within => ''{[99,1]}'')', 'sample(''items'', 5, 1)', 'sample(''items'', 5000, 1, ''ids'')']) AS call;
+GRANT SELECT ON calls TO semtok_rls_a;
+SET ROLE semtok_rls_a;
+CREATE TEMP TABLE before AS SELECT call, said(call) FROM calls;
+RESET ROLE;
+INSERT INTO items VALUES (9999, 'semtok_rls_b', '[99,1]'), (9999, 'semtok_rls_b', '[60000]@7');
+SET ROLE semtok_rls_a;
+SELECT is(said(call), before.said, call || ' says the same with a foreign row more') FROM before;
+DROP TABLE before;
+RESET ROLE;
+DELETE FROM items WHERE id = 9999;
+DROP TABLE calls;
+DROP FUNCTION said;
 
 -- a partitioned table's policy is the one of the table named
 CREATE TABLE parts (id int, tenant text, sid semid) PARTITION BY LIST (tenant);

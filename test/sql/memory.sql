@@ -18,6 +18,8 @@ END $$;
 SELECT call, CASE WHEN kept(call) < 4000 * 20 THEN 'nothing' ELSE kept(call) || ' bytes' END AS kept FROM unnest(array[
 	$$semtok.encode_trace('items', x)$$, $$semtok.encode_candidates('items', x, 2)$$, $$semtok.encode('items', x)$$, $$semtok.encode('items', x, 4)$$, $$semtok.decode('items', semtok.encode('items', x))$$,
 	$$semtok.neighbors('items', x)$$, $$semtok.export_safetensors(left('items', 4 + i))$$, $$semtok.explain(sid, semtok.logits(array[x, x]))$$, $$semtok.next_codes('ids', semid_prefix(sid, 1))$$, $$semtok.next_codes_set(semset(array[sid]), NULL)$$,
+	$$semtok.next_codes_batch('ids', array[NULL, sid])$$, $$semtok.next_codes_batch_set(semset(array[sid]), array[NULL, sid])$$, $$semtok.mask('ids', array[NULL, sid], 10, exclude => semset(array[sid]))$$, $$semtok.mask_set(semset(array[sid]), array[NULL, sid], 10)$$,
+	$$semtok.mask_packed('ids', array[NULL, sid], 10)$$, $$semtok.mask_packed_set(semset(array[sid]), array[NULL, sid], 10)$$, $$semtok.sample('ids', 3)$$, $$semtok.sample('ids', 60)$$, $$semtok.sample_set(semset(array[sid]), 1)$$,
 	$$semtok.beam_search('ids', semtok.logits(array[x, x]), 2)$$, $$semtok.beam_search_set(semset(array[sid]), semtok.logits(array[x, x]), 2)$$, $$semset_members(semset(array[sid]))$$, $$codebook_entries((SELECT codebook FROM semtok.tokenizer WHERE name = left('items', 4 + i)))$$,
 	$$semset_from_npz(semset_to_npz(semset(array[sid]), 10, 1, 'static'))$$, $$semset_from_npz(semset_to_npz(semset(array[sid]), 10, 1, 'rectokens'))$$, $$semset_to_json(semset(array[sid]) | semset(array[sid]), 'sid2pid')$$,
 	$$semid_from_tokens(semid_tokens(sid))$$, $$semid_unflat(semid_flat(sid, '{10,10}'), '{10,10}')$$]) WITH ORDINALITY AS t(call, n) ORDER BY n;

@@ -47,7 +47,7 @@ $node->safe_psql('postgres', q{
 # What each type is tried with. Not in it: what a call of minutes could come of.
 my $book = '(SELECT book FROM h_values LIMIT 1)';
 my @names = map { "'$_'" } qw(h_points h_items nobody full none masked keep append l2 cosine ip rqkmeans ema cpu auto static rectokens
-  index.json sid2pid embedding sid kmeans++ random gumbel rectokens);
+  index.json sid2pid embedding sid kmeans++ random gumbel items ids);
 my @numbers = qw(0 1 2 3 7 -1 255 256 65535 65536 1000000 2147483647 -2147483648);
 my @texts = (@names, "''", "'[1,2]'", "'{}'", "'x y'", "E'\\x01'", "repeat('x', 100000)", "'SELECT embedding FROM h_items'",
 	"'SELECT sid FROM h_items'", "'SELECT note, embedding FROM h_items'", "'SELECT ROW(id), sid FROM h_items'", "'SELECT 1, 2'", "'SELECT'", "'VALUES (array[1,2,3]::real[]), (NULL)'", "'SELECT 1/0'",

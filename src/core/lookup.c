@@ -1,0 +1,169 @@
+#include "lookup.h"
+
+#include <string.h>
+
+#include "sort.h"
+
+/* Prefixes order[from] .. order[to - 1] share the codes down to a node. */
+typedef struct lookup_run
+{
+	size_t from;
+	size_t to;
+	stk_child at;
+} lookup_run;
+
+typedef struct lookup
+{
+	stk_trie *trie;
+	const stk_prefix *prefixes;
+	size_t *order;     /* [n] all, ascending by codes */
+	size_t *below;     /* [n] those of the root being walked, in this order */
+	lookup_run *runs;  /* [n] nodes of a level */
+	lookup_run *next;  /* [n] nodes of the next one */
+	stk_child in_tail; /* the child of a node that is inside a tail */
+	stk_lookup_found found;
+	void *ctx;
+} lookup;
+
+/* By codes, a prefix before those that it begins. */
+static int
+compare_prefixes(const void *x, const void *y, const void *ctx)
+{
+	const stk_prefix *prefixes = ctx;
+	const stk_prefix *a = &prefixes[*(const size_t *) x];
+	const stk_prefix *b = &prefixes[*(const size_t *) y];
+
+	for (int l = 0; l < a->levels && l < b->levels; l++)
+		if (a->codes[l] != b->codes[l])
+			return a->codes[l] < b->codes[l] ? -1 : 1;
+	return (a->levels > b->levels) - (a->levels < b->levels);
+}
+
+/* What may follow a node. */
+static stk_status
+node_children(lookup *l, const stk_child *at, const stk_child **children, size_t *n)
+{
+	*n = 0;
+	if (at->flags & STK_CHILD_INNER)
+		return l->trie->expand(l->trie, at->node, children, n);
+	if (at->flags & STK_CHILD_TAIL)
+	{
+		l->in_tail = (stk_child){.code = at->tail[0],
+								 .flags = at->tail_len == 1 ? STK_CHILD_ID : STK_CHILD_TAIL,
+								 .tail_len = (uint8_t) (at->tail_len - 1),
+								 .tail = at->tail_len == 1 ? NULL : at->tail + 1,
+								 .posting = at->posting,
+								 .items = at->items};
+		*children = &l->in_tail;
+		*n = 1;
+	}
+	return STK_OK;
+}
+
+/* First of children from .. n - 1 whose code is not below this one. */
+static size_t
+lower_bound(const stk_child *children, size_t from, size_t n, uint16_t code)
+{
+	size_t to = n;
+
+	while (from < to)
+	{
+		size_t middle = from + (to - from) / 2;
+
+		if (children[middle].code < code)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
+/* Tell of the prefixes that end at this node, `depth` codes deep, and go on with the others. */
+static stk_status
+walk_node(lookup *l, const lookup_run *run, int depth, size_t *n_next)
+{
+	const stk_child *children = NULL;
+	size_t i = run->from;
+	size_t child = 0;
+	size_t n;
+	stk_status status = node_children(l, &run->at, &children, &n);
+
+	for (; status == STK_OK && i < run->to && l->prefixes[l->below[i]].levels == depth; i++)
+		status = l->found(l->ctx, l->below[i], &run->at, children, n);
+	while (status == STK_OK && i < run->to)
+	{
+		uint16_t code = l->prefixes[l->below[i]].codes[depth];
+		size_t from = i;
+
+		while (i < run->to && l->prefixes[l->below[i]].codes[depth] == code)
+			i++;
+		child = lower_bound(children, child, n, code);
+		if (child < n && children[child].code == code)
+			l->next[(*n_next)++] = (lookup_run){.from = from, .to = i, .at = children[child]};
+	}
+	return status;
+}
+
+static stk_status
+walk_root(lookup *l, const stk_root *root, size_t n)
+{
+	size_t n_runs = 1;
+	size_t n_below = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		uint32_t tokenizer = l->prefixes[l->order[i]].tokenizer;
+
+		if (tokenizer == 0 || tokenizer == root->tokenizer)
+			l->below[n_below++] = l->order[i];
+	}
+	if (n_below == 0)
+		return STK_OK;
+	l->runs[0] = (lookup_run){
+		.from = 0, .to = n_below, .at = {.flags = STK_CHILD_INNER, .node = root->node}};
+	for (int depth = 0; n_runs > 0; depth++)
+	{
+		lookup_run *walked = l->runs;
+		size_t n_next = 0;
+
+		for (size_t i = 0; i < n_runs; i++)
+		{
+			stk_status status = walk_node(l, &walked[i], depth, &n_next);
+
+			if (status != STK_OK)
+				return status;
+		}
+		l->runs = l->next;
+		l->next = walked;
+		n_runs = n_next;
+	}
+	return STK_OK;
+}
+
+stk_status
+stk_lookup(stk_trie *trie, const stk_root *roots, size_t n_roots, const stk_prefix *prefixes,
+		   size_t n, const stk_allocator *a, stk_lookup_found found, void *ctx)
+{
+	lookup l = {.trie = trie, .prefixes = prefixes, .found = found, .ctx = ctx};
+	stk_status status = STK_ENOMEM;
+
+	if (n == 0)
+		return STK_OK;
+	l.order = stk_alloc_array(a, n, sizeof(size_t));
+	l.below = stk_alloc_array(a, n, sizeof(size_t));
+	l.runs = stk_alloc_array(a, n, sizeof(lookup_run));
+	l.next = stk_alloc_array(a, n, sizeof(lookup_run));
+	if (l.order && l.below && l.runs && l.next)
+	{
+		for (size_t i = 0; i < n; i++)
+			l.order[i] = i;
+		status = stk_sort(l.order, n, sizeof(size_t), compare_prefixes, prefixes, a, NULL);
+		for (size_t i = 0; i < n_roots && status == STK_OK; i++)
+			status = walk_root(&l, &roots[i], n);
+	}
+	stk_free(a, l.order);
+	stk_free(a, l.below);
+	stk_free(a, l.runs);
+	stk_free(a, l.next);
+	return status;
+}
