@@ -246,6 +246,13 @@ search_space(BeamCall *call, const BeamSpace *space, MemoryContext space_context
 	return status;
 }
 
+/* Half of work_mem for nodes that several queries see; the searches need the rest. */
+static size_t
+remembered_bytes(const BeamCall *call)
+{
+	return call->n_queries > 1 ? work_mem * (Size) 1024 / 2 : 0;
+}
+
 /* Open the items, answer queries, close them. */
 static stk_status
 search_opened(BeamCall *call, MemoryContext context)
@@ -255,8 +262,8 @@ search_opened(BeamCall *call, MemoryContext context)
 	size_t n_roots;
 	const stk_root *roots = ItemsReaderRoots(reader, &n_roots);
 	BeamSpace space;
-	stk_status status =
-		BeamSpaceInit(&space, ItemsReaderTrie(reader), roots, n_roots, reader, &call->options);
+	stk_status status = BeamSpaceInit(&space, ItemsReaderTrie(reader), roots, n_roots, reader,
+									  &call->options, remembered_bytes(call));
 
 	MemoryContextSwitchTo(old);
 	if (status == STK_OK)
@@ -365,7 +372,7 @@ beam_search_set(FunctionCallInfo fcinfo, bool batch)
 
 			SetTrieInit(&trie, set);
 			(void) BeamSpaceInit(&space, &trie.trie.trie, trie.roots, trie.n_roots, NULL,
-								 &call.options);
+								 &call.options, remembered_bytes(&call));
 			MemoryContextSwitchTo(old);
 			(void) search_space(&call, &space, context);
 			MemoryContextReset(context);

@@ -56,10 +56,12 @@ typedef struct BeamSpace
 
 /*
  * The space of a trie; its expansions look for interrupts. Allocated in the current memory context;
- * trie, roots and what is excluded outlive it. STK_OK or STK_ERETRY.
+ * trie, roots and what is excluded outlive it. `remembered`: bytes for nodes that a later search
+ * need not read again. STK_OK or STK_ERETRY.
  */
 extern stk_status BeamSpaceInit(BeamSpace *space, stk_trie *trie, const stk_root *roots,
-								size_t n_roots, ItemsReader *reader, const DecodeOptions *options);
+								size_t n_roots, ItemsReader *reader, const DecodeOptions *options,
+								size_t remembered);
 
 /*
  * Search it for one query. `stream` is the query's number in a batch. Ids without visible rows are

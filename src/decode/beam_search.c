@@ -6,6 +6,8 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "core/restricted.h"
+#include "core/trie_cache.h"
 #include "decode/beam.h"
 #include "decode/guard.h"
 #include "types/bridge.h"
@@ -13,22 +15,25 @@
 #define FIRST_ROWS 16
 #define WIDER 4 /* times as wide is a beam that was too narrow */
 
-stk_status
-BeamSpaceInit(BeamSpace *space, stk_trie *trie, const stk_root *roots, size_t n_roots,
-			  ItemsReader *reader, const DecodeOptions *options)
+/* Let an expansion look for interrupts. */
+static void
+guard_space(BeamSpace *space)
 {
 	GuardedTrie *guarded = palloc(sizeof(GuardedTrie));
+
+	GuardTrie(guarded, space->trie);
+	space->trie = &guarded->trie;
+}
+
+/* Leave out what is excluded. */
+static stk_status
+restrict_space(BeamSpace *space, const stk_semset *exclude)
+{
 	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
 	stk_restricted *restricted;
-	stk_status status;
+	stk_status status = stk_restricted_create(&restricted, space->trie, space->roots,
+											  space->n_roots, NULL, exclude, &allocator);
 
-	GuardTrie(guarded, trie);
-	*space =
-		(BeamSpace){.trie = &guarded->trie, .roots = roots, .n_roots = n_roots, .reader = reader};
-	if (options->exclude == NULL)
-		return STK_OK;
-	status = stk_restricted_create(&restricted, space->trie, roots, n_roots, NULL, options->exclude,
-								   &allocator);
 	if (status == STK_OK)
 	{
 		space->trie = stk_restricted_trie(restricted);
@@ -36,6 +41,37 @@ BeamSpaceInit(BeamSpace *space, stk_trie *trie, const stk_root *roots, size_t n_
 	}
 	else if (status != STK_ERETRY)
 		SemtokReportStatus(status, NULL, "could not exclude ids");
+	return status;
+}
+
+/* Keep what one query sees of the trie for the next. */
+static void
+remember_space(BeamSpace *space, size_t bytes)
+{
+	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
+	stk_trie_cache *cache;
+	stk_status status = stk_trie_cache_create(&cache, space->trie, bytes, &allocator);
+
+	if (status != STK_OK)
+		SemtokReportStatus(status, NULL, "could not remember nodes");
+	space->trie = stk_trie_cache_trie(cache);
+}
+
+stk_status
+BeamSpaceInit(BeamSpace *space, stk_trie *trie, const stk_root *roots, size_t n_roots,
+			  ItemsReader *reader, const DecodeOptions *options, size_t remembered)
+{
+	stk_status status = STK_OK;
+
+	*space = (BeamSpace){.trie = trie, .roots = roots, .n_roots = n_roots, .reader = reader};
+	guard_space(space);
+	if (options->exclude)
+		status = restrict_space(space, options->exclude);
+	if (status == STK_OK && remembered > 0)
+	{
+		remember_space(space, remembered);
+		guard_space(space); /* what is remembered is shown without the other guard */
+	}
 	return status;
 }
 
