@@ -1,6 +1,6 @@
 -- RecTokens' trie and decoding behaviours, on its golden example. Each statement is named after the
 -- upstream test it stands for. Not here: what concerns tensors of its own (csr arrays, dense masks,
--- kernels, key-value caches, attention masks) and sampling.
+-- kernels, beam_search kv_cache_expansion, attention_mask_shape_and_accumulation: the model's side).
 CREATE TABLE rt_items (id int PRIMARY KEY, sid semid);
 INSERT INTO rt_items VALUES (1, '[1,2,1]'), (2, '[3,1,2]'), (3, '[3,1,3]');
 CREATE INDEX rt_items_sid ON rt_items USING semtrie (sid);
@@ -81,5 +81,36 @@ SELECT b.beam_size, r.sid, round(r.logprob::numeric, 4) AS logprob
                               semtok.logits('{{0.2,0,-9},{0,0,0}}'::real[], norm => 'masked'),
                               k => 1, beam_size => b.beam_size) r;
 
+-- decoding: decode_one_step_dense_path: one step is the mask, the softmax, the choice
+SELECT b.sid, round(b.logprob::numeric, 6) AS logprob
+  FROM semtok.beam_search_set('{[1],[3]}', semtok.logits('{{5,1,5,0.5}}'::real[], norm => 'masked'), k => 1) b;
+-- sampling as RecTokens does: at each step `candidates` children of each beam without replacement,
+-- then the best stay. beam_search shapes and all_outputs_valid: catalogs of few codes, of many, of both
+CREATE TABLE rt_shapes AS
+SELECT what, semset_agg(semid(array[i % codes[1], i / 4 % codes[2], i / 16 % codes[3]])) AS items, codes
+  FROM (VALUES ('dense_only', '{4,4,4}'::int[]), ('nondense_dominated', '{3000,3000,3000}'), ('mixed_dense_nondense', '{4,3000,5}')) v(what, codes),
+       generate_series(1, 500) i GROUP BY what, codes;
+SELECT s.what, sampler, temperature, d.*
+  FROM rt_shapes s, unnest('{gumbel,rectokens}'::text[]) sampler, unnest('{1,0.3}'::float8[]) temperature,
+       LATERAL (SELECT semtok.logits(array(SELECT sin(l)::real FROM generate_series(1, codes[1] + codes[2] + codes[3]) l), codes, norm => 'masked') AS q) q,
+       LATERAL (SELECT count(*) = 20 * 8 AS shape, count(DISTINCT (i, b.sid)) = 20 * 8 AS none_twice, bool_and(b.sid <@ s.items) AS all_valid, bool_and(b.logprob <= 0) AS probabilities
+                  FROM generate_series(1, 20) i, semtok.beam_search_set(s.items, q.q, 8, 8, temperature => temperature, sampler => sampler, seed => i) b) d
+ ORDER BY 1, 2, 3;
+-- beam_search cumulative_log_probas: of the tempered softmax over the mask; sorted by score
+SELECT sampler, bool_and(abs(b.logprob - e.logprob) < 1e-6) AS cumulative, bool_and(sampler = 'gumbel' OR b.logprob <= coalesce(b.before, 0)) AS sorted
+  FROM rt_query q, rt_set s, unnest('{gumbel,rectokens}'::text[]) sampler, generate_series(1, 10) i,
+       LATERAL (SELECT d.*, lag(d.logprob) OVER (ORDER BY d.rank) AS before
+                  FROM semtok.beam_search_set(s.items, q.masked, temperature => 0.5, sampler => sampler, seed => i) d) b,
+       LATERAL (SELECT sum(x.logprob) AS logprob
+                  FROM semtok.explain(b.sid, semtok.logits('{{10,2,10,1},{10,0.5,-2,10},{10,0,2,-4}}'::real[], norm => 'masked'), s.items) x) e
+ GROUP BY sampler ORDER BY sampler;
+-- fewer children than candidates: RecTokens fails or returns what is not there; here fewer rows come
+SELECT count(*), bool_and(b.sid <@ s.items) AS all_valid
+  FROM rt_query q, rt_set s, semtok.beam_search_set(s.items, q.masked, 10, 20, temperature => 1, sampler => 'rectokens', candidates => 100, seed => 1) b;
+-- one candidate a step is a walk by chance
+SELECT count(DISTINCT b.sid), max(b.rank) FROM rt_query q, rt_set s, generate_series(1, 50) i,
+       semtok.beam_search_set(s.items, q.masked, 3, 3, temperature => 2, sampler => 'rectokens', candidates => 1, seed => i) b;
+
+DROP TABLE rt_shapes;
 DROP VIEW rt_query, rt_set;
 DROP TABLE rt_items;
