@@ -55,9 +55,9 @@ WITH beams (n, query, sid, score) AS (VALUES (1, 1, '[0,0]'::semid, -1::float8),
      logits AS (SELECT array_agg(array[n, 1, -n, 0]::real[] ORDER BY n) AS all_of, array_agg(array[n, 1, -n, 0]::real[] ORDER BY n) FILTER (WHERE query = 1) AS one,
                        array_agg(array[n, 1, -n, 0]::real[] ORDER BY n) FILTER (WHERE query = 2) AS two FROM beams)
 SELECT count(*) AS rows, count(*) FILTER (WHERE alone.sid IS NULL) AS differ FROM logits,
-       LATERAL semtok.beam_step('st_items', '{"[0,0]","[0,0]","[3,3]","[1,5]"}', '{-1,-2,-3,0}', all_of, 3, queries => '{1,2,1,2}') s
-       LEFT JOIN LATERAL (SELECT 2 * parent - 1 AS parent, sid, logprob FROM semtok.beam_step('st_items', '{"[0,0]","[3,3]"}', '{-1,-3}', one, 3)
-                          UNION ALL SELECT 2 * parent, sid, logprob FROM semtok.beam_step('st_items', '{"[0,0]","[1,5]"}', '{-2,0}', two, 3)) alone
+       LATERAL semtok.beam_step('st_items', '{"[0,0]","[0,0]","[3,3]","[1,5]"}', '{-1,-2,-3,0}', all_of, 3, queries => '{1,2,1,2}', norm => 'none') s
+       LEFT JOIN LATERAL (SELECT 2 * parent - 1 AS parent, sid, logprob FROM semtok.beam_step('st_items', '{"[0,0]","[3,3]"}', '{-1,-3}', one, 3, norm => 'none')
+                          UNION ALL SELECT 2 * parent, sid, logprob FROM semtok.beam_step('st_items', '{"[0,0]","[1,5]"}', '{-2,0}', two, 3, norm => 'none')) alone
          USING (parent, sid, logprob);
 
 -- beams that lead nowhere are passed over: ids that are complete, prefixes that do not exist (any more)
