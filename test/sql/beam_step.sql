@@ -52,8 +52,8 @@ SELECT norm, width, NOT EXISTS (
 SELECT s.parent, s.sid, round(s.logprob::numeric, 6) AS logprob, s.key = s.logprob AS key
   FROM semtok.beam_step('st_items', '{NULL,NULL}', '{0,-1}', '{{0,1,2,3,4},{4,3,2,1,0}}', 2, queries => '{7,3}') s;
 WITH beams (n, query, sid, score) AS (VALUES (1, 1, '[0,0]'::semid, -1::float8), (2, 2, '[0,0]', -2), (3, 1, '[3,3]', -3), (4, 2, '[1,5]', 0)),
-     logits AS (SELECT array_agg(array[n, 1, -n, 0]::real[] ORDER BY n) AS all_of, array_agg(array[n, 1, -n, 0]::real[] ORDER BY n) FILTER (WHERE query = 1) AS one,
-                       array_agg(array[n, 1, -n, 0]::real[] ORDER BY n) FILTER (WHERE query = 2) AS two FROM beams)
+     logits AS (SELECT array_agg(array[n, n * n, -n, n + 9]::real[] ORDER BY n) AS all_of, array_agg(array[n, n * n, -n, n + 9]::real[] ORDER BY n) FILTER (WHERE query = 1) AS one,
+                       array_agg(array[n, n * n, -n, n + 9]::real[] ORDER BY n) FILTER (WHERE query = 2) AS two FROM beams)
 SELECT count(*) AS rows, count(*) FILTER (WHERE alone.sid IS NULL) AS differ FROM logits,
        LATERAL semtok.beam_step('st_items', '{"[0,0]","[0,0]","[3,3]","[1,5]"}', '{-1,-2,-3,0}', all_of, 3, queries => '{1,2,1,2}', norm => 'none') s
        LEFT JOIN LATERAL (SELECT 2 * parent - 1 AS parent, sid, logprob FROM semtok.beam_step('st_items', '{"[0,0]","[3,3]"}', '{-1,-3}', one, 3, norm => 'none')
