@@ -47,8 +47,9 @@ if layout == "static":
     taken = 1
 else:
     rival = module(checkout + "/rectokens/decoding/vntk.py")
-    trie = type("Trie", (), {"row_ptrs": torch.from_numpy(arrays["row_ptrs"]),
-                             "stacked_cols_vals": torch.from_numpy(arrays["stacked_cols_vals"]),
+    # It reads as many edges as the widest node has, beyond the end of the array too.
+    cols_vals = torch.nn.functional.pad(torch.from_numpy(arrays["stacked_cols_vals"]), (0, max(branches)), value=-1)
+    trie = type("Trie", (), {"row_ptrs": torch.from_numpy(arrays["row_ptrs"]), "stacked_cols_vals": cols_vals,
                              "layer_max_branches": branches})
     first, ends, edges = (lambda tokens: 0), arrays["row_ptrs"], arrays["stacked_cols_vals"].T
     taken = 0

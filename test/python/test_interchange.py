@@ -119,7 +119,11 @@ def rectokens_arrays(trie):
 
 
 def walk_rectokens(vtnk, trie, levels, vocab):
-    """All tokens that its masks let through, breadth first: (mask of every prefix, whole ids)."""
+    """All tokens that its masks let through, breadth first: (mask of every prefix, whole ids).
+
+    On the CPU it reads as many edges as the widest node has, beyond the end of its own arrays too.
+    """
+    trie = trie._replace(stacked_cols_vals=torch.nn.functional.pad(trie.stacked_cols_vals, (0, vocab), value=-1))
     nodes, paths, seen = torch.zeros(1, dtype=torch.long), [()], {}
     for step in range(levels):
         following, valid, masked = vtnk(torch.zeros(len(paths), vocab), nodes, trie, step)
