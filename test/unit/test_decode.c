@@ -11,6 +11,14 @@
 #include "core/trie_cache.h"
 #include "decode_fixture.h"
 #include "failing.h"
+#include "rows.h"
+
+/* How many catalogs are tried. */
+static int
+n_rounds(void)
+{
+	return (int) unit_size(16000, 4000, 500);
+}
 
 static void
 assert_hit(const fixture *f, const stk_hit *hit, const oracle_hit *want)
@@ -113,7 +121,7 @@ test_oracle(void **state)
 	prng r = {1};
 
 	(void) state;
-	for (int round = 0; round < 16000; round++)
+	for (int round = 0; round < n_rounds(); round++)
 	{
 		fixture f;
 		stk_decode_options o;
@@ -226,7 +234,7 @@ test_beam_quotas(void **state)
 	prng r = {10};
 
 	(void) state;
-	for (int round = 0; round < 12000; round++)
+	for (int round = 0; round < n_rounds(); round++)
 	{
 		fixture f;
 		stk_decode_options o;

@@ -10,8 +10,14 @@
 #include <cmocka.h>
 
 #include "decode_fixture.h"
+#include "rows.h"
 
-#define DRAWS 100000
+/* How often each distribution is drawn from. */
+static size_t
+n_draws(void)
+{
+	return unit_size(100000, 20000, 3000);
+}
 
 /* Counts beside what was expected of them; those of which less than 5 were are taken together. */
 static void
@@ -25,7 +31,7 @@ assert_distribution(const uint32_t *counts, const double *p, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 	{
-		double expected = p[i] * DRAWS;
+		double expected = p[i] * (double) n_draws();
 
 		total += p[i];
 		if (expected < 5)
@@ -164,7 +170,7 @@ test_distribution(void **state)
 		for (size_t i = 0; i < c.n; i++)
 			for (size_t j = 0; j < c.n; j++)
 				second[j] += i != j ? p[i] * p[j] / (1 - p[i]) : 0;
-		for (uint64_t i = 0; i < DRAWS; i++)
+		for (uint64_t i = 0; i < n_draws(); i++)
 		{
 			drawn out[2];
 
@@ -209,7 +215,7 @@ test_pairs(void **state)
 		for (size_t i = 0; i < c.n; i++)
 			for (size_t j = 0; j < c.n; j++)
 				pairs[i * c.n + j] = i != j ? p[i] * p[j] / (1 - p[i]) : 0;
-		for (uint64_t i = 0; i < DRAWS; i++)
+		for (uint64_t i = 0; i < n_draws(); i++)
 		{
 			drawn out[2];
 
@@ -245,7 +251,7 @@ test_rectokens(void **state)
 	o.sampler = STK_SAMPLER_RECTOKENS;
 	o.beam_size = 1;
 	expect(&m, &o, &c, p);
-	for (uint64_t i = 0; i < DRAWS; i++)
+	for (uint64_t i = 0; i < n_draws(); i++)
 	{
 		drawn out[2];
 
@@ -322,7 +328,7 @@ test_paths(void **state)
 	int beams = 0;
 
 	(void) state;
-	for (int round = 0; round < 12000; round++)
+	for (int round = 0; round < (int) (n_draws() / 8); round++)
 	{
 		fixture f;
 		catalog left;
@@ -381,7 +387,7 @@ test_paths(void **state)
 		catalog_free(&left);
 		tear_down(&f);
 	}
-	assert_true(beams > 500);
+	assert_true(beams > (int) (n_draws() / 300));
 }
 
 int
