@@ -352,10 +352,61 @@ stk_evaluator_encode_there(stk_evaluator *ev, const stk_exec *exec, stk_attached
 	return status;
 }
 
-static int
-compare_ids(const void *a, const void *b, const void *ctx)
+/* Rows between two looks at the monitor. */
+#define LOOK ((size_t) 1 << 18)
+
+/*
+ * Move ids to `to` in the order of their codes of level l, those with the same code in the order that
+ * they have. first [size] is scratch.
+ */
+static stk_status
+sort_by_level(const stk_evaluator *ev, int l, size_t *first, uint8_t *to,
+			  const stk_monitor *monitor)
 {
-	return memcmp(a, b, *(const size_t *) ctx);
+	size_t width = 2 * (size_t) ev->cb.levels;
+	size_t so_far = 0;
+
+	for (uint32_t k = 0; k < ev->cb.sizes[l]; k++)
+	{
+		first[k] = so_far;
+		so_far += ev->counts[l][k];
+	}
+	for (size_t i = 0; i < ev->rows; i++)
+	{
+		const uint8_t *id = ev->ids + i * width;
+		size_t code = (size_t) id[2 * l] << 8 | id[2 * l + 1];
+
+		if (i % LOOK == 0 && stk_should_stop(monitor))
+			return STK_ECANCELED;
+		memcpy(to + first[code]++ * width, id, width);
+	}
+	return STK_OK;
+}
+
+/* Put the ids in order, by the codes of one level after the other, the last one first. */
+static stk_status
+sort_ids(stk_evaluator *ev, const stk_monitor *monitor)
+{
+	uint32_t largest = 0;
+	uint8_t *other = stk_alloc_array(&ev->a, ev->rows, 2 * (size_t) ev->cb.levels);
+	size_t *first;
+	stk_status status;
+
+	for (int l = 0; l < ev->cb.levels; l++)
+		largest = ev->cb.sizes[l] > largest ? ev->cb.sizes[l] : largest;
+	first = stk_alloc_array(&ev->a, largest, sizeof(size_t));
+	status = other && first ? STK_OK : STK_ENOMEM;
+	for (int l = ev->cb.levels - 1; l >= 0 && status == STK_OK; l--)
+	{
+		uint8_t *sorted = other;
+
+		status = sort_by_level(ev, l, first, sorted, monitor);
+		other = ev->ids;
+		ev->ids = sorted;
+	}
+	stk_free(&ev->a, other);
+	stk_free(&ev->a, first);
+	return status;
 }
 
 static int
@@ -382,7 +433,7 @@ finish_ids(stk_evaluator *ev, const stk_monitor *monitor, stk_evaluation *result
 {
 	size_t width = 2 * (size_t) ev->cb.levels;
 	uint64_t shared = 0;
-	stk_status status = stk_sort(ev->ids, ev->rows, width, compare_ids, &width, &ev->a, monitor);
+	stk_status status = sort_ids(ev, monitor);
 
 	if (status != STK_OK)
 		return status;
@@ -408,7 +459,7 @@ finish_ids(stk_evaluator *ev, const stk_monitor *monitor, stk_evaluation *result
 	return STK_OK;
 }
 
-/* counts [size] is sorted here. */
+/* counts [size] is sorted here, and so of no more use. */
 static stk_status
 finish_level(stk_evaluator *ev, int l, const stk_monitor *monitor, stk_level_evaluation *r)
 {
@@ -442,7 +493,7 @@ finish_level(stk_evaluator *ev, int l, const stk_monitor *monitor, stk_level_eva
 stk_status
 stk_evaluator_finish(stk_evaluator *ev, const stk_monitor *monitor, stk_evaluation *result)
 {
-	stk_status status = STK_OK;
+	stk_status status;
 	stk_fpenv env;
 
 	memset(result, 0, sizeof(*result));
@@ -456,10 +507,9 @@ stk_evaluator_finish(stk_evaluator *ev, const stk_monitor *monitor, stk_evaluati
 	env = stk_fpenv_enter();
 	if (ev->rows % STK_SUM_CHUNK != 0)
 		close_chunk(ev);
+	status = finish_ids(ev, monitor, result);
 	for (int l = 0; l < ev->cb.levels && status == STK_OK; l++)
 		status = finish_level(ev, l, monitor, &result->level[l]);
-	if (status == STK_OK)
-		status = finish_ids(ev, monitor, result);
 	result->mse = result->level[ev->cb.levels - 1].mse;
 	result->relative_error = result->level[ev->cb.levels - 1].relative_error;
 	stk_fpenv_leave(env);

@@ -101,7 +101,7 @@ static size_t
 measure_bytes(const forecast *f, size_t n)
 {
 	/* Two bytes a level, two and a half times. */
-	size_t bytes = plus(times(n, 5 * f->levels), times(f->total, sizeof(uint64_t)));
+	size_t bytes = plus(times(n, 5 * f->levels), times(f->total, 2 * sizeof(uint64_t)));
 
 	return n == 0 ? 0 : plus(plus(bytes, piece_bytes(f, n)), encode_bytes(f));
 }

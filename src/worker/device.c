@@ -63,35 +63,30 @@ stk_engine *
 stk_device_for_encode(const stk_server *s, const stk_codebook *cb, const stk_encode *m)
 {
 	stk_engine *device = s->shop.device;
-	double bytes = (double) m->n * cb->dim * sizeof(float);
-	double work = 0;
+	stk_work work = stk_work_of_encoding(cb, (double) m->n, m->beam);
 
 	if (!device || m->device == STK_DEVICE_CPU || !device->ops->takes(device, cb, m->beam) ||
 		!stk_device_usable(s, NULL, 0))
 		return s->shop.cores;
 	if (m->device == STK_DEVICE_CUDA)
 		return device;
-	for (int l = 0; l < cb->levels; l++)
-		work += cb->sizes[l];
-	work *= (double) m->n * cb->dim;
-	return stk_speeds_choose_device(&s->speeds, bytes, work) ? device : s->shop.cores;
+	return stk_speeds_choose_device(&s->speeds, &work) ? device : s->shop.cores;
 }
 
 stk_engine *
 stk_device_for_train(const stk_server *s, const stk_train_message *m)
 {
 	const stk_train_plan *plan = &m->plan;
-	double bytes = (double) m->n * plan->dim * sizeof(float);
-	double work = 0;
+	stk_work work = {.bytes = (double) m->n * plan->dim * sizeof(float)};
 
 	if (!s->shop.device || m->device == STK_DEVICE_CPU || !stk_device_usable(s, NULL, 0))
 		return s->shop.cores;
 	if (m->device == STK_DEVICE_CUDA)
 		return s->shop.device;
 	for (int l = 0; l < plan->levels; l++)
-		work += plan->sizes[l];
-	work *= (double) m->n * plan->dim * plan->epochs;
-	return stk_speeds_choose_device(&s->speeds, bytes, work) ? s->shop.device : s->shop.cores;
+		work.multiply_adds += plan->sizes[l];
+	work.multiply_adds *= (double) m->n * plan->dim * plan->epochs;
+	return stk_speeds_choose_device(&s->speeds, &work) ? s->shop.device : s->shop.cores;
 }
 
 void

@@ -7,12 +7,28 @@
 
 #include "worker/launch.h"
 
-/* What work takes: fixed + bytes of rows * per_byte + multiply-adds * per_multiply_add, seconds. */
+/* Work to be done. */
+typedef struct stk_work
+{
+	double bytes;         /* of rows */
+	double multiply_adds; /* of them with every codeword, once */
+	double children;      /* of a beam: codewords scored for each kept prefix; greedily 0 */
+	double dim;           /* numbers of a row */
+} stk_work;
+
+/*
+ * What work takes, in seconds: fixed + bytes * per_byte + multiply-adds * per_multiply_add, and with a
+ * beam beam_fixed + children * (per_child + dim * per_child_number) more. The cores have the children's
+ * dot products from tables, the device multiplies.
+ */
 typedef struct stk_speed
 {
 	double fixed;
 	double per_byte;
 	double per_multiply_add;
+	double beam_fixed;
+	double per_child;
+	double per_child_number;
 } stk_speed;
 
 typedef struct stk_speeds
@@ -26,8 +42,11 @@ typedef struct stk_speeds
 extern stk_status stk_speeds_measure(const stk_shop *shop, const stk_pool *pool,
 									 stk_speeds *speeds);
 
+/* The work of encoding n rows. */
+extern stk_work stk_work_of_encoding(const stk_codebook *cb, double n, int beam);
+
 /* Is this sooner done on the device? */
-extern bool stk_speeds_choose_device(const stk_speeds *s, double bytes, double multiply_adds);
+extern bool stk_speeds_choose_device(const stk_speeds *s, const stk_work *work);
 
 /*
  * The multiply-adds of rows of so many numbers from which the device is the sooner; INFINITY: none.

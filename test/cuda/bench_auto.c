@@ -55,7 +55,7 @@ copy_rate(void)
 /* Seconds of a call, the best of several. */
 static double
 time_encode(stk_engine *e, const stk_exec *exec, const stk_resident *r, const float *x, size_t n,
-			uint16_t *codes)
+			int beam, uint16_t *codes)
 {
 	double best = 1e9, begin = now();
 
@@ -64,7 +64,7 @@ time_encode(stk_engine *e, const stk_exec *exec, const stk_resident *r, const fl
 		stk_error err = {.level = -1};
 		double t = now();
 
-		must(e->ops->encode(e, exec, r, x, n, 1, codes, &err) == STK_OK, "encode", err.message);
+		must(e->ops->encode(e, exec, r, x, n, beam, codes, &err) == STK_OK, "encode", err.message);
 		best = fmin(best, now() - t);
 	}
 	return best;
@@ -72,9 +72,9 @@ time_encode(stk_engine *e, const stk_exec *exec, const stk_resident *r, const fl
 
 static void
 compare(stk_engine *const engines[2], const stk_speeds *speeds, const stk_exec *exec,
-		const float *x, int dim, int levels, uint32_t size, double rate)
+		const float *x, int dim, int levels, uint32_t size, int beam, double rate)
 {
-	size_t most = MOST_BYTES / ((size_t) dim * sizeof(float));
+	size_t most = MOST_BYTES / ((size_t) dim * sizeof(float)) / (beam > 1 ? 8 : 1);
 	stk_codebook cb = {.metric = STK_L2, .levels = levels, .dim = dim};
 	uint16_t *codes[2];
 	stk_resident *r[2];
@@ -87,21 +87,22 @@ compare(stk_engine *const engines[2], const stk_speeds *speeds, const stk_exec *
 	for (int e = 0; e < 2; e++)
 	{
 		codes[e] = malloc(most * (size_t) levels * sizeof(uint16_t));
-		must(engines[e]->ops->load(engines[e], exec, &cb, false, &r[e], NULL) == STK_OK, "load",
+		must(engines[e]->ops->load(engines[e], exec, &cb, beam > 1, &r[e], NULL) == STK_OK, "load",
 			 "");
 	}
 	for (size_t n = 1; n <= most; n = n < most && n * 8 > most ? most : n * 8)
 	{
 		double bytes = (double) n * dim * sizeof(float);
-		double work = (double) n * dim * levels * size;
-		double cores = time_encode(engines[0], exec, r[0], x, n, codes[0]);
-		double device = time_encode(engines[1], exec, r[1], x, n, codes[1]);
-		bool chosen = stk_speeds_choose_device(speeds, bytes, work);
+		stk_work work = stk_work_of_encoding(&cb, (double) n, beam);
+		double cores = time_encode(engines[0], exec, r[0], x, n, beam, codes[0]);
+		double device = time_encode(engines[1], exec, r[1], x, n, beam, codes[1]);
+		bool chosen = stk_speeds_choose_device(speeds, &work);
 		double better = fmin(cores, device);
 
-		printf("%8zu x %4d, %d x %4u  cores %9.3f ms  device %9.3f ms (copying alone %8.3f)  auto: "
+		printf("%8zu x %4d, %d x %4u, beam %2d  cores %9.3f ms  device %9.3f ms (copying alone "
+			   "%8.3f)  auto: "
 			   "%-6s %+5.0f %%  codes %s\n",
-			   n, dim, levels, size, cores * 1e3, device * 1e3, bytes / rate * 1e-6,
+			   n, dim, levels, size, beam, cores * 1e3, device * 1e3, bytes / rate * 1e-6,
 			   chosen ? "device" : "cores", ((chosen ? device : cores) / better - 1) * 100,
 			   memcmp(codes[0], codes[1], n * (size_t) levels * sizeof(uint16_t)) ? "DIFFER"
 																				  : "equal");
@@ -143,16 +144,21 @@ main(void)
 	must(stk_speeds_measure(&shop, stk_crew_pool(crew, STK_URGENT), &speeds) == STK_OK, "measure",
 		 "");
 	printf("measured in %.0f ms: cores %.1f us + %.3g s a 10^12 multiply-adds; device %.1f us + "
-		   "%.1f GB/s + %.3g s a 10^12; copies alone %.1f GB/s\n",
+		   "%.1f GB/s + %.3g s a 10^12; copies alone %.1f GB/s; a beam's children: cores %.3g s a "
+		   "10^9, device %.1f us + %.3g s a 10^12 numbers\n",
 		   (now() - begin) * 1e3, speeds.cores.fixed * 1e6, speeds.cores.per_multiply_add * 1e12,
 		   speeds.device.fixed * 1e6, 1e-9 / speeds.device.per_byte,
-		   speeds.device.per_multiply_add * 1e12, rate);
+		   speeds.device.per_multiply_add * 1e12, rate, speeds.cores.per_child * 1e9,
+		   speeds.device.beam_fixed * 1e6, speeds.device.per_child_number * 1e12);
 
 	stk_engine *engines[2] = {shop.cores, shop.device};
 	stk_exec exec = {.a = stk_malloc, .cpu = &shop.cpu, .pool = stk_crew_pool(crew, STK_URGENT)};
 
-	compare(engines, &speeds, &exec, x, 128, 3, 256, rate);
-	compare(engines, &speeds, &exec, x, 384, 3, 256, rate);
-	compare(engines, &speeds, &exec, x, 64, 1, 1024, rate);
+	compare(engines, &speeds, &exec, x, 128, 3, 256, 1, rate);
+	compare(engines, &speeds, &exec, x, 384, 3, 256, 1, rate);
+	compare(engines, &speeds, &exec, x, 64, 1, 1024, 1, rate);
+	compare(engines, &speeds, &exec, x, 128, 3, 256, 5, rate);
+	compare(engines, &speeds, &exec, x, 384, 3, 256, 16, rate);
+	compare(engines, &speeds, &exec, x, 768, 3, 256, 10, rate);
 	return 0;
 }

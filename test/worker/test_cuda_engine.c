@@ -17,8 +17,12 @@
 #include <math.h>
 #include <pthread.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "core/rq.h"
 #include "engine/plugin.h"
+#include "rows.h"
 
 #define LEVELS 3
 #define CODES 20
@@ -37,6 +41,7 @@ static float *x;        /* [ROWS][DIM] */
 static float *words[2]; /* [LEVELS * CODES][DIM] of two codebooks */
 static uint16_t *right; /* [ROWS][LEVELS] of the first */
 static stk_engine *host;
+static size_t all; /* rows of a large call: ROWS, or enough for all lanes of three devices */
 
 static stk_codebook
 book(int which)
@@ -90,10 +95,11 @@ set_up(void **state)
 	}
 	words[0] = x + (size_t) ROWS * DIM;
 	words[1] = words[0] + (size_t) LEVELS * CODES * DIM;
+	all = unit_size(ROWS, ROWS, 30000);
 	cb = book(0);
 	assert_int_equal(stk_engine_cpu_open(&stk_malloc, &host, NULL), STK_OK);
 	assert_int_equal(stk_rq_create(&cb, &exec, STK_FILTER_BEST, &rq, NULL), STK_OK);
-	assert_int_equal(stk_rq_encode(rq, &exec, x, ROWS, 1, right, NULL, NULL), STK_OK);
+	assert_int_equal(stk_rq_encode(rq, &exec, x, all, 1, right, NULL, NULL), STK_OK);
 	stk_rq_free(rq);
 	return 0;
 }
@@ -133,13 +139,13 @@ encode(stk_engine *e, size_t n, stk_error *err)
 static void
 codes_are_the_processors(void **state)
 {
-	static const size_t sizes[] = {0, 1, 1000, ROWS};
+	const size_t sizes[] = {0, 1, 1000, all};
 	static const char *const lists[] = {"all", "0", "2,0", "1,1"};
 
 	(void) state;
 	fake_fail(NULL, 0, 0, 0);
 	fake_devices(3, 1024);
-	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
+	for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l += unit_size(1, 1, 2))
 	{
 		stk_engine *e;
 		stk_error err;
@@ -247,6 +253,7 @@ trainings(void **state)
 		"cudaMemcpy2DAsync", "cudaStreamQuery", "launch",          "cudaStreamSynchronize"};
 	static const int codes[] = {2, 700};
 	trained *expected = malloc(sizeof(*expected)), *t = malloc(sizeof(*t));
+	int said = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
 	stk_engine *e;
 	stk_error err;
 
@@ -254,15 +261,17 @@ trainings(void **state)
 	fake_fail(NULL, 0, 0, 0);
 	fake_devices(1, 1024);
 	assert_int_equal(train(host, expected, &err), STK_OK);
+	/* Each failure is told. */
+	dup2(null, STDERR_FILENO);
 	for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++)
-		for (unsigned long n = 1, met = 1; met; n++)
+		for (unsigned long n = 1, met = 1; met; n += unit_size(1, 1, 9))
 		{
 			long before = fake_live();
 			stk_engine_state how;
 
 			fake_fail(NULL, 0, 0, 0);
 			assert_int_equal(open_devices("all", &e, &err), STK_OK);
-			fake_fail(calls[c], codes[n % 2], n, n);
+			fake_fail(calls[c], codes[(n + c) % 2], n, n);
 			assert_int_equal(train(e, t, &err), STK_OK);
 			met = fake_calls(calls[c]) >= n;
 			assert_memory_equal(t, expected, sizeof(*t));
@@ -275,6 +284,9 @@ trainings(void **state)
 			if (!met)
 				assert_int_equal(fake_live(), before);
 		}
+	dup2(said, STDERR_FILENO);
+	close(said);
+	close(null);
 	free(expected);
 	free(t);
 }
@@ -283,7 +295,7 @@ trainings(void **state)
 static void
 rows_at_fault(void **state)
 {
-	static const size_t rows[] = {0, 2729, 2730, ROWS - 1};
+	const size_t rows[] = {0, 2729, 2730, all - 1};
 	stk_engine *e;
 	stk_error err;
 
@@ -292,14 +304,14 @@ rows_at_fault(void **state)
 	assert_int_equal(open_devices("all", &e, &err), STK_OK);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 	{
-		float kept = x[rows[i] * DIM], last = x[(size_t) ROWS * DIM - 1];
+		float kept = x[rows[i] * DIM], last = x[all * DIM - 1];
 
-		x[rows[i] * DIM] = x[(size_t) ROWS * DIM - 1] = NAN;
-		assert_int_equal(encode(e, ROWS, &err), STK_EINVAL);
+		x[rows[i] * DIM] = x[all * DIM - 1] = NAN;
+		assert_int_equal(encode(e, all, &err), STK_EINVAL);
 		assert_int_equal(err.row, rows[i]);
 		assert_string_equal(err.message, "embedding holds NaN or infinity");
 		x[rows[i] * DIM] = kept;
-		x[(size_t) ROWS * DIM - 1] = last;
+		x[all * DIM - 1] = last;
 	}
 	e->ops->close(e);
 	assert_int_equal(fake_live(), 0);
@@ -348,7 +360,7 @@ what_cannot_be_opened(void **state)
 	assert_int_equal(open_devices("all", &e, &err), STK_OK);
 	assert_string_equal(err.message, "CUDA device 0: its tensor unit adds worse than it may");
 	assert_string_equal(e->device, "fake device 1, compute capability 9.0");
-	assert_int_equal(encode(e, ROWS, &err), STK_OK);
+	assert_int_equal(encode(e, all, &err), STK_OK);
 	e->ops->close(e);
 	assert_int_equal(fake_live(), 0);
 }
@@ -473,11 +485,12 @@ codebooks_take_turns(void **state)
 	{
 		BOOKS = 6,
 		WIDE = 2048,
-		SIZE = 256
+		SIZE = 256,
+		SOME = 16
 	};
 	stk_exec exec = plain();
 	float *wide = malloc((size_t) SIZE * WIDE * sizeof(float));
-	uint16_t codes[SIZE];
+	uint16_t codes[SOME];
 	stk_resident *r[BOOKS];
 	stk_engine *e;
 	stk_engine_state how;
@@ -502,8 +515,8 @@ codebooks_take_turns(void **state)
 			if (round == 0)
 				assert_int_equal(e->ops->load(e, &exec, &cb, false, &r[b], &err), STK_OK);
 			memset(codes, 0xff, sizeof(codes));
-			assert_int_equal(e->ops->encode(e, &exec, r[b], wide, SIZE, 1, codes, &err), STK_OK);
-			for (int i = 0; i < SIZE; i++)
+			assert_int_equal(e->ops->encode(e, &exec, r[b], wide, SOME, 1, codes, &err), STK_OK);
+			for (int i = 0; i < SOME; i++)
 				assert_int_equal(codes[i], i);
 			e->ops->state(e, &how);
 			assert_true(how.memory > 0 && how.memory <= how.memory_limit);
@@ -511,7 +524,7 @@ codebooks_take_turns(void **state)
 	/* In turn each is the longest unused when it comes again; the one just used is still there. */
 	made = fake_calls("cudaStreamSynchronize");
 	assert_int_equal(made, 3 * BOOKS);
-	assert_int_equal(e->ops->encode(e, &exec, r[BOOKS - 1], wide, SIZE, 1, codes, &err), STK_OK);
+	assert_int_equal(e->ops->encode(e, &exec, r[BOOKS - 1], wide, SOME, 1, codes, &err), STK_OK);
 	assert_int_equal(fake_calls("cudaStreamSynchronize"), made);
 	for (int b = 0; b < BOOKS; b++)
 		e->ops->unload(e, r[b]);
@@ -525,7 +538,7 @@ codebooks_take_turns(void **state)
 
 	cb.codewords[0] = wide;
 	assert_int_equal(e->ops->load(e, &exec, &cb, false, &r[0], &err), STK_OK);
-	assert_int_equal(e->ops->encode(e, &exec, r[0], wide, SIZE, 1, codes, &err), STK_EDEVICE);
+	assert_int_equal(e->ops->encode(e, &exec, r[0], wide, SOME, 1, codes, &err), STK_EDEVICE);
 	assert_string_equal(err.message,
 						"CUDA device 0: no room for a codebook of 3 MB in the 4 MB for them");
 	e->ops->state(e, &how);
@@ -549,8 +562,8 @@ use(void *arg)
 	user *u = arg;
 	stk_error err;
 
-	for (int i = 0; i < 30 && u->status == STK_OK; i++)
-		u->status = encode(u->e, (size_t) (i % 7 == 0 ? ROWS / 4 : FEW), &err);
+	for (size_t i = 0; i < unit_size(30, 30, 10) && u->status == STK_OK; i++)
+		u->status = encode(u->e, i % 7 == 0 ? unit_size(ROWS / 4, ROWS / 4, 3000) : FEW, &err);
 	return NULL;
 }
 
