@@ -135,7 +135,9 @@ offer(beam_step *s, beam_list *list, double rank, uint64_t number, beam_kept **k
 	return STK_OK;
 }
 
-/* What a candidate has to stay below, or equal and come before by its path, to be worth an offer. */
+/*
+ * What a candidate has to stay below, or equal and come before by its path, to be worth an offer.
+ */
 static double
 threshold(const beam_list *list)
 {

@@ -53,7 +53,9 @@ typedef struct beam_list
 	size_t width;
 } beam_list;
 
-/* Beams from .. to - 1 in the order of their paths share the prefix that the shortest quota is for. */
+/*
+ * Beams from .. to - 1 in the order of their paths share the prefix that the shortest quota is for.
+ */
 typedef struct beam_group
 {
 	double best; /* least cost or, with gumbel, less the greatest key */

@@ -49,7 +49,8 @@ typedef struct stk_decode_options
 	/*
 	 * What stays of a prefix's children, those that exist: the top_k likeliest (0 = all; ties: the
 	 * smaller code), and of these the fewest whose share of the probability is top_p (1 = all).
-	 * Without sampling the others only go; with it the rest's probabilities are made to add up to 1.
+	 * Without sampling the others only go; with it the rest's probabilities are made to add up to
+	 * 1.
 	 */
 	uint32_t top_k;
 	double top_p;
@@ -57,8 +58,9 @@ typedef struct stk_decode_options
 	double length_penalty;
 	bool exact; /* best-first: provably the best, whatever beam_size; temperature 0 */
 	/*
-	 * [d]: at most so many results that share their first d codes; 0 = any number. In a beam no more
-	 * prefixes than that survive there, so that it is not filled by what could not be returned.
+	 * [d]: at most so many results that share their first d codes; 0 = any number. In a beam no
+	 * more prefixes than that survive there, so that it is not filled by what could not be
+	 * returned.
 	 */
 	uint64_t per_prefix[STK_MAX_LEVELS + 1];
 } stk_decode_options;
@@ -117,8 +119,8 @@ extern stk_status stk_stepper_seek(stk_stepper *s, const stk_root *root, const u
  *
  *   logits  [n][stride], the first `size` of each row; stride 0: one row for all. -infinity =
  *           never, codes from `size` on too; a row without a finite logit leads nowhere
- *   *out    [*n_out] the beam_size best, best first (ties: the smaller parent, then code); valid until the next
- *           call on s, to which it may be handed
+ *   *out    [*n_out] the beam_size best, best first (ties: the smaller parent, then code); valid
+ *           until the next call on s, to which it may be handed
  *
  * Beams without children lead nowhere. STK_EINVAL for NaN and +infinity (err->row is the beam),
  * STK_ECORRUPT, STK_ENOMEM, and what trie's expand returns.
@@ -127,7 +129,9 @@ extern stk_status stk_stepper_step(stk_stepper *s, const stk_beam *beams, size_t
 								   const float *logits, size_t stride, uint32_t size,
 								   const stk_beam **out, size_t *n_out, stk_error *err);
 
-/* Did a step leave out a prefix for want of room (beam_size, quotas)? Since the last call of this. */
+/*
+ * Did a step leave out a prefix for want of room (beam_size, quotas)? Since the last call of this.
+ */
 extern bool stk_stepper_dropped(stk_stepper *s);
 
 /*
@@ -144,7 +148,8 @@ extern bool stk_stepper_dropped(stk_stepper *s);
  *                   nodes). STK_EINVAL for neighbors. beam_size is not looked at with gumbel: the
  *                   draws go on as long as ids exist
  *
- * The caller says which hits it took, and quotas count those: one more of a full prefix never comes.
+ * The caller says which hits it took, and quotas count those: one more of a full prefix never
+ * comes.
  */
 #define STK_MAX_MASSES 1000000
 
@@ -165,7 +170,9 @@ extern void stk_decode_free(stk_decode *d);
  * A whole search with a model outside: it asks for the logits of prefixes of one length at a time,
  * and the caller feeds them.
  *
- * Ids that end on the way are hits with the score of their prefix. After `levels` steps, 0 = as
+ * Ids that end on the way are hits with the score of their prefix, and with gumbel its key: they are
+ * drawn beside those that go on. With gumbel the first k are as the distribution has them where
+ * beam_size >= k and each prefix kept leads to an id (a row may forbid all that is left). After `levels` steps, 0 = as
  * many as it takes, all ids below a survivor share its score. Hits come as those of a query do.
  * exact expands the likeliest prefixes, beam_size at a time at most; norm none has no bound
  * (STK_EINVAL).

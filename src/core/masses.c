@@ -53,7 +53,9 @@ node_of(const stk_child *child, double weight)
 	};
 }
 
-/* Add the children of node i, whose prefix has `levels` codes. Their weights are their terms yet. */
+/*
+ * Add the children of node i, whose prefix has `levels` codes. Their weights are their terms yet.
+ */
 static stk_status
 add_children(masses *m, stk_trie *trie, uint32_t i, int levels, int needed, masses_terms weigh,
 			 void *ctx)

@@ -1,6 +1,6 @@
 /*
- * A trie that remembers the children of the nodes it has shown: searches for many queries, one after
- * the other, read the upper levels once.
+ * A trie that remembers the children of the nodes it has shown: searches for many queries, one
+ * after the other, read the upper levels once.
  */
 #ifndef STK_TRIE_CACHE_H
 #define STK_TRIE_CACHE_H
