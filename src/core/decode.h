@@ -170,12 +170,12 @@ extern void stk_decode_free(stk_decode *d);
  * A whole search with a model outside: it asks for the logits of prefixes of one length at a time,
  * and the caller feeds them.
  *
- * Ids that end on the way are hits with the score of their prefix, and with gumbel its key: they are
- * drawn beside those that go on. With gumbel the first k are as the distribution has them where
- * beam_size >= k and each prefix kept leads to an id (a row may forbid all that is left). After `levels` steps, 0 = as
- * many as it takes, all ids below a survivor share its score. Hits come as those of a query do.
- * exact expands the likeliest prefixes, beam_size at a time at most; norm none has no bound
- * (STK_EINVAL).
+ * Ids that end on the way are hits with the score of their prefix, and with gumbel its key: they
+ * are drawn beside those that go on. With gumbel the first k are as the distribution has them where
+ * beam_size >= k and each prefix kept leads to an id (a row may forbid all that is left). After
+ * `levels` steps, 0 = as many as it takes, all ids below a survivor share its score. Hits come as
+ * those of a query do. exact expands the likeliest prefixes, beam_size at a time at most; norm none
+ * has no bound (STK_EINVAL).
  *
  * Before each hit is taken the caller feeds what is wanted, until nothing is.
  */
