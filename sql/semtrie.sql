@@ -20,7 +20,8 @@ CREATE FUNCTION semtok.index_info(index regclass,
 	OUT nodes bigint, OUT ids bigint, OUT items bigint, OUT nulls bigint, OUT dead bigint,
 	OUT delta_entries bigint, OUT delta_dead bigint, OUT delta_pages bigint,
 	OUT run_pages bigint, OUT retired_pages bigint, OUT reserved_pages bigint,
-	OUT free_pages bigint, OUT bytes bigint, OUT vacuum_count bigint)
+	OUT free_pages bigint, OUT bytes bigint, OUT vacuum_count bigint,
+	OUT history_pages bigint)
 	AS 'MODULE_PATHNAME', 'semtok_index_info' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION semtok.index_info(regclass) IS
 	'what a semtrie index holds: its run (with rows that VACUUM removed as dead), its delta, its pages';
@@ -30,3 +31,15 @@ CREATE FUNCTION semtok.index_check(index regclass, heapallindexed boolean DEFAUL
 	AS 'MODULE_PATHNAME', 'semtok_index_check' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION semtok.index_check(regclass, boolean) IS
 	'verify the structure of a semtrie index, and with heapallindexed that it holds every row of its table';
+
+CREATE FUNCTION semtok.catalog_version(items regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME', 'semtok_catalog_version' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION semtok.catalog_version(regclass) IS
+	'version of the ids that the snapshot sees, for semtok.changes';
+
+CREATE FUNCTION semtok.changes(items regclass, since bigint,
+	OUT sid @extschema@.semid, OUT present boolean)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'semtok_changes' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION semtok.changes(regclass, bigint) IS
+	'ids that may have come or gone since a version, and whether the snapshot sees a row of each';

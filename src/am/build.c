@@ -77,6 +77,7 @@ write_index(Relation index, SemtrieSort *sort)
 			SemtrieWriterAdd(writer, &id, &tid);
 	}
 	SemtrieWriterFinish(writer, &meta.run, &extents);
+	meta.build_limit = U64FromFullTransactionId(ReadNextFullTransactionId());
 	if (extents.n > 0)
 		SemtrieWriteDirectory(&space, meta.generation, live_entries(&extents), extents.n,
 							  &meta.directory);

@@ -166,7 +166,7 @@ load_map(Relation index, const SemtrieMeta *meta, SemtrieMap **map)
 
 	if (status != STK_OK)
 		return status;
-	*map = SemtrieMapMake(CacheMemoryContext, entries, n);
+	*map = SemtrieMapMake(CacheMemoryContext, entries, n, SEMTRIE_LIVE);
 	if (entries)
 		pfree(entries);
 	if ((*map)->pages != meta->run.pages)
@@ -317,7 +317,7 @@ catch_up(Relation index, CacheEntry *entry)
 			entry->delta = copy;
 		}
 		while (SemtrieDeltaNext(page.data, &offset, &delta_entry, &bytes, &corrupt))
-			if (!(delta_entry.flags & SEMTRIE_DELTA_DEAD))
+			if (delta_entry.flags == 0)
 				add_item(entry->delta, &delta_entry, bytes);
 		if (corrupt)
 			SemtrieReportCorrupt(index, block, "delta entry that cannot be");

@@ -17,6 +17,8 @@ typedef struct Check
 	SemtrieMeta meta;
 	BlockNumber blocks;
 	SemtrieMap *map;
+	SemtrieMap *history;
+	uint64 limit; /* of the delta page before */
 	SemtrieRunView view;
 	Bitmapset *used;
 	SemtrieRowCallback callback;
@@ -79,11 +81,75 @@ check_directory(Check *check)
 		SemtrieReportCorrupt(check->index, SEMTRIE_META_BLOCK, "impossible reserve");
 	for (int i = 0; i < check->meta.reserve_count; i++)
 		use_blocks(check, check->meta.reserve[i]);
-	check->map = SemtrieMapMake(CurrentMemoryContext, entries, n);
+	check->map = SemtrieMapMake(CurrentMemoryContext, entries, n, SEMTRIE_LIVE);
+	check->history = SemtrieMapMake(CurrentMemoryContext, entries, n, SEMTRIE_HISTORY);
 	check->view = (SemtrieRunView){check->index, check->meta.run.id, check->map, NULL};
 	if (check->map->pages != check->meta.run.pages)
 		SemtrieReportCorrupt(check->index, check->meta.directory,
 							 "directory does not match the run");
+	return STK_OK;
+}
+
+/* Copy a page of delta or history and check its entries; rows counts those that it has. */
+static stk_status
+check_delta_page(Check *check, BlockNumber block, uint64 seq, bool rows, char *page)
+{
+	const SemtrieDeltaHeader *header = SemtrieDeltaHeaderOf(page);
+	uint32 offset = SEMTRIE_DELTA_BEGIN;
+	SemtrieDeltaEntry entry;
+	const uint8 *bytes;
+	bool corrupt = false;
+
+	CHECK_FOR_INTERRUPTS();
+	SemtrieCopyPage(check->index, block, NULL, page);
+	if (!SemtriePageIs(page, SEMTRIE_PAGE_DELTA, seq, 0))
+		return STK_ERETRY;
+	if (header->begin_limit < check->limit || header->limit < header->begin_limit)
+		SemtrieReportCorrupt(check->index, block, "delta page with impossible limits");
+	check->limit = header->limit;
+	while (SemtrieDeltaNext(page, &offset, &entry, &bytes, &corrupt))
+	{
+		stk_semid id;
+		bool removed = (entry.flags & SEMTRIE_DELTA_REMOVED) != 0;
+
+		if ((entry.length > 0 && stk_semid_unpack(bytes, entry.length, &id) != STK_OK) ||
+			(removed && (entry.length == 0 || (entry.flags & SEMTRIE_DELTA_DEAD))) ||
+			ItemPointerIsValid(&entry.tid) == removed)
+			SemtrieReportCorrupt(check->index, block, "delta entry that cannot be");
+		if (rows && entry.flags == 0)
+			check->callback(entry.length > 0 ? &id : NULL, &entry.tid, check->state);
+	}
+	if (corrupt)
+		SemtrieReportCorrupt(check->index, block, "delta entry that cannot be");
+	return STK_OK;
+}
+
+/* The pages that were merged: each is the next one's predecessor, the last one the delta's. */
+static stk_status
+check_history(Check *check)
+{
+	const SemtrieMeta *meta = &check->meta;
+	uint64 first = meta->head == InvalidBlockNumber ? meta->tail_seq + 1 : meta->head_seq;
+	BlockNumber block = SemtrieMapBlock(check->history, 0);
+	PGAlignedBlock page;
+
+	check->limit = meta->build_limit;
+	if (first - meta->history_seq != check->history->pages)
+		SemtrieReportCorrupt(check->index, meta->directory, "directory does not match the history");
+	if (meta->oldest < SemtrieMakeVersion(meta->history_seq, SEMTRIE_DELTA_BEGIN) ||
+		meta->oldest > SemtrieMakeVersion(meta->tail_seq + 1, SEMTRIE_DELTA_BEGIN))
+		SemtrieReportCorrupt(check->index, SEMTRIE_META_BLOCK, "impossible oldest version");
+	for (BlockNumber i = 0; i < check->history->pages; i++)
+	{
+		stk_status status = check_delta_page(check, block, meta->history_seq + i, false, page.data);
+
+		if (status != STK_OK)
+			return status;
+		block = SemtrieMapBlock(check->history, i + 1);
+		if (SemtrieDeltaHeaderOf(page.data)->next !=
+			(block == InvalidBlockNumber ? meta->head : block))
+			SemtrieReportCorrupt(check->index, block, "history out of order");
+	}
 	return STK_OK;
 }
 
@@ -102,35 +168,19 @@ check_delta(Check *check)
 		return STK_OK;
 	for (uint64 seq = meta->head_seq;; seq++)
 	{
-		uint32 offset = SEMTRIE_DELTA_BEGIN;
-		SemtrieDeltaEntry entry;
-		const uint8 *bytes;
-		bool corrupt = false;
+		stk_status status;
 
-		CHECK_FOR_INTERRUPTS();
 		use_blocks(check, (SemtrieExtent){block, 1});
-		SemtrieCopyPage(check->index, block, NULL, page.data);
-		if (!SemtriePageIs(page.data, SEMTRIE_PAGE_DELTA, seq, 0))
-			return STK_ERETRY;
-		while (SemtrieDeltaNext(page.data, &offset, &entry, &bytes, &corrupt))
-		{
-			stk_semid id;
-
-			if ((entry.length > 0 && stk_semid_unpack(bytes, entry.length, &id) != STK_OK) ||
-				!ItemPointerIsValid(&entry.tid))
-				SemtrieReportCorrupt(check->index, block, "delta entry that cannot be");
-			if (!(entry.flags & SEMTRIE_DELTA_DEAD))
-				check->callback(entry.length > 0 ? &id : NULL, &entry.tid, check->state);
-		}
-		if (corrupt)
-			SemtrieReportCorrupt(check->index, block, "delta entry that cannot be");
+		status = check_delta_page(check, block, seq, true, page.data);
+		if (status != STK_OK)
+			return status;
 		if (seq == meta->tail_seq)
 		{
 			if (block != meta->tail)
 				SemtrieReportCorrupt(check->index, block, "delta chain misses its tail");
 			return STK_OK;
 		}
-		block = ((SemtrieDeltaHeader *) (page.data + SEMTRIE_PAGE_BEGIN))->next;
+		block = SemtrieDeltaHeaderOf(page.data)->next;
 		if (block == InvalidBlockNumber)
 			SemtrieReportCorrupt(check->index, meta->tail, "delta chain ends too early");
 	}
@@ -248,11 +298,15 @@ check_own_rows(Check *check, SemtrieRef ref, const SemtrieRunChild *child, int d
 	return STK_OK;
 }
 
-/* A family, whose children are `depth` codes deep, and all below; *items is their number. */
+/*
+ * A family, whose children are `depth` codes deep, and all below, which must come after `after` and
+ * in the children's order; *items is their number.
+ */
 static stk_status
-check_family(Check *check, SemtrieRef ref, int depth, uint64 *items)
+check_family(Check *check, SemtrieRef ref, SemtrieRef after, int depth, uint64 *items)
 {
 	char *record = palloc(BLCKSZ);
+	SemtrieRef first = ref;
 	int last_code = -1;
 
 	check_stack_depth();
@@ -281,10 +335,19 @@ check_family(Check *check, SemtrieRef ref, int depth, uint64 *items)
 			check->id.codes[depth - 1] = child.code;
 			check->found.largest[depth - 1] = Max(check->found.largest[depth - 1], child.code);
 			check->found.level_children[depth - 1]++;
+			if ((child.posting != SEMTRIE_NO_REF &&
+				 (child.posting <= after || child.posting >= first)) ||
+				((child.type & SEMTRIE_INNER) &&
+				 (child.family <= Max(after, child.posting) || child.family >= first)))
+				corrupt_at(check, ref, "records out of order");
+			after = Max(after, child.posting);
 			if (child.count > 0)
 				status = check_own_rows(check, ref, &child, depth);
 			if (status == STK_OK && (child.type & SEMTRIE_INNER))
-				status = check_family(check, child.family, depth + 1, &below);
+			{
+				status = check_family(check, child.family, after, depth + 1, &below);
+				after = child.family;
+			}
 			if (status != STK_OK)
 				return status;
 			if (below + child.count != child.items)
@@ -305,6 +368,7 @@ static stk_status
 check_roots(Check *check)
 {
 	SemtrieRef ref = check->meta.run.roots;
+	SemtrieRef after = SEMTRIE_NO_REF;
 	int64 last = -1;
 	PGAlignedBlock record;
 
@@ -329,7 +393,8 @@ check_roots(Check *check)
 			if (check->id.tokenizer <= last)
 				corrupt_at(check, ref, "tokenizers out of order");
 			last = check->id.tokenizer;
-			status = check_family(check, SemtrieReadRef(entry + sizeof(uint32)), 1, &found);
+			status = check_family(check, SemtrieReadRef(entry + sizeof(uint32)), after, 1, &found);
+			after = SemtrieReadRef(entry + sizeof(uint32));
 			if (status != STK_OK)
 				return status;
 			if (found != items)
@@ -391,6 +456,8 @@ SemtrieCheckStructure(Relation index, SemtrieRowCallback callback, void *state)
 	check.used = bms_make_singleton((int) check.blocks);
 	use_blocks(&check, (SemtrieExtent){SEMTRIE_META_BLOCK, 1});
 	status = check_directory(&check);
+	if (status == STK_OK)
+		status = check_history(&check);
 	if (status == STK_OK)
 		status = check_delta(&check);
 	if (status == STK_OK)

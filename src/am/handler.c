@@ -26,6 +26,7 @@ typedef struct SemtrieOptions
 {
 	int32 vl_len_;
 	int pending_limit; /* kB */
+	int history_limit; /* kB */
 } SemtrieOptions;
 
 static relopt_kind semtrie_relopt_kind;
@@ -38,6 +39,11 @@ SemtrieDefineOptions(void)
 					  "Size of the delta, in kB, from which the inserter that notices merges it",
 					  SEMTRIE_DEFAULT_PENDING_LIMIT, SEMTRIE_MIN_PENDING_LIMIT,
 					  SEMTRIE_MAX_PENDING_LIMIT, ShareUpdateExclusiveLock);
+	add_int_reloption(
+		semtrie_relopt_kind, "history_limit",
+		"How much of what changed is kept, in kB, unless an eighth of the run is more",
+		SEMTRIE_DEFAULT_HISTORY_LIMIT, SEMTRIE_MIN_HISTORY_LIMIT, SEMTRIE_MAX_HISTORY_LIMIT,
+		ShareUpdateExclusiveLock);
 }
 
 int
@@ -48,12 +54,24 @@ SemtriePendingLimit(Relation index)
 	return options ? options->pending_limit : SEMTRIE_DEFAULT_PENDING_LIMIT;
 }
 
+uint64
+SemtrieHistoryLimit(Relation index, BlockNumber run_pages)
+{
+	SemtrieOptions *options = (SemtrieOptions *) index->rd_options;
+	uint64 limit = options ? options->history_limit : SEMTRIE_DEFAULT_HISTORY_LIMIT;
+
+	return Max(limit / (BLCKSZ / 1024), run_pages / SEMTRIE_RUN_TO_HISTORY);
+}
+
 static bytea *
 semtrie_options(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt table[] = {{.optname = "pending_limit",
 											  .opttype = RELOPT_TYPE_INT,
-											  .offset = offsetof(SemtrieOptions, pending_limit)}};
+											  .offset = offsetof(SemtrieOptions, pending_limit)},
+											 {.optname = "history_limit",
+											  .opttype = RELOPT_TYPE_INT,
+											  .offset = offsetof(SemtrieOptions, history_limit)}};
 
 	return (bytea *) build_reloptions(reloptions, validate, semtrie_relopt_kind,
 									  sizeof(SemtrieOptions), table, lengthof(table));

@@ -15,7 +15,7 @@
 
 PG_FUNCTION_INFO_V1(semtok_index_info);
 
-#define INFO_COLUMNS 18
+#define INFO_COLUMNS 19
 
 typedef struct DeltaCounts
 {
@@ -80,10 +80,10 @@ count_delta(Relation index, const SemtrieMeta *meta, DeltaCounts *counts)
 			return STK_ERETRY;
 		while (SemtrieDeltaNext(page.data, &offset, &entry, &bytes, &corrupt))
 		{
-			if (entry.flags & SEMTRIE_DELTA_DEAD)
-				counts->dead++;
-			else
+			if (entry.flags == 0)
 				counts->entries++;
+			else if (entry.flags & SEMTRIE_DELTA_DEAD)
+				counts->dead++;
 		}
 		if (corrupt)
 			SemtrieReportCorrupt(index, block, "delta entry that cannot be");
@@ -102,7 +102,7 @@ gather(Relation index, int64 *values)
 	SemtrieExtentList directory = {0};
 	DeltaCounts delta;
 	BlockNumber blocks;
-	int64 retired = 0, reserved = 0, directory_pages = 0;
+	int64 retired = 0, reserved = 0, history = 0, directory_pages = 0;
 	size_t n;
 	stk_status status;
 	int i = 0;
@@ -114,8 +114,12 @@ gather(Relation index, int64 *values)
 	if (status != STK_OK)
 		return status;
 	for (size_t e = 0; e < n; e++)
-		if (entries[e].retired != SEMTRIE_LIVE)
+	{
+		if (entries[e].retired == SEMTRIE_HISTORY)
+			history += entries[e].extent.count;
+		else if (entries[e].retired != SEMTRIE_LIVE)
 			retired += entries[e].extent.count;
+	}
 	for (size_t e = 0; e < directory.n; e++)
 		directory_pages += directory.extents[e].count;
 	for (int e = 0; e < meta.reserve_count; e++)
@@ -136,10 +140,11 @@ gather(Relation index, int64 *values)
 	values[i++] = meta.run.pages;
 	values[i++] = retired;
 	values[i++] = reserved;
-	values[i++] =
-		(int64) blocks - 1 - meta.run.pages - directory_pages - delta.pages - retired - reserved;
+	values[i++] = (int64) blocks - 1 - meta.run.pages - directory_pages - delta.pages - history -
+				  retired - reserved;
 	values[i++] = (int64) blocks * BLCKSZ;
 	values[i++] = (int64) meta.vacuum_count;
+	values[i++] = history;
 	Assert(i == INFO_COLUMNS);
 	return STK_OK;
 }

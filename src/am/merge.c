@@ -3,9 +3,10 @@
  *
  * Until the metapage is flipped, nothing refers to what a merge writes, and nothing that the old
  * generation needs is touched: an error or a crash before leaves blocks that nothing refers to,
- * which the next merge finds, because free is what nothing refers to. After the flip the old
- * run, directory and delta pages are retired: readers that read the metapage before may still
- * come for them, so that they are free only once no snapshot is older than the flip.
+ * which the next merge finds, because free is what nothing refers to. After the flip the old run
+ * and directory are retired: readers that read the metapage before may still come for them, so
+ * that they are free only once no snapshot is older than the flip. Delta pages become history,
+ * and are retired when that has grown beyond its limit.
  */
 #include "am/semtrie.h"
 
@@ -24,10 +25,11 @@ typedef struct Merge
 	SemtrieDirectoryEntry *entries; /* the old directory */
 	size_t nentries;
 	SemtrieExtentList directory_pages;
-	SemtrieExtentList delta_pages; /* closed: they go into the run */
+	SemtrieExtentList delta_pages; /* closed: they go into the run, then into the history */
 	SemtrieSort *sort;             /* their live entries */
 	BlockNumber new_head;          /* first delta page that stays, or InvalidBlockNumber */
 	uint64 new_head_seq;
+	uint64 new_history_seq;
 } Merge;
 
 /* Can nobody who read an older metapage need these blocks any more? */
@@ -78,7 +80,7 @@ read_delta(Merge *merge, Bitmapset **used)
 		{
 			stk_semid id;
 
-			if (entry.flags & SEMTRIE_DELTA_DEAD)
+			if (entry.flags != 0)
 				continue;
 			if (entry.length > 0 && stk_semid_unpack(bytes, entry.length, &id) != STK_OK)
 				SemtrieReportCorrupt(merge->index, block, "delta entry that cannot be");
@@ -113,7 +115,8 @@ find_free_blocks(Merge *merge)
 		SemtrieDirectoryEntry *entry = &merge->entries[i];
 
 		/* asked once: the answer may change while the merge runs */
-		if (entry->retired != SEMTRIE_LIVE && is_removable(merge, entry))
+		if (entry->retired != SEMTRIE_LIVE && entry->retired != SEMTRIE_HISTORY &&
+			is_removable(merge, entry))
 			entry->extent.count = 0;
 		mark_used(&used, entry->extent);
 	}
@@ -189,42 +192,79 @@ add_entries(SemtrieDirectoryEntry *entries, size_t *n, const SemtrieExtentList *
 		entries[(*n)++] = (SemtrieDirectoryEntry){list->extents[i], retired};
 }
 
-/* The new run's extents, then everything that waits to be reused. */
-static BlockNumber
-write_directory(Merge *merge, const SemtrieExtentList *extents)
+/* Pages of the history or of the delta, oldest first: the first *surplus of all are dropped. */
+static void
+keep_history(SemtrieExtent extent, uint64 *surplus, SemtrieExtentList *kept,
+			 SemtrieExtentList *dropped)
 {
-	size_t most = extents->n + merge->nentries + merge->directory_pages.n + merge->delta_pages.n;
+	BlockNumber n = (BlockNumber) Min(*surplus, extent.count);
+
+	SemtrieExtentAdd(dropped, extent.start, n);
+	SemtrieExtentAdd(kept, extent.start + n, extent.count - n);
+	*surplus -= n;
+}
+
+/* What was history and what the merge has read becomes history, up to its limit. */
+static void
+make_history(Merge *merge, BlockNumber run_pages, SemtrieExtentList *kept,
+			 SemtrieExtentList *dropped)
+{
+	uint64 limit = SemtrieHistoryLimit(merge->index, run_pages);
+	uint64 pages, surplus;
+
+	merge->new_history_seq = merge->meta.history_seq;
+	if (merge->new_head == InvalidBlockNumber)
+		return;
+	pages = merge->new_head_seq - merge->meta.history_seq;
+	surplus = pages > limit ? pages - limit : 0;
+	merge->new_history_seq += surplus;
+	for (size_t i = 0; i < merge->nentries; i++)
+		if (merge->entries[i].retired == SEMTRIE_HISTORY)
+			keep_history(merge->entries[i].extent, &surplus, kept, dropped);
+	for (size_t i = 0; i < merge->delta_pages.n; i++)
+		keep_history(merge->delta_pages.extents[i], &surplus, kept, dropped);
+}
+
+/* The new run's extents, the history, then everything that waits to be reused. */
+static BlockNumber
+write_directory(Merge *merge, const SemtrieExtentList *extents, BlockNumber run_pages)
+{
+	/* one extent may be cut in two */
+	size_t most =
+		extents->n + merge->nentries + merge->directory_pages.n + merge->delta_pages.n + 1;
 	SemtrieDirectoryEntry *entries = MemoryContextAllocHuge(
 		CurrentMemoryContext, mul_size(most + 1, sizeof(SemtrieDirectoryEntry)));
+	SemtrieExtentList kept = {0}, dropped = {0};
 	BlockNumber head = InvalidBlockNumber;
 	size_t n = 0;
 
+	make_history(merge, run_pages, &kept, &dropped);
 	add_entries(entries, &n, extents, SEMTRIE_LIVE);
+	add_entries(entries, &n, &kept, SEMTRIE_HISTORY);
 	for (size_t i = 0; i < merge->nentries; i++)
 	{
 		SemtrieDirectoryEntry entry = merge->entries[i];
 
 		if (entry.retired == SEMTRIE_LIVE)
 			entry.retired = SEMTRIE_RETIRED_NOW;
-		else if (entry.extent.count == 0)
+		else if (entry.extent.count == 0 || entry.retired == SEMTRIE_HISTORY)
 			continue;
 		else if (entry.retired == SEMTRIE_RETIRED_NOW)
 			entry.retired = merge->meta.retire_fxid;
 		entries[n++] = entry;
 	}
 	add_entries(entries, &n, &merge->directory_pages, SEMTRIE_RETIRED_NOW);
-	add_entries(entries, &n, &merge->delta_pages, SEMTRIE_RETIRED_NOW);
+	add_entries(entries, &n, &dropped, SEMTRIE_RETIRED_NOW);
 	if (n > 0)
 		SemtrieWriteDirectory(&merge->space, merge->meta.generation + 1, entries, n, &head);
 	pfree(entries);
 	return head;
 }
 
-/* Give the coming delta pages blocks that are free, about as many as a full delta has. */
+/* Give the coming delta pages blocks that are free. */
 static void
-fill_reserve(SemtrieMeta *meta, SemtrieSpace *space, int pending_limit)
+fill_reserve(SemtrieMeta *meta, SemtrieSpace *space, BlockNumber wanted)
 {
-	BlockNumber wanted = (BlockNumber) pending_limit / (BLCKSZ / 1024) + 1;
 	BlockNumber have = 0;
 
 	for (int i = 0; i < meta->reserve_count; i++)
@@ -249,7 +289,9 @@ fill_reserve(SemtrieMeta *meta, SemtrieSpace *space, int pending_limit)
 static void
 flip(Merge *merge, const SemtrieRun *run, BlockNumber directory)
 {
-	int pending_limit = SemtriePendingLimit(merge->index);
+	/* about as many as a full delta has, and what VACUUM may log */
+	BlockNumber reserve = (BlockNumber) (SemtriePendingLimit(merge->index) / (BLCKSZ / 1024) + 1 +
+										 SemtrieHistoryLimit(merge->index, run->pages));
 	Buffer buffer = ReadBuffer(merge->index, SEMTRIE_META_BLOCK);
 	GenericXLogState *state;
 	SemtrieMeta *meta;
@@ -267,9 +309,11 @@ flip(Merge *merge, const SemtrieRun *run, BlockNumber directory)
 		meta->head = merge->new_head;
 		meta->head_seq = merge->new_head_seq;
 	}
+	meta->history_seq = merge->new_history_seq;
+	meta->oldest = Max(meta->oldest, SemtrieMakeVersion(meta->history_seq, SEMTRIE_DELTA_BEGIN));
 	meta->directory = directory;
 	meta->retire_fxid = U64FromFullTransactionId(ReadNextFullTransactionId());
-	fill_reserve(meta, &merge->space, pending_limit);
+	fill_reserve(meta, &merge->space, reserve);
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
@@ -286,17 +330,17 @@ SemtrieMerge(Relation index, BufferAccessStrategy strategy)
 	BlockNumber directory;
 
 	SemtrieReadMeta(index, &merge.meta);
-	if (SemtrieDeltaHasEntries(index, &merge.meta))
+	if (SemtrieDeltaHasRows(index, &merge.meta))
 		SemtrieDeltaRoll(index);
 
 	merge.space.index = index;
 	merge.sort = SemtrieSortStart(maintenance_work_mem);
 	find_free_blocks(&merge);
 	SemtrieSortPerform(merge.sort);
-	merge.map = SemtrieMapMake(context, merge.entries, merge.nentries);
+	merge.map = SemtrieMapMake(context, merge.entries, merge.nentries, SEMTRIE_LIVE);
 	write_run(&merge, &run, &extents);
 	SemtrieSortEnd(merge.sort);
-	directory = write_directory(&merge, &extents);
+	directory = write_directory(&merge, &extents, run.pages);
 	flip(&merge, &run, directory);
 
 	MemoryContextSwitchTo(old);

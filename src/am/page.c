@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 /* Add at most this many blocks at once: runs need neighbours, small indexes need to stay small. */
 #define MAX_EXTEND_BLOCKS 64
@@ -40,6 +41,17 @@ SemtriePageIs(Page page, SemtriePageKind kind, uint64 id, uint32 position)
 		   special->position == position;
 }
 
+/*
+ * Where a new index begins to number its delta's pages: beyond what the one that it replaces can
+ * have reached, so that versions of that are too old. 64 pages a millisecond are more than can be
+ * filled; a version of 63 bits has room for them until the year 2557 (2139 where blocks are 32 kB).
+ */
+static uint64
+first_seq(void)
+{
+	return (uint64) (GetCurrentTimestamp() / 1000) << 6;
+}
+
 /* An index without rows. */
 void
 SemtrieMetaInit(SemtrieMeta *meta)
@@ -52,6 +64,10 @@ SemtrieMetaInit(SemtrieMeta *meta)
 	meta->run.id = 1;
 	meta->next_run_id = 2;
 	meta->retire_fxid = U64FromFullTransactionId(FirstNormalFullTransactionId);
+	meta->build_limit = meta->retire_fxid;
+	meta->head_seq = meta->tail_seq = first_seq();
+	meta->history_seq = meta->tail_seq + 1;
+	meta->oldest = SemtrieMakeVersion(meta->history_seq, SEMTRIE_DELTA_BEGIN);
 	meta->head = meta->tail = InvalidBlockNumber;
 	meta->directory = InvalidBlockNumber;
 }

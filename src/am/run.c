@@ -8,7 +8,7 @@
 #include "utils/memutils.h"
 
 SemtrieMap *
-SemtrieMapMake(MemoryContext parent, const SemtrieDirectoryEntry *entries, size_t n)
+SemtrieMapMake(MemoryContext parent, const SemtrieDirectoryEntry *entries, size_t n, uint64 kind)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "semtrie map", ALLOCSET_SMALL_SIZES);
 	SemtrieMap *map = MemoryContextAllocZero(context, sizeof(SemtrieMap));
@@ -19,7 +19,7 @@ SemtrieMapMake(MemoryContext parent, const SemtrieDirectoryEntry *entries, size_
 	map->first = MemoryContextAllocHuge(context, mul_size(n + 1, sizeof(BlockNumber)));
 	for (size_t i = 0; i < n; i++)
 	{
-		if (entries[i].retired != SEMTRIE_LIVE)
+		if (entries[i].retired != kind)
 			continue;
 		map->extents[map->n] = entries[i].extent;
 		map->first[map->n] = map->pages;

@@ -10,8 +10,9 @@
  *    META       block 0: SemtrieMeta
  *    RUN        records, one after another (see below)
  *    DELTA      SemtrieDeltaHeader, then entries
- *    DIRECTORY  SemtrieDirectoryHeader, then SemtrieDirectoryEntry: where the run's pages are and
- *               which blocks wait until nobody can need them any more
+ *    DIRECTORY  SemtrieDirectoryHeader, then SemtrieDirectoryEntry: where the run's pages are,
+ *               which delta pages are kept as history, and which blocks wait until nobody can
+ *               need them any more
  *
  * A run is addressed by logical pages 0 .. n-1, which the directory's extents map to blocks; a
  * reference is a logical page and a byte offset there. Records do not straddle pages: what does
@@ -26,8 +27,13 @@
  *    POSTING  heap TID[count], ascending: the rows of one id, or those without one
  *    ROOTS    for each tokenizer, ascending: u32 tokenizer, reference of its FAMILY, u32 items
  *
- * Children precede their parents, ROOTS comes last. VACUUM removes a TID by setting its offset
- * number to InvalidOffsetNumber in place: nothing in a run ever moves.
+ * Children precede their parents, ROOTS comes last, and what is below a child lies between what is
+ * below its neighbours: SemtrieRunLocate finds the id of a place by that. VACUUM removes a TID by
+ * setting its offset number to InvalidOffsetNumber in place: nothing in a run ever moves.
+ *
+ * Delta pages are numbered, and so is every place in them, a version: what changed since one is the
+ * entries behind it (history.c). VACUUM appends an entry too for each id that it takes a row of.
+ * A merge therefore keeps the newest of the pages that it has read, the history.
  *
  * Locks. Merge, bulk delete and the checker exclude each other by a heavyweight lock on block 0
  * (SemtrieLockMaintenance). Buffer locks: the delta's tail, then the metapage, then a page that
@@ -56,7 +62,7 @@
 
 #define SEMTRIE_META_BLOCK 0
 #define SEMTRIE_MAGIC 0x53544B54
-#define SEMTRIE_VERSION 1
+#define SEMTRIE_VERSION 2
 #define SEMTRIE_PAGE_ID 0xFF5E
 
 #define SEMTRIE_EQUAL_STRATEGY 1
@@ -67,6 +73,13 @@
 #define SEMTRIE_DEFAULT_PENDING_LIMIT 4096 /* kB */
 #define SEMTRIE_MIN_PENDING_LIMIT 64
 #define SEMTRIE_MAX_PENDING_LIMIT (1024 * 1024)
+
+#define SEMTRIE_DEFAULT_HISTORY_LIMIT 128 /* kB */
+#define SEMTRIE_MIN_HISTORY_LIMIT 64
+#define SEMTRIE_MAX_HISTORY_LIMIT (1024 * 1024)
+
+/* The history may have as many pages as its limit, or this part of the run's if they are more. */
+#define SEMTRIE_RUN_TO_HISTORY 8
 
 /* An inserter merges only when the run is at most this many times the delta. */
 #define SEMTRIE_RUN_TO_DELTA 16
@@ -165,6 +178,11 @@ typedef struct SemtrieMeta
 	uint64 next_run_id;
 	uint64 retire_fxid; /* of the blocks that this generation's merge retired */
 
+	/* What changed: pages history_seq .. head_seq - 1 are kept, listed in the directory. */
+	uint64 history_seq;
+	uint64 oldest;      /* version from which on changes are known */
+	uint64 build_limit; /* next full transaction id when the index had been built */
+
 	/* Delta pages, oldest to newest; InvalidBlockNumber before the first insert. */
 	uint64 head_seq;
 	uint64 tail_seq;
@@ -182,9 +200,14 @@ typedef struct SemtrieDeltaHeader
 {
 	BlockNumber next; /* InvalidBlockNumber on the tail */
 	uint32 reserved;
+
+	/* Full transaction ids that are larger than those of all entries before this page's first … */
+	uint64 begin_limit;
+	uint64 limit; /* … and before its end */
 } SemtrieDeltaHeader;
 
 #define SEMTRIE_DELTA_DEAD 1
+#define SEMTRIE_DELTA_REMOVED 2 /* no row: VACUUM took one of this id out of the index */
 
 /* Followed by the id's stored form; length 0 is a row without id. */
 typedef struct SemtrieDeltaEntry
@@ -196,9 +219,15 @@ typedef struct SemtrieDeltaEntry
 
 #define SEMTRIE_DELTA_BEGIN (SEMTRIE_PAGE_BEGIN + sizeof(SemtrieDeltaHeader))
 
+/* A version: a place in the delta, which grows with every entry and is never used twice. */
+#define SemtrieMakeVersion(seq, offset) ((uint64) (seq) *BLCKSZ + (offset))
+#define SemtrieVersionSeq(version) ((version) / BLCKSZ)
+#define SemtrieVersionOffset(version) ((uint32) ((version) % BLCKSZ))
+
 /* When a directory entry's blocks were retired: a full transaction id, or one of these. */
 #define SEMTRIE_LIVE 0        /* part of the run, in logical order */
 #define SEMTRIE_RETIRED_NOW 1 /* at the metapage's retire_fxid */
+#define SEMTRIE_HISTORY 2     /* delta pages that were merged, oldest first */
 
 typedef struct SemtrieDirectoryEntry
 {
@@ -344,7 +373,7 @@ extern void SemtrieSortEnd(SemtrieSort *sort);
 
 /* run.c: reading a run */
 
-/* Logical pages to blocks, for one generation of one index. */
+/* Logical pages (of the history: pages from its first on) to blocks, of one generation. */
 typedef struct SemtrieMap
 {
 	MemoryContext context; /* of its own */
@@ -387,9 +416,9 @@ typedef struct SemtrieFamilyCursor
 	int i;
 } SemtrieFamilyCursor;
 
-/* Make a map from a directory's entries. Its context is a child of the parent. */
+/* Make a map of a directory's LIVE or HISTORY entries. Its context is a child of the parent. */
 extern SemtrieMap *SemtrieMapMake(MemoryContext parent, const SemtrieDirectoryEntry *entries,
-								  size_t n);
+								  size_t n, uint64 kind);
 extern BlockNumber SemtrieMapBlock(const SemtrieMap *map, BlockNumber page);
 /* Copy a logical page. STK_ERETRY when the block holds something else by now. */
 extern stk_status SemtrieRunReadPage(const SemtrieRunView *view, BlockNumber page, char *copy);
@@ -416,6 +445,19 @@ extern SemtrieRunIterator *SemtrieRunIterate(const SemtrieRunView *view, const S
 extern bool SemtrieRunIteratorNext(SemtrieRunIterator *it, stk_semid *id, bool *is_null,
 								   ItemPointer tid);
 
+/* locate.c: the ids of places in a run */
+
+typedef void (*SemtrieIdCallback)(const stk_semid *id, void *state);
+
+/*
+ * Call back with each id that has a TID at one of these places (page and offset of the TID,
+ * ascending); its cost is that of the families on their paths. A place that is no TID's is an
+ * error.
+ */
+extern void SemtrieRunLocate(const SemtrieRunView *view, const SemtrieRun *run,
+							 const SemtrieRef *places, size_t n, SemtrieIdCallback callback,
+							 void *state);
+
 /* delta.c: the delta's pages */
 
 typedef struct SemtrieDeltaItem
@@ -429,13 +471,31 @@ typedef struct SemtrieDeltaItem
 /* Walk one page's entries. False at the end; sets *corrupt when an entry is not possible. */
 extern bool SemtrieDeltaNext(const char *page, uint32 *offset, SemtrieDeltaEntry *entry,
 							 const uint8 **bytes, bool *corrupt);
-/* Is anything in the delta? Its tail may be fresh. */
-extern bool SemtrieDeltaHasEntries(Relation index, const SemtrieMeta *meta);
+static inline SemtrieDeltaHeader *
+SemtrieDeltaHeaderOf(const void *page)
+{
+	return (SemtrieDeltaHeader *) ((char *) page + SEMTRIE_PAGE_BEGIN);
+}
+
+/* Is any row in the delta? Its tail may be fresh, or tell of removed ids only. */
+extern bool SemtrieDeltaHasRows(Relation index, const SemtrieMeta *meta);
+/*
+ * Is the delta larger than it should be? A merge rewrites the run, so that a delta that is small
+ * beside it waits: what is written in all stays within a constant factor of what was inserted.
+ */
+extern bool SemtrieDeltaIsLarge(Relation index, const SemtrieMeta *meta);
 /* Append; the caller then merges when *over_limit. */
 extern void SemtrieDeltaAppend(Relation index, const uint8 *bytes, size_t length, ItemPointer tid,
 							   bool *over_limit);
+/* Room for this many bytes of entries is in every page. */
+#define SEMTRIE_REMOVED_ROOM 2048
+/* Put an entry that tells of a removed id into entries[]; returns its bytes. */
+extern size_t SemtrieDeltaRemovedEntry(char *entry, const uint8 *bytes, size_t length);
+extern void SemtrieDeltaAppendRemoved(Relation index, const char *entries, size_t bytes);
 /* Make a fresh tail, so that every delta page before it is closed. */
 extern void SemtrieDeltaRoll(Relation index);
+/* The same, and changes are known from its beginning on only. */
+extern void SemtrieDeltaForget(Relation index);
 /* Order of items: rows without id, then ids ascending, then TIDs. */
 extern int SemtrieDeltaCompare(const SemtrieDeltaItem *a, const SemtrieDeltaItem *b);
 
@@ -470,6 +530,8 @@ extern void SemtrieMerge(Relation index, BufferAccessStrategy strategy);
 /* handler.c */
 
 extern int SemtriePendingLimit(Relation index); /* kB */
+/* How many pages the history of an index may have whose run has so many. */
+extern uint64 SemtrieHistoryLimit(Relation index, BlockNumber run_pages);
 /* Define the storage parameters; called when the module is loaded. */
 extern void SemtrieDefineOptions(void);
 

@@ -5,6 +5,9 @@
  * reader never misses what it should see. TIDs that readers have in memory stay harmless until
  * the heap reuses them, which begins after bulk delete returns, and whoever takes a snapshot
  * after that reads a higher vacuum_count.
+ *
+ * Before a row is taken out, an entry in the delta says whose id that is, for those who ask what
+ * changed. Where that would be more than the history keeps, older versions are too old instead.
  */
 #include "am/semtrie.h"
 
@@ -24,7 +27,20 @@ typedef struct BulkDelete
 	uint16 *offsets; /* of this page's dead TIDs or entries */
 	int noffsets;
 	uint64 dead_in_run;
+
+	/* places in the run that are to be marked */
+	SemtrieRef *places;
+	size_t nplaces;
+
+	/* what the delta is told */
+	bool forgotten;    /* older versions are too old: nothing more */
+	uint64 log_room;   /* bytes of entries that may come yet */
+	size_t log_filled; /* bytes in log */
+	char log[SEMTRIE_REMOVED_ROOM];
 } BulkDelete;
+
+/* Places gathered before they are marked. */
+#define MAX_PLACES ((size_t) 128 * 1024)
 
 /* Note a TID of the page at hand, and whether it is dead. */
 static void
@@ -78,9 +94,68 @@ mark_dead(BulkDelete *bulk, BlockNumber block, bool in_run)
 	bulk->noffsets = 0;
 }
 
+/* Write the log out. */
+static void
+flush_log(BulkDelete *bulk)
+{
+	if (bulk->log_filled > 0)
+		SemtrieDeltaAppendRemoved(bulk->index, bulk->log, bulk->log_filled);
+	bulk->log_filled = 0;
+}
+
+/* Log that a row with this id is about to be removed. */
+static void
+log_removed(BulkDelete *bulk, const uint8 *bytes, size_t length)
+{
+	size_t need = sizeof(SemtrieDeltaEntry) + length;
+
+	if (bulk->forgotten)
+		return;
+	if (need > bulk->log_room)
+	{
+		SemtrieDeltaForget(bulk->index);
+		bulk->forgotten = true;
+		bulk->log_filled = 0;
+		return;
+	}
+	if (bulk->log_filled + need > sizeof(bulk->log))
+		flush_log(bulk);
+	bulk->log_filled += SemtrieDeltaRemovedEntry(bulk->log + bulk->log_filled, bytes, length);
+	bulk->log_room -= need;
+}
+
+static void
+log_removed_id(const stk_semid *id, void *state)
+{
+	uint8 bytes[STK_SEMID_MAX_BYTES];
+
+	log_removed(state, bytes, stk_semid_pack(id, bytes));
+}
+
+/* Log, then mark, the places gathered. */
+static void
+mark_places(BulkDelete *bulk, const SemtrieRunView *view, const SemtrieRun *run)
+{
+	if (bulk->nplaces > 0 && !bulk->forgotten)
+		SemtrieRunLocate(view, run, bulk->places, bulk->nplaces, log_removed_id, bulk);
+	flush_log(bulk);
+	for (size_t i = 0; i < bulk->nplaces; i++)
+	{
+		BlockNumber page = SemtrieRefPage(bulk->places[i]);
+
+		bulk->offsets[bulk->noffsets++] = (uint16) SemtrieRefOffset(bulk->places[i]);
+		if (i + 1 < bulk->nplaces && SemtrieRefPage(bulk->places[i + 1]) == page)
+			continue;
+		SemtokVacuumDelayPoint();
+		mark_dead(bulk, SemtrieMapBlock(view->map, page), true);
+	}
+	bulk->nplaces = 0;
+}
+
 static void
 clean_run(BulkDelete *bulk, const SemtrieMeta *meta)
 {
+	SemtrieRunView view = {bulk->index, meta->run.id, NULL, bulk->strategy};
 	SemtrieDirectoryEntry *entries;
 	size_t n;
 	SemtrieMap *map;
@@ -88,10 +163,10 @@ clean_run(BulkDelete *bulk, const SemtrieMeta *meta)
 
 	if (SemtrieReadDirectory(bulk->index, meta, &entries, &n, NULL) != STK_OK)
 		SemtrieReportCorrupt(bulk->index, meta->directory, "expected a directory page");
-	map = SemtrieMapMake(CurrentMemoryContext, entries, n);
+	map = SemtrieMapMake(CurrentMemoryContext, entries, n, SEMTRIE_LIVE);
+	view.map = map;
 	for (BlockNumber i = 0; i < map->pages; i++)
 	{
-		SemtrieRunView view = {bulk->index, meta->run.id, map, bulk->strategy};
 		BlockNumber block = SemtrieMapBlock(map, i);
 
 		SemtokVacuumDelayPoint();
@@ -99,8 +174,13 @@ clean_run(BulkDelete *bulk, const SemtrieMeta *meta)
 			SemtrieReportCorrupt(bulk->index, block, "page of another run");
 		if (!SemtrieRunPageTids(page.data, visit_tid, bulk))
 			SemtrieReportCorrupt(bulk->index, block, "records that contradict themselves");
-		mark_dead(bulk, block, true);
+		for (int j = 0; j < bulk->noffsets; j++)
+			bulk->places[bulk->nplaces++] = SemtrieMakeRef(i, bulk->offsets[j]);
+		bulk->noffsets = 0;
+		if (bulk->nplaces > MAX_PLACES)
+			mark_places(bulk, &view, &meta->run);
 	}
+	mark_places(bulk, &view, &meta->run);
 	SemtrieMapRelease(map);
 }
 
@@ -124,10 +204,17 @@ clean_delta(BulkDelete *bulk, const SemtrieMeta *meta)
 		if (!SemtriePageIs(page.data, SEMTRIE_PAGE_DELTA, seq, 0))
 			SemtrieReportCorrupt(bulk->index, block, "expected a delta page");
 		for (; SemtrieDeltaNext(page.data, &offset, &entry, &bytes, &corrupt); at = offset)
-			if (!(entry.flags & SEMTRIE_DELTA_DEAD))
+		{
+			int before = bulk->noffsets;
+
+			if (entry.flags == 0)
 				visit_tid(at, &entry.tid, bulk);
+			if (bulk->noffsets > before && entry.length > 0)
+				log_removed(bulk, bytes, entry.length);
+		}
 		if (corrupt)
 			SemtrieReportCorrupt(bulk->index, block, "delta entry that cannot be");
+		flush_log(bulk);
 		mark_dead(bulk, block, false);
 		block = ((SemtrieDeltaHeader *) (page.data + SEMTRIE_PAGE_BEGIN))->next;
 	}
@@ -169,24 +256,31 @@ semtrie_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	stats->num_index_tuples = 0;
 	bulk.stats = stats;
 	bulk.offsets = palloc(sizeof(uint16) * BLCKSZ / sizeof(ItemPointerData));
+	bulk.places = palloc(sizeof(SemtrieRef) * (MAX_PLACES + 1 + BLCKSZ / sizeof(ItemPointerData)));
 
 	/* From the first page to the last; see SemtrieLockMaintenance. */
 	SemtrieLockMaintenance(info->index);
 	SemtrieReadMeta(info->index, &meta);
+	bulk.log_room = SemtrieHistoryLimit(info->index, meta.run.pages) * SEMTRIE_PAGE_ROOM;
 	clean_run(&bulk, &meta);
 	clean_delta(&bulk, &meta);
 	raise_vacuum_count(&bulk);
 	SemtrieUnlockMaintenance(info->index);
 	pfree(bulk.offsets);
+	pfree(bulk.places);
 	return stats;
 }
 
-/* Rewriting the run pays when rows wait in the delta, or when a tenth of the run is dead. */
+/*
+ * Rewriting the run pays when rows wait in the delta, when a tenth of the run is dead, or when what
+ * the delta says of removals is in the readers' way.
+ */
 static bool
 worth_merging(Relation index, const SemtrieMeta *meta)
 {
 	return meta->dead * 10 > meta->run.items + meta->run.nulls_count ||
-		   SemtrieDeltaHasEntries(index, meta);
+		   (meta->tail != InvalidBlockNumber && SemtrieDeltaIsLarge(index, meta)) ||
+		   SemtrieDeltaHasRows(index, meta);
 }
 
 IndexBulkDeleteResult *

@@ -3,7 +3,6 @@
 -- object of the extension must have a check that notices when it is gone (test/lib/every_object.sql).
 --
 -- Entries of later versions, not here: device other than null, auto and cpu;
--- catalog_version, changes;
 -- semset <@ on an index; method rq-vae.
 --
 -- Where the surface says more than was promised first: train starts from kmeans||; beam is null by
@@ -268,6 +267,8 @@ SELECT checks($$SELECT parent, sid, logprob, key, complete FROM semtok.beam_step
 	E'2 [1,1] 7 7 true\n1 [0,0] 2 2 true', 'semtok.beam_step');
 SELECT checks($$SELECT parent, sid, logprob, key, complete FROM semtok.beam_step_set(items => '{[0,0],[1,0],[2]}', beams => '{NULL}', logprobs => '{0}', logits => '{3,1,2}', norm => 'none')$$,
 	E'1 [0] 3 3 false\n1 [2] 2 2 true\n1 [1] 1 1 false', 'semtok.beam_step_set');
+SELECT checks($$SELECT count(*) FROM semtok.changes(items => 'points', since => semtok.catalog_version(items => 'points')) WHERE NOT present$$, '0', 'semtok.catalog_version and semtok.changes');
+SELECT checks($$SELECT sid, present FROM semtok.changes('points', -1)$$, 'ERROR 55000: version -1 of index "points_sid" is too old', 'semtok.changes since what is not known');
 SELECT checks($$SELECT level, code, round(logprob::numeric, 6), rank, siblings FROM semtok.explain(sid => '[1,0]', query => semtok.logits('{0,1,5,0}', '{2,2}', norm => 'none'), within => '{[1,0],[0,1]}')$$,
 	E'0 1 1.000000 1 2\n1 0 5.000000 1 1', 'semtok.explain within a set');
 

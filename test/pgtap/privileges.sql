@@ -1,5 +1,5 @@
 -- Nothing is seen or changed without the right.
-SELECT plan(78);
+SELECT plan(83);
 
 CREATE ROLE semtok_priv_owner;
 CREATE ROLE semtok_priv_reader;
@@ -41,6 +41,8 @@ CREATE FUNCTION check_no_items() RETURNS SETOF text LANGUAGE sql AS $$
   SELECT refused('SELECT * FROM semtok.mask(''items'', ''{NULL}'', 5)', 'mask by table') UNION ALL
   SELECT refused('SELECT * FROM semtok.mask_packed(''items_sid'', ''{NULL}'', 5)', 'mask_packed by index') UNION ALL
   SELECT refused('SELECT * FROM semtok.sample(''items'', 5)', 'sample') UNION ALL
+  SELECT refused('SELECT semtok.catalog_version(''items'')', 'catalog_version') UNION ALL
+  SELECT refused('SELECT * FROM semtok.changes(''items_sid'', 1)', 'changes') UNION ALL
   SELECT refused('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'collisions')
 $$;
 SET ROLE semtok_priv_reader;
@@ -61,6 +63,7 @@ SELECT isnt_empty('SELECT * FROM semtok.beam_search_with(''items'', ''model(json
 SELECT isnt_empty('SELECT * FROM semtok.beam_step(''items'', ''{NULL}'', ''{0}'', ''{1,2}'')', 'for beam_step');
 SELECT isnt_empty('SELECT * FROM semtok.mask(''parts'', ''{NULL}'', 5)', 'for mask');
 SELECT isnt_empty('SELECT * FROM semtok.sample(''items_sid'', 1)', 'and for sample');
+SELECT is_empty('SELECT * FROM semtok.changes(''items'', semtok.catalog_version(''items'')) WHERE NOT present', 'and for changes');
 SELECT isnt_empty('SELECT * FROM semtok.collisions(''items'', ''sid'')', 'and for collisions');
 SELECT isnt_empty('SELECT * FROM semtok.beam_search(''parts'', q())', 'a right on the partitioned table covers its partitions');
 SELECT refused('SELECT * FROM semtok.beam_search(''part1'', q())', 'but not when the partition is named');

@@ -1,5 +1,5 @@
 -- Row security: no foreign row through any scan or verb, and all of the caller's own.
-SELECT plan(58);
+SELECT plan(64);
 
 CREATE ROLE semtok_rls_a;
 CREATE ROLE semtok_rls_b;
@@ -76,6 +76,10 @@ BEGIN
       format('%s is not available on table "items", which has row-level security', split_part(call, '(', 1)),
       format('%s by %s would too: %s', split_part(call, '(', 1), relation, current_user))
     FROM (VALUES ('next_codes_batch(%s, ''{NULL}'')'), ('mask(%s, ''{NULL}'', 20)'), ('mask_packed(%s, ''{NULL}'', 20)'), ('sample(%s, 3)')) c(call);
+  RETURN NEXT throws_ok(format('SELECT semtok.catalog_version(%L)', relation), '0A000', NULL,
+    format('catalog_version by %s would tell of others'' rows: %s', relation, current_user));
+  RETURN NEXT throws_ok(format('SELECT semtok.changes(%L, 1)', relation), '0A000', NULL,
+    format('changes by %s likewise: %s', relation, current_user));
 END $$;
 
 SET enable_seqscan = off;

@@ -72,6 +72,8 @@ INSERT INTO u_calls (verb, call) VALUES
 ('beam_step', $$SELECT semtok.beam_step('u_items', '{NULL}', '{0}', '{1,2,3,4}', '5', '1', '1', '2', '0.5', 'masked', '{0}', '{1}', (SELECT min(semid_tokenizer(sid)) FROM u_items), '{[0,1]}', '{[1]}', 'rectokens', '3')$$),
 ('beam_step_set', $$SELECT semtok.beam_step_set('{[0,1]}', '{[0]}', '{-1}', '{1,2,3,4}', '5', '0', NULL, NULL, NULL, 'none', NULL, NULL, '0', NULL, NULL, 'rectokens', NULL)$$),
 ('explain', $$SELECT semtok.explain('[0,1]', semtok.logits('{{1,2},{3,4}}'), NULL)$$),
+('catalog_version', $$SELECT semtok.catalog_version('u_items')$$),
+('changes', $$SELECT semtok.changes('u_items', semtok.catalog_version('u_items'))$$),
 ('index_info', $$SELECT semtok.index_info('u_items_sid')$$),
 ('index_check', $$SELECT semtok.index_check('u_items_sid', 'true')$$),
 ('evaluate_ranking', $$SELECT semtok.evaluate_ranking('SELECT 1, array[1]', '{1}', '1', '7', 'SELECT 1, 1')$$),
