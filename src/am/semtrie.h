@@ -487,8 +487,8 @@ extern bool SemtrieDeltaIsLarge(Relation index, const SemtrieMeta *meta);
 /* Append; the caller then merges when *over_limit. */
 extern void SemtrieDeltaAppend(Relation index, const uint8 *bytes, size_t length, ItemPointer tid,
 							   bool *over_limit);
-/* Room for this many bytes of entries is in every page. */
-#define SEMTRIE_REMOVED_ROOM 2048
+/* Bytes of entries that are appended at once: four times as many fill a page. */
+#define SEMTRIE_REMOVED_ROOM ((SEMTRIE_PAGE_END - SEMTRIE_DELTA_BEGIN) / 4)
 /* Put an entry that tells of a removed id into entries[]; returns its bytes. */
 extern size_t SemtrieDeltaRemovedEntry(char *entry, const uint8 *bytes, size_t length);
 extern void SemtrieDeltaAppendRemoved(Relation index, const char *entries, size_t bytes);

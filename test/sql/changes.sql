@@ -115,6 +115,10 @@ INSERT INTO ch SELECT 20000 + i, semid(array[i % 50, i % 49], 3) FROM generate_s
 VACUUM ch;
 SELECT known('ch', version) FROM copy;
 SELECT history_pages = 8 AS bounded FROM semtok.index_info('ch_sid');
+UPDATE copy SET (version, ids) = (SELECT semtok.catalog_version('ch'), semset_agg(sid) FROM ch);
+DELETE FROM ch WHERE id BETWEEN 20001 AND 24500;
+VACUUM ch;
+SELECT known('ch', version) FROM copy;
 TRUNCATE ch;
 SELECT known('ch', version) FROM copy;
 
