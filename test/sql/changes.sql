@@ -111,7 +111,7 @@ INSERT INTO ch SELECT 10000 + i, semid(array[i % 50, i % 49], 3) FROM generate_s
 VACUUM ch;
 SELECT known('ch', version) FROM copy;
 SELECT * FROM refresh();
-INSERT INTO ch SELECT 20000 + i, semid(array[i % 50, i % 49], 3) FROM generate_series(1, 9000) i;
+INSERT INTO ch SELECT 20000 + i, semid(array[i % 50, i], 3) FROM generate_series(1, 9000) i;
 VACUUM ch;
 SELECT known('ch', version) FROM copy;
 SELECT history_pages = 8 AS bounded FROM semtok.index_info('ch_sid');
