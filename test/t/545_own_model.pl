@@ -1,8 +1,12 @@
-# Models of the user's own: examples/scorers.sql prints what it should.
+# Models of the user's own: examples/scorers.sql prints what it should, examples/python/serve_model.py
+# runs a model outside, on random weights always and on a trained model where shared/ has one.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use PythonTest qw(python_with python_test);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -47,4 +51,12 @@ SKIP: {
 	is($python_scorer, "1|lantern|-1.067\n2|gas stove|-2.067\n3|sleeping bag|-2.305\n", 'the scorer in Python');
 }
 
+my $python = python_with('psycopg', 'numpy');
+my $model = ($ENV{SEMTOK_SHARED} // '') . '/data/models/stories260k_hf';
+SKIP: {
+	skip 'no Python with psycopg 3 and numpy (python3-psycopg, python3-numpy)', 1 unless $python;
+	my @trained = -e "$model/model.safetensors" ? ($model) : ();
+	diag('no trained model in shared/: random weights only') unless @trained;
+	python_test($python, 'test_serve_model', $node, PostgreSQL::Test::Utils::tempdir(), @trained);
+}
 done_testing();
