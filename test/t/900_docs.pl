@@ -177,9 +177,11 @@ foreach my $file (glob("$top/bench/results/*.txt"))
 {
 	my ($name) = $file =~ m{([^/]+)\.txt$};
 	my $path = $name =~ s/^(worker|gpu)-/$1\//r;
-	my $device = $name =~ s/^cuda_/test\/cuda\/bench_/r;
-	ok((grep { -e "$top/$_" } "bench/core/$name.c", "bench/$path.c", "bench/$path.sh", "test/$name", "$device.c"), "there is a benchmark $name");
-	like(slurp_file($file), qr/^CPU .*^compiler .*^commit .*^date /ms, "$name says where it was run");
+	my $result = slurp_file($file);
+	my @programs = $name =~ /^cuda_/ ? (split /\n/, $result)[0] =~ m{\b((?:test/cuda|bench/gpu)/\w+)}g : ();
+	ok((grep { -e "$top/$_" } "bench/core/$name.c", "bench/$path.c", "bench/$path.sh", "test/$name", map { ($_, "$_.c") } @programs),
+		"there is a benchmark $name");
+	like($result, qr/^CPU .*^compiler .*^commit .*^date /ms, "$name says where it was run");
 }
 
 # Every training option is described.
