@@ -78,6 +78,22 @@ typedef struct stk_device_level
 	float fixed;
 } stk_device_level;
 
+/* Levels that have a joint at most. */
+#define STK_MOST_JOINT 4
+
+/*
+ * What scores a level from y of the first level, and the codewords taken since: offset + y.c^ less a
+ * number for each codeword taken; see pack_joint.cu. The margin is of the first level's y.
+ */
+typedef struct stk_device_joint
+{
+	const float *offsets;                   /* [panels * STK_PANEL] */
+	const float *taken[STK_MOST_JOINT - 1]; /* [size of that level][panels * STK_PANEL] */
+	float by_norm;
+	float by_lost;
+	float fixed;
+} stk_device_joint;
+
 /* A codebook on the device that was current when it was made. */
 typedef struct stk_device_codebook
 {
@@ -87,8 +103,11 @@ typedef struct stk_device_codebook
 	int wide_dim;                             /* dim, up to the next multiple of STK_CHUNK */
 	const stk_device_level *on_dev;           /* [levels], on the device */
 	stk_device_level on_host[STK_MAX_LEVELS]; /* the same here; pointers are the device's */
-	uint32_t largest;                         /* size of the largest level */
-	void *memory;                             /* everything above, in one piece */
+	stk_device_joint joints[STK_MOST_JOINT];
+	int njoints;      /* 0: there are none */
+	uint32_t largest; /* size of the largest level */
+	void *memory;     /* levels, in one piece */
+	void *joint_memory;
 	size_t bytes;
 } stk_device_codebook;
 

@@ -261,7 +261,8 @@ consume(const hopper_args &a, uint32_t memory, const barriers &b, int g, size_t 
 					row_margins(level, a.encode.dim, kept, lost, margin);
 				products_wait<0>();
 				take_panel(
-					d, [&](int j) { return load_two(offsets_at + 32 * j); }, p, margin, best, hits);
+					d, [&](int j) { return of_both(load_two(offsets_at + 32 * j)); }, p, margin,
+					best, hits);
 			}
 			if (!a.at.resident)
 			{

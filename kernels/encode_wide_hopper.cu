@@ -1,247 +1,335 @@
 /*
- * encode_hopper.cu's filter for rows longer than a thread's registers hold: up to 768 elements.
+ * encode_hopper.cu's filter for rows longer than a thread's registers hold.
  *
- * A block has 128 rows, two warpgroups of 64; it forms their residuals from memory and rounds them
- * to binary16 into shared memory, where the tensor units read them, and multiplies them with
- * codewords that stream through slots of one chunk of one panel: 128 codewords x 64 elements. Two
- * blocks of a cluster have different rows and the same codewords: each copies half of a chunk, to
- * both.
+ * A block has 128 rows. One warpgroup forms them, chunk by chunk, in slots of shared memory
+ * (wide_rows.cuh); two others, with 64 of the rows each, multiply a chunk with the same chunk of two
+ * panels, and look for hits when a pass over the chunks is done; one thread brings the panels'
+ * chunks. So rows come from memory and are rounded while others are multiplied. Two blocks of a
+ * cluster have different rows and the same codewords: each copies half of a chunk, to both.
  *
- * Bytes: rows once from memory, 4 n dim, and from the second-level cache for each level after the
- * first; there also the codewords chosen, and all panels once for each 256 rows. Operations: 2 n
- * dim sum(K) in binary16. Bound: the second-level cache, then the tensor units.
+ * Levels that have joints (pack_joint.cu) share a launch: they are passes over the same rows, not
+ * over residuals, and tables of products of codewords make up for what was taken. Open rows are
+ * settled where such a level ends, because the next asks for their codes. Other levels have launches
+ * of their own, with residuals formed anew, and open rows wait until the block's end.
  *
- * Waits: a consumer for copies; a copy for the consumers of both blocks; at the end the blocks of a
- * cluster for each other. They run together, or not at all.
+ * Bytes: rows once from memory, 4 n dim, and again from the second-level cache for each pass after
+ * the first what slots could not keep; there also the panels once for each 256 rows, and what rows
+ * have taken: codewords, 4 n dim a level before, or tables' rows, 4 n K. Operations: 2 n dim sum(K)
+ * in binary16.
+ *
+ * Waits: products for rows and panels, those for products, a panel's copy for the products of both
+ * blocks; at the end the blocks of a cluster for each other. They run together, or not at all.
  */
-#include "hopper_rows.cuh"
-#include "hopper_settle.cuh"
+/* The reference has the registers of the products, and long rows. */
+#define IN_FLIGHT 32
+#include "wide_rows.cuh"
 
 #ifdef STK_HAVE_HOPPER
 
-#define GROUPS 2
-#define THREADS (128 * (GROUPS + 1))
-#define BLOCKS 2 /* of a cluster */
-#define SLOT_BYTES (STK_PANEL * STK_CHUNK * 2)
+/* Warpgroups: one that brings panels, one that forms rows, and those that multiply. */
+#define THREADS (128 * (GROUPS + 2))
+/* Of a thread of each: together what a processor has. */
+#define BRINGING 24
+#define FORMING 88
+#define MULTIPLYING 200
+/* Open rows that a block's list has room for at most. */
 #undef OPEN_ROOM
-#define OPEN_ROOM 12
-#define REGISTERS 224
-
-/* Where things lie in a block's shared memory, in bytes from a multiple of 1024. */
-typedef struct wide_layout
-{
-	uint32_t slots_at; /* after the rows, [GROUPS][chunks][GROUP_ROWS][STK_CHUNK] */
-	uint32_t open;
-	uint32_t barriers; /* full, empty; then open rows' count */
-	uint32_t bytes;
-	uint32_t slots;
-	uint32_t chunks;
-} wide_layout;
-
-typedef struct wide_args
-{
-	encode_args encode;
-	wide_layout at;
-	size_t tiles; /* of BLOCKS x GROUPS x GROUP_ROWS rows */
-} wide_args;
+#define OPEN_ROOM 128
+#define MOST_PANEL_SLOTS 8
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define CLUSTER __cluster_dims__(BLOCKS, 1, 1)
 
-/*
- * Step 1 for a warp's 16 rows, from `first` on: residuals rounded into its part of the group's
- * rows, and their margins. Rows behind the last are as the last.
- */
-static __device__ inline void
-form_rows(const encode_args &a, const stk_device_level &level, int l, size_t first,
-		  uint32_t rows_at, float (&margin)[2])
+/* Bring chunks of panels, this block's half of each to both blocks; one thread. */
+static __device__ __forceinline__ void
+bring_panels(const wide_args &a, const wide_memory &m, size_t turns)
 {
-	int q = threadIdx.x >> 2 & 7;
-	int t = threadIdx.x & 3;
-	float kept[2] = {}, lost[2] = {};
-	float scale = level.scale;
-	const float *x[2];
-	const uint16_t *codes[2];
-	bool inside[2];
+	uint32_t half = cluster_rank() * (SLOT_BYTES / BLOCKS);
+	uint32_t to = m.base + a.at.panels_at + half;
+	uint32_t chunks = a.at.chunks;
+	uint32_t slot = 0;
+	uint32_t turn = 0;
 
-#pragma unroll
-	for (int h = 0; h < 2; h++)
+	for (size_t r = 0; r < turns; r++)
 	{
-		size_t row = min(first + q + 8 * h, a.n - 1);
+		bool back = false;
 
-		inside[h] = first + q + 8 * h < a.n;
+		for (int l = a.level; l < a.level + a.levels; l++)
+		{
+			const uint8_t *packed = (const uint8_t *) a.encode.levels[l].packed + half;
+			uint32_t panels = a.encode.levels[l].panels;
 
-		x[h] = a.x + row * a.dim;
-		codes[h] = a.codes + row * a.nlevels;
+			for (uint32_t p = 0; p < panels; p += PASS)
+			{
+				for (uint32_t i = 0; i < chunks; i++)
+				{
+					uint32_t chunk = back ? chunks - 1 - i : i;
+
+					for (uint32_t b = p; b < min(p + PASS, panels); b++)
+					{
+						uint32_t full = m.panel_full(slot);
+
+						if (turn > 0)
+							barrier_wait(m.panel_empty(slot), (turn - 1) & 1);
+						barrier_expect(full, SLOT_BYTES);
+						bulk_copy_to_all(to + slot * SLOT_BYTES,
+										 packed + ((size_t) b * chunks + chunk) * SLOT_BYTES,
+										 SLOT_BYTES / BLOCKS, full, (1 << BLOCKS) - 1);
+						if (++slot == m.panel_slots)
+						{
+							slot = 0;
+							turn++;
+						}
+					}
+				}
+				back = !back;
+			}
+		}
 	}
-	for (int c = 0; c < a.wide_dim; c += STK_CHUNK)
+}
+
+/* Where a warpgroup that multiplies is. */
+struct multiply_walk
+{
+	slot_walk rows;
+	uint32_t slot; /* of panels */
+	uint32_t turn;
+};
+
+/* What has been multiplied is needed no more: by this warp, of all that do in both blocks. */
+static __device__ __forceinline__ void
+leave_panel(const wide_memory &m, uint32_t slot)
+{
+	if ((threadIdx.x & 31) < BLOCKS)
+		barrier_arrive_at(m.panel_empty(slot), threadIdx.x & 31);
+}
+
+/*
+ * A pass: all chunks of the group's rows by those of PANELS panels.
+ *
+ *   first, last  of the tile's passes
+ */
+template <int PANELS>
+static __device__ __forceinline__ void
+multiply_pass(float (&d)[PANELS][64], const wide_args &a, const wide_memory &m, int g, bool first,
+			  bool last, multiply_walk *walk)
+{
+	const uint32_t chunks = a.at.chunks;
+	uint32_t done_rows = 0, done_panel = 0;
+	bool leave_rows = false;
+
+	for (uint32_t i = 0; i < chunks; i++)
 	{
-		float4 v[2][4];
+		uint32_t slot = walk->rows.slot;
+		uint32_t x = m.base + slot * SLOT_BYTES + g * (GROUP_ROWS * 128);
+
+		if (first || i >= m.row_slots)
+			barrier_wait(m.rows_full(slot), walk->rows.meet());
+#pragma unroll
+		for (int b = 0; b < PANELS; b++)
+		{
+			uint32_t codewords = m.base + a.at.panels_at + walk->slot * SLOT_BYTES;
+
+			barrier_wait(m.panel_full(walk->slot), walk->turn & 1);
+			products_begin();
+#pragma unroll
+			for (int s = 0; s < 4; s++)
+				multiply_tile(d[b], describe(x, 32 * s), describe(codewords, 32 * s), 1);
+			products_end();
+			/* One group of products runs while the next is waited for. */
+			if (i > 0 || b > 0)
+			{
+				products_wait<1>();
+				leave_panel(m, done_panel);
+				if (b == 0 && leave_rows && (threadIdx.x & 31) == 0)
+					barrier_arrive(m.rows_empty(done_rows));
+			}
+			done_panel = walk->slot;
+			if (++walk->slot == m.panel_slots)
+			{
+				walk->slot = 0;
+				walk->turn++;
+			}
+		}
+		done_rows = slot;
+		leave_rows = last || i + m.row_slots < chunks;
+		walk->rows.step(m.row_slots, i + 1 == chunks && !last);
+	}
+	products_wait<0>();
+	leave_panel(m, done_panel);
+	if (leave_rows && (threadIdx.x & 31) == 0)
+		barrier_arrive(m.rows_empty(done_rows));
+}
+
+/* A level's scores: what is between products and them, and by how much they may mislead. */
+struct wide_scores
+{
+	const float *offsets;
+	float by_norm;
+	float by_lost;
+	float fixed;
+	int taken; /* tables */
+	const float *tables[STK_MOST_JOINT - 1];
+	uint32_t at[STK_MOST_JOINT - 1][2]; /* where both rows' codewords have theirs */
+};
+
+/* Of level l of the launch, for a thread whose rows have codes of the levels before. */
+template <bool JOINT>
+static __device__ __forceinline__ wide_scores
+scores_of(const wide_args &a, const stk_device_level &level, int l, size_t first)
+{
+	wide_scores s = {level.offsets, level.by_norm, level.by_lost, level.fixed};
+
+	if (JOINT && l > 0)
+	{
+		const stk_device_joint &joint = a.joints[l];
+		const uint16_t *codes[2];
 
 #pragma unroll
 		for (int h = 0; h < 2; h++)
-		{
+			codes[h] =
+				a.encode.codes + min(first + 8 * h, a.encode.n - 1) * a.encode.nlevels + a.level;
+		s.offsets = joint.offsets;
+		s.by_norm = joint.by_norm;
+		s.by_lost = joint.by_lost;
+		s.fixed = joint.fixed;
+		s.taken = l;
 #pragma unroll
-			for (int s = 0; s < 4; s++)
-			{
-				int i = c + 16 * s + 4 * t;
-
-				v[h][s] = i < a.dim ? __ldg((const float4 *) (x[h] + i)) : make_float4(0, 0, 0, 0);
-			}
-		}
-		for (int before = 0; before < l; before++)
+		for (int t = 0; t < STK_MOST_JOINT - 1; t++)
 		{
-			const float *codewords = a.levels[before].codewords;
-
 #pragma unroll
 			for (int h = 0; h < 2; h++)
-			{
-				/* The last row's code is another warp's, which may not have it yet. */
-				uint32_t code = inside[h] ? codes[h][before] : 0;
-				const float *taken = codewords + (size_t) code * a.dim;
-
-#pragma unroll
-				for (int s = 0; s < 4; s++)
-				{
-					int i = c + 16 * s + 4 * t;
-
-					if (i < a.dim)
-						v[h][s] = subtract(v[h][s], __ldg((const float4 *) (taken + i)));
-				}
-			}
-		}
-#pragma unroll
-		for (int s = 0; s < 4; s++)
-		{
-			float4 m = __ldg((const float4 *) (level.centre + c + 16 * s + 4 * t));
-
-#pragma unroll
-			for (int h = 0; h < 2; h++)
-			{
-				float4 y = subtract(v[h][s], m);
-				uint32_t at = rows_at + c / STK_CHUNK * (GROUP_ROWS * 128) + 8 * h * 128 + 4 * t;
-
-				store_word(at + swizzled(q, 2 * s),
-						   round_two(y.x * scale, y.y * scale, &kept[h], &lost[h]));
-				store_word(at + swizzled(q, 2 * s + 1),
-						   round_two(y.z * scale, y.w * scale, &kept[h], &lost[h]));
-			}
+				s.at[t][h] = t < l && first + 8 * h < a.encode.n
+								 ? __ldcg(codes[h] + t) * level.panels * STK_PANEL
+								 : 0;
+			s.tables[t] = joint.taken[t];
 		}
 	}
-	row_margins(level, a.dim, kept, lost, margin);
+	return s;
 }
 
-/* Bring chunks of panels, this block's half of each to both blocks; one thread. */
-static __device__ inline void
-bring_chunks(const wide_args &a, uint32_t memory, uint32_t full, uint32_t empty, size_t turns)
+/* Offsets of codewords k and the next, for both rows. */
+template <bool JOINT>
+static __device__ __forceinline__ float4
+offsets_of(const wide_scores &s, uint32_t k)
 {
-	uint32_t half = cluster_rank() * (SLOT_BYTES / BLOCKS);
-	uint32_t slot = 0;
-	uint32_t turn = 0;
+	float4 o = of_both(__ldg((const float2 *) (s.offsets + k)));
 
-	for (size_t r = 0; r < turns; r++)
+#pragma unroll
+	for (int t = 0; JOINT && t < STK_MOST_JOINT - 1; t++)
 	{
-		for (int l = 0; l < a.encode.nlevels; l++)
+		if (t < s.taken)
 		{
-			const uint8_t *from = (const uint8_t *) a.encode.levels[l].packed + half;
+			float2 g = __ldg((const float2 *) (s.tables[t] + s.at[t][0] + k));
+			float2 h = __ldg((const float2 *) (s.tables[t] + s.at[t][1] + k));
 
-			for (uint32_t i = a.encode.levels[l].panels * a.at.chunks; i > 0; i--)
-			{
-				if (turn > 0)
-					barrier_wait_cluster(empty + 8 * slot, (turn - 1) & 1);
-				barrier_expect(full + 8 * slot, SLOT_BYTES);
-				bulk_copy_to_all(memory + a.at.slots_at + slot * SLOT_BYTES + half, from,
-								 SLOT_BYTES / BLOCKS, full + 8 * slot, (1 << BLOCKS) - 1);
-				from += SLOT_BYTES;
-				if (++slot == a.at.slots)
-				{
-					slot = 0;
-					turn++;
-				}
-			}
+			o = subtract(o, make_float4(g.x, g.y, h.x, h.y));
 		}
 	}
+	return o;
 }
 
-/* A slot is empty when all warps of consumers of both blocks say so. */
-static __device__ inline void
-leave_slot(uint32_t empty)
+/* A pass over panels from `panel` on, and their hits; `first`, `last`: as multiply_pass. */
+template <int PANELS, int RECORDS, bool JOINT>
+static __device__ __forceinline__ void
+take_pass(const wide_args &a, const wide_memory &m, const stk_device_level &level, int l, int g,
+		  size_t row, const float2 *norms, uint32_t panel, bool first, bool last,
+		  multiply_walk *walk, float (&margin)[2], float (&best)[2], row_hits<RECORDS> (&hits)[2])
 {
-	if ((threadIdx.x & 31) < BLOCKS)
-		barrier_arrive_at(empty, threadIdx.x & 31);
+	wide_scores s;
+	float d[PANELS][64];
+
+	/* They would keep their registers all the time otherwise. */
+#pragma unroll
+	for (int j = 0; j < 64 * PANELS; j++)
+		d[j / 64][j % 64] = 0;
+	multiply_pass<PANELS>(d, a, m, g, first, last, walk);
+	s = scores_of<JOINT>(a, level, l, row);
+	/* Norms came with the last chunk of the first pass. */
+#pragma unroll
+	for (int h = 0; h < 2; h++)
+		margin[h] = margin_above(s.by_norm, s.by_lost, s.fixed, norms[8 * h].x, norms[8 * h].y,
+								 a.encode.dim);
+#pragma unroll
+	for (int b = 0; b < PANELS; b++)
+		take_panel(
+			d[b],
+			[&](int j) {
+				return offsets_of<JOINT>(s,
+										 (panel + b) * STK_PANEL + 8 * j + 2 * (threadIdx.x & 3));
+			},
+			panel + b, margin, best, hits);
 }
 
-/* A consumer's work: warpgroup g, all its rows. */
-template <int RECORDS>
-static __device__ inline void
-consume(const wide_args &a, uint32_t memory, uint32_t full, uint32_t empty, int g, size_t turns,
-		const open_list<RECORDS> &list, settled *so_far)
+/* All who multiply. */
+static __device__ __forceinline__ void
+meet_to_settle()
 {
-	int warp = threadIdx.x >> 5 & 3;
-	int lane = threadIdx.x & 31;
-	uint32_t rows_at = memory + g * a.at.chunks * (GROUP_ROWS * 128);
-	uint32_t slot = 0;
-	uint32_t turn = 0;
+	asm volatile("bar.sync 1, %0;" ::"n"(128 * GROUPS) : "memory");
+}
 
+/*
+ * All who multiply settle together what is open of level l of the launch. Lists take turns: the next
+ * one's rows have been settled when all have met here.
+ */
+template <int RECORDS, bool JOINT>
+static __device__ __forceinline__ void
+settle_level(const wide_args &a, const stk_device_level *levels, int l,
+			 const open_list<RECORDS> &list, const open_list<RECORDS> &next)
+{
+	meet_to_settle();
+	if (JOINT)
+		settle_long_rows(a.encode, levels[l], a.level + l, list, threadIdx.x / 32, 4 * GROUPS);
+	else
+		settle_open_rows(a.encode, levels[l], a.level + l, list, threadIdx.x / 32, 4 * GROUPS);
+	if (threadIdx.x == 0)
+		store_word(next.count_at, 0);
+	meet_to_settle();
+}
+
+/* The work of warpgroup g of those that multiply. */
+template <int RECORDS, bool JOINT>
+static __device__ __forceinline__ void
+multiply(const wide_args &a, const wide_memory &m, const stk_device_level *levels,
+		 const float2 *norms, int g, size_t turns, const open_list<RECORDS> (&lists)[2],
+		 settled *so_far)
+{
+	int own = g * GROUP_ROWS + (threadIdx.x >> 5 & 3) * WARP_ROWS;
+	int q = threadIdx.x >> 2 & 7;
+	multiply_walk walk = {};
+	int list = 0;
+
+	norms += own + q;
 	for (size_t r = 0; r < turns; r++)
 	{
-		size_t tile = blockIdx.x / BLOCKS + r * (gridDim.x / BLOCKS);
-		size_t group = (tile * BLOCKS + cluster_rank()) * GROUPS + g;
-		size_t first = group * GROUP_ROWS + warp * WARP_ROWS;
+		size_t first = tile_row(r) + own;
 
-		for (int l = 0; l < a.encode.nlevels; l++)
+		for (int l = 0; l < (JOINT ? a.levels : 1); l++)
 		{
-			const stk_device_level &level = a.encode.levels[l];
+			const stk_device_level &level = levels[l];
+			const uint32_t panels = level.panels;
+			bool last = !JOINT || l + 1 == a.levels;
 			float margin[2], best[2] = {-INFINITY, -INFINITY};
 			row_hits<RECORDS> hits[2];
 
-			form_rows(a.encode, level, l, first, rows_at + warp * (WARP_ROWS * 128), margin);
 			forget_hits(&hits[0]);
 			forget_hits(&hits[1]);
-			/* All rows of the group are there before its products begin. */
-			stores_ready();
-			group_meet(2 + g);
-			for (uint32_t p = 0; p < level.panels; p++)
+			for (uint32_t p = 0; p < panels; p += PASS)
 			{
-				const float *offsets = level.offsets + p * STK_PANEL + 2 * (lane & 3);
-				uint32_t last_slot = 0;
-				float d[64];
-
-				for (uint32_t c = 0; c < a.at.chunks; c++)
-				{
-					uint32_t x = rows_at + c * (GROUP_ROWS * 128);
-					uint32_t codewords = memory + a.at.slots_at + slot * SLOT_BYTES;
-
-					barrier_wait(full + 8 * slot, turn & 1);
-					products_begin();
-#pragma unroll
-					for (int s = 0; s < 4; s++)
-						multiply_tile(d, describe(x, 32 * s), describe(codewords, 32 * s),
-									  c > 0 || s > 0);
-					products_end();
-					/* One chunk's products run while the next is waited for. */
-					if (c > 0)
-					{
-						products_wait<1>();
-						leave_slot(empty + 8 * last_slot);
-					}
-					last_slot = slot;
-					if (++slot == a.at.slots)
-					{
-						slot = 0;
-						turn++;
-					}
-				}
-				products_wait<0>();
-				leave_slot(empty + 8 * last_slot);
-				take_panel(
-					d, [&](int j) { return __ldg((const float2 *) (offsets + 8 * j)); }, p, margin,
-					best, hits);
+				if (p + 1 < panels)
+					take_pass<PASS, RECORDS, JOINT>(
+						a, m, level, l, g, first + q, norms + (r & 1) * BLOCK_ROWS, p,
+						l == 0 && p == 0, last && p + PASS >= panels, &walk, margin, best, hits);
+				else
+					take_pass<1, RECORDS, JOINT>(a, m, level, l, g, first + q,
+												 norms + (r & 1) * BLOCK_ROWS, p, l == 0 && p == 0,
+												 last, &walk, margin, best, hits);
 			}
-			settle_rows(a.encode, level, l, first, margin, best, hits,
-						l + 1 == a.encode.nlevels ? &list : NULL, so_far);
-			/* Nobody's products read the group's rows any more. */
-			group_meet(2 + g);
+			settle_rows(a.encode, level, a.level + l, first, margin, best, hits, &lists[list],
+						so_far);
+			if (JOINT)
+				settle_level<RECORDS, JOINT>(a, levels, l, lists[list], lists[list ^ 1]);
+			list ^= JOINT;
 		}
 	}
 }
@@ -250,51 +338,73 @@ consume(const wide_args &a, uint32_t memory, uint32_t full, uint32_t empty, int 
 #define CLUSTER
 #endif
 
-template <int RECORDS>
+template <int RECORDS, bool JOINT>
 static __global__ void
 __launch_bounds__(THREADS, 1) CLUSTER encode_wide_hopper(const __grid_constant__ wide_args a)
 {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 	extern __shared__ uint8_t unaligned[];
 	uint8_t *base = (uint8_t *) (((uintptr_t) unaligned + 1023) & ~(uintptr_t) 1023);
-	uint32_t memory = shared_address(base);
-	uint32_t full = memory + a.at.barriers;
-	uint32_t empty = full + 8 * a.at.slots;
-	open_list<RECORDS> list = {(open_row<RECORDS> *) (base + a.at.open), OPEN_ROOM,
-							   empty + 8 * a.at.slots};
+	wide_memory m(shared_address(base), a.at);
+	float *centre = (float *) (base + a.at.centre);
+	float2 *norms = (float2 *) (base + a.at.norms);
+	stk_device_level *levels = (stk_device_level *) (base + a.at.levels);
+	const stk_device_level &level = a.encode.levels[a.level];
+	open_row<RECORDS> *open = (open_row<RECORDS> *) (base + a.at.open);
+	uint32_t room = JOINT ? a.at.open_room / 2 : a.at.open_room;
+	open_list<RECORDS> lists[2] = {{open, room, m.count()}, {open + room, room, m.count() + 4}};
 	size_t clusters = gridDim.x / BLOCKS;
 	size_t turns = (a.tiles - blockIdx.x / BLOCKS + clusters - 1) / clusters;
+	uint32_t passes = 0;
 	int group = threadIdx.x / 128;
 
 	if (threadIdx.x == 0)
 	{
-		for (uint32_t i = 0; i < a.at.slots; i++)
+		for (uint32_t i = 0; i < m.row_slots; i++)
 		{
-			barrier_init(full + 8 * i, 1);
-			barrier_init(empty + 8 * i, BLOCKS * GROUPS * 4);
+			barrier_init(m.rows_formed(i), 4);
+			barrier_init(m.rows_full(i), 1);
+			barrier_init(m.rows_empty(i), 4 * GROUPS);
+		}
+		for (uint32_t i = 0; i < m.panel_slots; i++)
+		{
+			barrier_init(m.panel_full(i), 1);
+			barrier_init(m.panel_empty(i), BLOCKS * GROUPS * 4);
 		}
 		barriers_ready();
-		store_word(list.count_at, 0);
+		store_word(m.count(), 0);
+		store_word(m.count() + 4, 0);
 	}
+	if (threadIdx.x < a.levels)
+		levels[threadIdx.x] = a.encode.levels[a.level + threadIdx.x];
+	for (int l = a.level; l < a.level + a.levels; l++)
+		passes += (a.encode.levels[l].panels + PASS - 1) / PASS;
+	for (int i = threadIdx.x; i < a.encode.wide_dim; i += THREADS)
+		centre[i] = -level.centre[i] * level.scale;
 	__syncthreads();
 	cluster_meet();
-	if (group == 0)
+	if (group == 3)
 	{
-		asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-		if (threadIdx.x == 0)
-			bring_chunks(a, memory, full, empty, turns);
+		asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(BRINGING));
+		if (threadIdx.x == 128 * (GROUPS + 1))
+			bring_panels(a, m, turns);
+		if (threadIdx.x == 128 * (GROUPS + 1) + 32)
+			pass_rows_on(a, m, (uint32_t) turns, passes);
 		__syncwarp();
+	}
+	else if (group == 2)
+	{
+		asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(FORMING));
+		form_rows<!JOINT>(a, m, norms, (uint32_t) turns, passes);
 	}
 	else
 	{
 		settled so_far = {};
 
-		asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
-		consume(a, memory, full, empty, group - 1, turns, list, &so_far);
-		/* All consumers' rows are in the list. */
-		asm volatile("bar.sync 1, %0;" ::"n"(128 * GROUPS) : "memory");
-		settle_open_rows(a.encode, a.encode.levels[a.encode.nlevels - 1], a.encode.nlevels - 1,
-						 list, threadIdx.x / 32 - 4, 4 * GROUPS);
+		asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(MULTIPLYING));
+		multiply<RECORDS, JOINT>(a, m, levels, norms, group, turns, lists, &so_far);
+		if (!JOINT)
+			settle_level<RECORDS, JOINT>(a, levels, 0, lists[0], lists[1]);
 		count_settled(a.encode, so_far);
 	}
 	/* The other block may still write here, or arrive. */
@@ -302,47 +412,91 @@ __launch_bounds__(THREADS, 1) CLUSTER encode_wide_hopper(const __grid_constant__
 #endif
 }
 
+/* Carve a block's shared memory; false where it does not suffice. */
+template <int RECORDS>
+static bool
+lay_out(const stk_device_codebook *cb, uint32_t room, wide_layout *at)
+{
+	const uint32_t row = (uint32_t) sizeof(open_row<RECORDS>);
+	uint32_t left;
+
+	*at = {};
+	at->chunks = (uint32_t) cb->wide_dim / STK_CHUNK;
+	/* No more than leave norms alone until they are read: wide_rows.cuh. */
+	at->row_slots = 2 * at->chunks - 1 < MOST_ROW_SLOTS ? 2 * at->chunks - 1 : MOST_ROW_SLOTS;
+	at->norms = at->row_slots * SLOT_BYTES;
+	left = 1024 + STAGES * STAGE_BYTES + 2 * BLOCK_ROWS * (uint32_t) sizeof(float2) +
+		   (uint32_t) cb->wide_dim * (uint32_t) sizeof(float) +
+		   STK_MOST_JOINT * (uint32_t) sizeof(stk_device_level) + 24 * MOST_ROW_SLOTS +
+		   16 * MOST_PANEL_SLOTS + 24;
+	if (left + 16 * row + at->norms + 2 * SLOT_BYTES > room)
+		return false;
+	left = room - left - at->norms;
+	at->panel_slots = (left - 16 * row) / SLOT_BYTES;
+	if (at->panel_slots > MOST_PANEL_SLOTS)
+		at->panel_slots = MOST_PANEL_SLOTS;
+	left -= at->panel_slots * SLOT_BYTES;
+	at->open_room = left / row < OPEN_ROOM ? left / row : OPEN_ROOM;
+	at->panels_at = at->norms;
+	at->stages = at->panels_at + at->panel_slots * SLOT_BYTES;
+	at->centre = at->stages + STAGES * STAGE_BYTES;
+	at->norms = at->centre + (uint32_t) cb->wide_dim * (uint32_t) sizeof(float);
+	at->levels = at->norms + 2 * BLOCK_ROWS * (uint32_t) sizeof(float2);
+	at->open = at->levels + STK_MOST_JOINT * (uint32_t) sizeof(stk_device_level);
+	at->barriers = (at->open + at->open_room * row + 15) / 16 * 16;
+	at->bytes = 1024 + at->barriers + 24 * at->row_slots + 16 * at->panel_slots + 8;
+	return at->bytes <= room;
+}
+
+/* Encode `levels` levels from args->level on. */
+template <int RECORDS, bool JOINT>
+static stk_status
+launch_levels(wide_args *args, int levels, const hopper_limits *limits, cudaStream_t stream,
+			  stk_error *err)
+{
+	size_t clusters = (size_t) limits->processors / BLOCKS;
+	stk_status status = stk_cuda_status(
+		cudaFuncSetAttribute(encode_wide_hopper<RECORDS, JOINT>,
+							 cudaFuncAttributeMaxDynamicSharedMemorySize, limits->shared),
+		"take shared memory", err);
+
+	if (status != STK_OK)
+		return status;
+	if (clusters > args->tiles)
+		clusters = args->tiles;
+	args->levels = levels;
+	encode_wide_hopper<RECORDS, JOINT>
+		<<<(unsigned) (clusters * BLOCKS), THREADS, args->at.bytes, stream>>>(*args);
+	args->level += levels;
+	return stk_cuda_status(cudaGetLastError(), "encode rows on the device", err);
+}
+
+/* All levels: those that have joints together, the others one after the other. */
 template <int RECORDS>
 static stk_status
 launch(const stk_encode_call *call, const hopper_limits *limits, cudaStream_t stream, bool *taken,
 	   stk_error *err)
 {
 	const stk_device_codebook *cb = call->cb;
-	size_t rows = BLOCKS * GROUPS * GROUP_ROWS;
+	size_t rows = BLOCKS * BLOCK_ROWS;
 	wide_args args = {{cb->on_dev, cb->levels, cb->dim, cb->wide_dim, true, call->x, call->n,
 					   call->codes, call->failure, call->stats},
 					  {},
-					  (call->n + rows - 1) / rows};
-	const uint32_t open = OPEN_ROOM * (uint32_t) sizeof(open_row<RECORDS>);
-	uint32_t fixed = 1024 + open + 8;
-	uint32_t chunks = (uint32_t) cb->wide_dim / STK_CHUNK;
-	uint32_t room = (uint32_t) limits->shared;
-	uint32_t at_rows = GROUPS * chunks * GROUP_ROWS * 128;
-	size_t clusters;
-	stk_status status;
+					  0,
+					  1,
+					  (call->n + rows - 1) / rows,
+					  {}};
+	stk_status status = STK_OK;
 
-	*taken = fixed + at_rows + 2 * (SLOT_BYTES + 16) <= room;
+	*taken = lay_out<RECORDS>(cb, (uint32_t) limits->shared, &args.at);
 	if (!*taken || call->n == 0)
 		return STK_OK;
-	args.at.chunks = chunks;
-	args.at.slots = (room - fixed - at_rows) / (SLOT_BYTES + 16);
-	args.at.slots = args.at.slots > 8 ? 8 : args.at.slots;
-	args.at.slots_at = at_rows;
-	args.at.open = at_rows + args.at.slots * SLOT_BYTES;
-	args.at.barriers = args.at.open + open;
-	args.at.bytes = 1024 + args.at.barriers + 16 * args.at.slots + 8;
-	status = stk_cuda_status(cudaFuncSetAttribute(encode_wide_hopper<RECORDS>,
-												  cudaFuncAttributeMaxDynamicSharedMemorySize,
-												  limits->shared),
-							 "take shared memory", err);
-	if (status != STK_OK)
-		return status;
-	clusters = (size_t) limits->processors / BLOCKS;
-	if (clusters > args.tiles)
-		clusters = args.tiles;
-	encode_wide_hopper<RECORDS>
-		<<<(unsigned) (clusters * BLOCKS), THREADS, args.at.bytes, stream>>>(args);
-	return stk_cuda_status(cudaGetLastError(), "encode rows on the device", err);
+	memcpy(args.joints, cb->joints, sizeof(args.joints));
+	if (cb->njoints > 1)
+		status = launch_levels<RECORDS, true>(&args, cb->njoints, limits, stream, err);
+	while (args.level < cb->levels && status == STK_OK)
+		status = launch_levels<RECORDS, false>(&args, 1, limits, stream, err);
+	return status;
 }
 
 stk_status

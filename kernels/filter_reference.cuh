@@ -9,8 +9,10 @@
 
 #include "reference.cuh"
 
-/* Numbers that a thread has on their way while the reference scores. */
+/* Numbers that a thread has on their way while the reference scores: as many as registers allow. */
+#ifndef IN_FLIGHT
 #define IN_FLIGHT 16
+#endif
 
 typedef struct encode_args
 {
@@ -61,11 +63,17 @@ norm_above(float sum, int dim)
  * rounding |y - y^|, neither less.
  */
 static __device__ inline float
-margin_above(const stk_device_level &level, float norm, float away, int dim)
+margin_above(float by_norm, float by_lost, float fixed, float norm, float away, int dim)
 {
 	/* The subtraction of the centre rounded, and so may have the scaling. */
 	away = __fmaf_ru(norm + away, 0x1.1p-24f, away) + (float) dim * 0x1p-149f;
-	return __fmaf_ru(norm, level.by_norm, __fmaf_ru(away, level.by_lost, level.fixed));
+	return __fmaf_ru(norm, by_norm, __fmaf_ru(away, by_lost, fixed));
+}
+
+static __device__ inline float
+margin_above(const stk_device_level &level, float norm, float away, int dim)
+{
+	return margin_above(level.by_norm, level.by_lost, level.fixed, norm, away, dim);
 }
 
 /*
@@ -77,6 +85,7 @@ reference_score(const encode_args &a, const stk_device_level &level, int l, cons
 				const uint16_t *codes, uint32_t k)
 {
 	const float *c = level.codewords + (size_t) k * a.dim;
+	double half = level.half[k];
 	double sum = 0;
 
 	for (int i = threadIdx.x % STK_GROUP; i < a.dim; i += STK_GROUP * IN_FLIGHT)
@@ -107,7 +116,7 @@ reference_score(const encode_args &a, const stk_device_level &level, int l, cons
 		for (int j = 0; j < IN_FLIGHT; j++)
 			sum = fma((double) r[j], (double) v[j], sum);
 	}
-	return __dsub_rn(level.half[k], add_lanes(sum));
+	return __dsub_rn(half, add_lanes(sum));
 }
 
 /* Is the residual of a row at level l finite? If not, say so. A whole warp. */

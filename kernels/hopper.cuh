@@ -16,23 +16,6 @@ barrier_arrive(uint32_t barrier)
 	asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
-/* barrier_wait for a barrier that other blocks of the cluster arrive at. */
-static __device__ inline void
-barrier_wait_cluster(uint32_t barrier, uint32_t parity)
-{
-	uint32_t over;
-
-	do
-	{
-		asm volatile("{\n.reg .pred p;\n"
-					 "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n"
-					 "selp.u32 %0, 1, 0, p;\n}"
-					 : "=r"(over)
-					 : "r"(barrier), "r"(parity)
-					 : "memory");
-	} while (!over);
-}
-
 /* bulk_copy to this address and barrier in each block of the cluster whose bit is in `blocks`. */
 static __device__ inline void
 bulk_copy_to_all(uint32_t to, const void *from, uint32_t bytes, uint32_t barrier, uint16_t blocks)
@@ -43,16 +26,19 @@ bulk_copy_to_all(uint32_t to, const void *from, uint32_t bytes, uint32_t barrier
 				 : "memory");
 }
 
-/* Arrive at the barrier that has this address in block `rank` of the cluster. */
+/*
+ * Arrive at the barrier that has this address in block `rank` of the cluster. It says that something
+ * has been read, and hands nothing that was written to the other block: for that it would have to be
+ * a release for the cluster, which waits for all that the thread has under way.
+ */
 static __device__ inline void
 barrier_arrive_at(uint32_t barrier, uint32_t rank)
 {
-	asm volatile(
-		"{\n.reg .b32 there;\n"
-		"mapa.shared::cluster.u32 there, %0, %1;\n"
-		"mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
-		"r"(rank)
-		: "memory");
+	asm volatile("{\n.reg .b32 there;\n"
+				 "mapa.shared::cluster.u32 there, %0, %1;\n"
+				 "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
+				 "r"(rank)
+				 : "memory");
 }
 
 /* All threads of the cluster meet. */

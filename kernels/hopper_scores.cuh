@@ -13,7 +13,7 @@
 #include "hopper_tile.cuh"
 
 template <int RECORDS>
-static __device__ inline void
+static __device__ __forceinline__ void
 forget_hits(row_hits<RECORDS> *hits)
 {
 #pragma unroll
@@ -28,7 +28,7 @@ forget_hits(row_hits<RECORDS> *hits)
 
 /* Keep a panel's hits, the last panels' where there are more. */
 template <int RECORDS>
-static __device__ inline void
+static __device__ __forceinline__ void
 keep_hits(row_hits<RECORDS> *hits, uint32_t mask, float most, uint32_t panel)
 {
 	hits->dropped = fmaxf(hits->dropped, hits->most[RECORDS - 1]);
@@ -44,16 +44,24 @@ keep_hits(row_hits<RECORDS> *hits, uint32_t mask, float most, uint32_t panel)
 	hits->panel[0] = (uint16_t) panel;
 }
 
+/* Offsets that both rows have. */
+static __device__ inline float4
+of_both(float2 o)
+{
+	return make_float4(o.x, o.y, o.x, o.y);
+}
+
 /*
  * One panel's sums. The limit is below the best of the row in the panels before, and of this
  * thread's in this one; not to ask the row's other threads first leaves bits to spare, but none
  * where the best is.
  *
- *   offset_of(j)  the offsets of this thread's two codewords among the panel's j-th eight
+ *   offset_of(j)  the offsets of this thread's two codewords among the panel's j-th eight, for the
+ *                 one row, then for the other
  *   best          of each row so far; the four threads of a row agree
  */
 template <int RECORDS, typename Offsets>
-static __device__ inline void
+static __device__ __forceinline__ void
 take_panel(float (&d)[64], const Offsets &offset_of, uint32_t panel, const float (&margin)[2],
 		   float (&best)[2], row_hits<RECORDS> (&hits)[2])
 {
@@ -65,13 +73,13 @@ take_panel(float (&d)[64], const Offsets &offset_of, uint32_t panel, const float
 #pragma unroll
 	for (int j = 0; j < 16; j++)
 	{
-		float2 o = offset_of(j);
+		float4 o = offset_of(j);
 
 #pragma unroll
 		for (int h = 0; h < 2; h++)
 		{
-			d[4 * j + 2 * h] = __fadd_rn(d[4 * j + 2 * h], o.x);
-			d[4 * j + 2 * h + 1] = __fadd_rn(d[4 * j + 2 * h + 1], o.y);
+			d[4 * j + 2 * h] = __fadd_rn(d[4 * j + 2 * h], h ? o.z : o.x);
+			d[4 * j + 2 * h + 1] = __fadd_rn(d[4 * j + 2 * h + 1], h ? o.w : o.y);
 			most[h][0] = fmaxf(most[h][0], d[4 * j + 2 * h]);
 			most[h][1] = fmaxf(most[h][1], d[4 * j + 2 * h + 1]);
 		}

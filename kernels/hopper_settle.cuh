@@ -329,4 +329,55 @@ settle_open_rows(const encode_args &a, const stk_device_level &level, int l,
 	}
 }
 
+/*
+ * The same for long rows, of which there are fewer: a warp a row, whose groups take the row's hits in
+ * turn.
+ */
+template <int RECORDS>
+static __device__ inline void
+settle_long_rows(const encode_args &a, const stk_device_level &level, int l,
+				 const open_list<RECORDS> &list, int warp, int warps)
+{
+	uint32_t count = min(load_word(list.count_at), list.room);
+	int group = (threadIdx.x & 31) / STK_GROUP;
+
+	for (uint32_t i = warp; i < count; i += warps)
+	{
+		const open_row<RECORDS> *o = list.rows + i;
+		reference_row row = row_of_list(a, l, o);
+		uint32_t at = 0, left = o->mask[0][0];
+		double best = INFINITY;
+		uint32_t best_k = 0;
+
+		if (o->all)
+			best_k = choose_of_all(a, level, row);
+		for (int skip = group; !o->all; skip = 32 / STK_GROUP - 1)
+		{
+			/* Past the hits of other groups, then all groups score one together. */
+			for (; at < 4 * RECORDS; skip--)
+			{
+				while (!left && ++at < 4 * RECORDS)
+					left = o->mask[at / RECORDS][at % RECORDS];
+				if (skip == 0 || at == 4 * RECORDS)
+					break;
+				left &= ~(0x80000000u >> __clz(left));
+			}
+			if (at == 4 * RECORDS)
+				break;
+			int e = __clz(left);
+
+			left &= ~(0x80000000u >> e);
+			try_codeword(a, level, row,
+						 codeword_of(o->panel[at / RECORDS][at % RECORDS], e, at / RECORDS), &best,
+						 &best_k);
+		}
+		__syncwarp();
+		if (!o->all)
+			best_of_warp(&best, &best_k);
+		if ((threadIdx.x & 31) == 0)
+			a.codes[o->row * a.nlevels + l] = (uint16_t) best_k;
+	}
+	__syncwarp();
+}
+
 #endif

@@ -35,7 +35,7 @@
 
 #include <cuda_fp16.h>
 
-#include "pack_margin.cuh"
+#include "pack_joint.h"
 
 extern "C"
 {
@@ -143,10 +143,10 @@ look_at_pairs(const float *codewords, const float *lost, size_t size, size_t dim
 		b->rounding = rounding;
 }
 
-/* Fill one level's parts at base. */
+/* Fill one level's parts at base; *bound out. */
 static void
 pack_level(const stk_codebook *cb, int l, size_t wide_dim, uint8_t *base, const level_places *at,
-		   double *sum, float *losses, stk_device_level *level)
+		   double *sum, float *losses, stk_device_level *level, level_bound *bound)
 {
 	const float *codewords = cb->codewords[l];
 	size_t dim = (size_t) cb->dim;
@@ -207,6 +207,7 @@ pack_level(const stk_codebook *cb, int l, size_t wide_dim, uint8_t *base, const 
 	if (losses && size * dim <= MAX_PAIR_STEPS / size)
 		look_at_pairs(codewords, losses, size, dim, e, &b);
 	set_margin(level, &b, dim);
+	*bound = b;
 }
 
 /* Carve the codebook's memory; returns its bytes. */
@@ -237,6 +238,7 @@ stk_device_codebook_create(const stk_codebook *cb, bool lasting, cudaStream_t st
 {
 	size_t wide_dim = ((size_t) cb->dim + STK_CHUNK - 1) / STK_CHUNK * STK_CHUNK;
 	level_places at[STK_MAX_LEVELS];
+	level_bound bounds[STK_MAX_LEVELS];
 	size_t bytes = carve(cb, wide_dim, at);
 	stk_device_codebook *d = (stk_device_codebook *) calloc(1, sizeof(*d));
 	uint8_t *base = (uint8_t *) calloc(bytes, 1);
@@ -274,7 +276,7 @@ stk_device_codebook_create(const stk_codebook *cb, bool lasting, cudaStream_t st
 		level->size = cb->sizes[l];
 		level->panels = (cb->sizes[l] + STK_PANEL - 1) / STK_PANEL;
 		d->largest = level->size > d->largest ? level->size : d->largest;
-		pack_level(cb, l, wide_dim, base, &at[l], sum, losses, level);
+		pack_level(cb, l, wide_dim, base, &at[l], sum, losses, level, &bounds[l]);
 	}
 	if (status == STK_OK)
 	{
@@ -287,6 +289,8 @@ stk_device_codebook_create(const stk_codebook *cb, bool lasting, cudaStream_t st
 	if (status == STK_OK)
 		status =
 			stk_cuda_status(cudaStreamSynchronize(stream), "copy a codebook to the device", err);
+	if (status == STK_OK)
+		status = stk_joint_create(d, cb, bounds, stream, err);
 	free(losses);
 	free(sum);
 	free(base);
@@ -302,6 +306,7 @@ stk_device_codebook_free(stk_device_codebook *cb)
 {
 	if (!cb)
 		return;
+	(void) cudaFree(cb->joint_memory);
 	(void) cudaFree(cb->memory);
 	free(cb);
 }

@@ -1,7 +1,8 @@
 /*
  * Encoding on a device, timed with rows, codewords and codes on the device.
  *
- *   test/cuda/bin/bench_encode
+ *   test/cuda/bin/bench_encode                  the settings below, and the engine
+ *   test/cuda/bin/bench_encode N DIM LEVELS K   one problem, by the kernel that is chosen, alone
  *
  * Each figure is the median of RUNS launches, over inputs that together are larger than the
  * second-level cache, beside the time that the device's copy of the same call would take to move
@@ -77,8 +78,9 @@ measure(void (*once)(const timed *t, int i), const timed *t)
 	return ms[RUNS / 2] * 1e-3;
 }
 
+/* alone: not by other kernels, for whoever looks at the one. */
 static void
-bench(const float *x, float *x_there, size_t n, int dim, int levels, uint32_t size)
+bench(const float *x, float *x_there, size_t n, int dim, int levels, uint32_t size, bool alone)
 {
 	static const int kernels[] = {CHOSEN, 128, 64, 32};
 	stk_codebook cb = sampled_codebook(x, NUMBERS / (size_t) dim, dim, levels, size, STK_L2);
@@ -100,7 +102,7 @@ bench(const float *x, float *x_there, size_t n, int dim, int levels, uint32_t si
 	for (size_t i = 0; i < ncodes; i++)
 		wrong += codes[i] != expected[i];
 	printf("%8zu x %-4d %d x %-5u", n, dim, levels, size);
-	for (size_t k = 0; k < sizeof(kernels) / sizeof(kernels[0]); k++)
+	for (size_t k = 0; k < (alone ? 1 : sizeof(kernels) / sizeof(kernels[0])); k++)
 	{
 		double s;
 
@@ -182,7 +184,7 @@ bench_engine(const float *x, size_t n, int dim, int levels, uint32_t size)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct
 	{
@@ -213,8 +215,15 @@ main(void)
 		   device.name, driver / 1000, driver % 1000 / 10, copy_rate * 1e-12);
 	printf("rows x dim   levels x codes; time, floor by memory, share; undecided, reference; codes "
 		   "wrong | ms by tiles of 128, 64, 32 rows\n");
+	if (argc == 5)
+	{
+		bench(x, x_there, (size_t) atol(argv[1]), atoi(argv[2]), atoi(argv[3]),
+			  (uint32_t) atol(argv[4]), true);
+		return 0;
+	}
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
-		bench(x, x_there, settings[i].n, settings[i].dim, settings[i].levels, settings[i].size);
+		bench(x, x_there, settings[i].n, settings[i].dim, settings[i].levels, settings[i].size,
+			  false);
 	bench_engine(x, 1000000, 128, 3, 256);
 	bench_engine(x, 100000, 768, 3, 256);
 	return 0;

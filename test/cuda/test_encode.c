@@ -12,6 +12,8 @@
 #include "engine/plugin.h"
 
 static unsigned long wrong_in_all;
+/* Problems whose levels could be scored from the row alone. */
+static size_t joint_problems;
 
 static void
 say(const char *what, size_t compared, unsigned long wrong, const char *more)
@@ -124,6 +126,7 @@ compare(const stk_codebook *cb, const float *x, size_t n, stk_filter filter, siz
 	stk_encode_call call = device_call(d, x, n);
 	unsigned long wrong = 0;
 
+	joint_problems += d->njoints > 1 && n > 0;
 	for (size_t k = 0; k < sizeof(kernels) / sizeof(kernels[0]); k++)
 	{
 		stk_error err = {.level = -1};
@@ -155,35 +158,47 @@ compare(const stk_codebook *cb, const float *x, size_t n, stk_filter filter, siz
 
 static const int ragged_dims[] = {1,  2,  3,  7,  8,   9,   15,  16,  17,  31,  33,
 								  63, 64, 65, 96, 127, 128, 129, 192, 255, 256, 300};
+/* Of rows that Hopper's kernel for long rows takes. */
+static const int long_dims[] = {257, 260, 300, 320, 384, 520, 768};
 static const uint32_t ragged_sizes[] = {1, 2, 3, 5, 31, 32, 33, 63, 64, 65, 127, 128, 129, 257};
 static const size_t ragged_rows[] = {0, 1, 2, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200};
 
 #define PICK(of, seed) ((of)[below(sizeof(of) / sizeof((of)[0]), seed)])
 
-/* Problems of one kind, of all shapes. */
+/* SMALL: for compute-sanitizer; LONG: several levels of long rows alone. */
+typedef enum kind_shapes
+{
+	ALL,
+	SMALL,
+	LONG
+} kind_shapes;
+
+/* Problems of one kind. */
 static void
-test_kind(const hostile_kind *kind, int problems, bool small, uint64_t *seed)
+test_kind(const hostile_kind *kind, kind_shapes shapes, int problems, uint64_t *seed)
 {
 	size_t compared = 0;
 	unsigned long wrong = 0;
 	stk_encode_stats stats = {0};
-	char more[96];
+	char what[64], more[96];
 
 	for (int p = 0; p < problems; p++)
 	{
 		stk_codebook cb = {.metric = (stk_metric) below(3, seed),
-						   .levels = 1 + (int) below(4, seed),
-						   .dim = small ? 1 + (int) below(130, seed) : PICK(ragged_dims, seed)};
-		size_t n = small ? below(100, seed) : PICK(ragged_rows, seed);
+						   .levels = (shapes == LONG ? 2 : 1) + (int) below(4, seed),
+						   .dim = shapes == SMALL  ? 1 + (int) below(130, seed)
+								  : shapes == LONG ? PICK(long_dims, seed)
+												   : PICK(ragged_dims, seed)};
+		size_t n = shapes == SMALL ? below(100, seed) : PICK(ragged_rows, seed);
 		float *x = malloc((n + 1) * (size_t) cb.dim * sizeof(float));
-		float *codewords[4];
+		float *codewords[5];
 
 		for (int l = 0; l < cb.levels; l++)
 		{
 			hostile_set s = {.dim = (size_t) cb.dim,
 							 .n = l == 0 ? n : 1,
-							 .size =
-								 small ? 1 + (uint32_t) below(300, seed) : PICK(ragged_sizes, seed),
+							 .size = shapes == SMALL ? 1 + (uint32_t) below(300, seed)
+													 : PICK(ragged_sizes, seed),
 							 .inner_product = cb.metric == STK_IP};
 			float *unused = malloc(s.dim * sizeof(float));
 
@@ -203,7 +218,8 @@ test_kind(const hostile_kind *kind, int problems, bool small, uint64_t *seed)
 	snprintf(more, sizeof(more), ", undecided %5.1f %%, reference %5.1f %%",
 			 100.0 * (double) stats.undecided / (double) (compared + 1),
 			 100.0 * (double) stats.reference / (double) (compared + 1));
-	say(kind->name, compared, wrong, more);
+	snprintf(what, sizeof(what), "%s%s", kind->name, shapes == LONG ? ", long rows" : "");
+	say(what, compared, wrong, more);
 }
 
 /* Rows that cannot be encoded, among others: the first is named as core names it. */
@@ -624,15 +640,20 @@ main(int argc, char **argv)
 	must(stk_probe_tensor(0, &holds, &err) == STK_OK, "probe", err.message);
 	say("arithmetic of the tensor unit", 1, !holds, "");
 	for (size_t i = 0; i < HOSTILE_KINDS; i += runs < 0 ? 5 : 1)
-		test_kind(&hostile_kinds[i],
+		test_kind(&hostile_kinds[i], runs < 0 ? SMALL : ALL,
 				  runs < 0    ? 1
 				  : runs == 0 ? 2
 				  : runs < 20 ? 10
 							  : 60,
-				  runs < 0, &seed);
+				  &seed);
 	if (runs >= 0)
 	{
-		test_kind(&binary16, runs == 0 ? 2 : 60, false, &seed);
+		test_kind(&binary16, ALL, runs == 0 ? 2 : 60, &seed);
+		joint_problems = 0;
+		for (size_t i = 0; i < HOSTILE_KINDS; i++)
+			test_kind(&hostile_kinds[i], LONG, runs == 0 ? 1 : runs < 20 ? 5 : 30, &seed);
+		say("long rows whose levels are scored from the row", joint_problems, joint_problems == 0,
+			"");
 		test_errors(runs == 0 ? 6 : 120, &seed);
 	}
 	if (runs <= 0)
