@@ -66,7 +66,7 @@ assign(const stk_device_batches *b, const stk_batch_level *l, size_t n, bool err
 {
 	stk_encode_call encode = {};
 	stk_scores_call scores = {};
-	stk_status status = stk_pack_launch(l->pack, true, stream, err);
+	stk_status status = stk_pack_launch(l->pack, stream, err);
 
 	encode.cb = &l->pack->codebook;
 	encode.x = b->x;
@@ -77,7 +77,10 @@ assign(const stk_device_batches *b, const stk_batch_level *l, size_t n, bool err
 		status = stk_encode_launch(&encode, stream, err);
 	if (status != STK_OK || !errors)
 		return status;
-	scores.pack = l->pack;
+	scores.dim = b->dim;
+	scores.codewords = l->pack->codewords;
+	scores.half = l->pack->half;
+	scores.inner_product = b->inner_product;
 	scores.x = b->x;
 	scores.n = n;
 	scores.codes = b->codes;

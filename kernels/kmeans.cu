@@ -25,12 +25,13 @@ lay_out(stk_device_kmeans *k)
 	return at;
 }
 
-#define EVENTS 4
+#define EVENTS 5
 
 static cudaEvent_t *
 event_of(stk_device_kmeans *k, int i)
 {
-	cudaEvent_t *const events[EVENTS] = {&k->encoded, &k->scored, &k->grouped, &k->recorded};
+	cudaEvent_t *const events[EVENTS] = {&k->packed, &k->kept, &k->encoded, &k->grouped,
+										 &k->recorded};
 
 	return events[i];
 }
@@ -84,6 +85,7 @@ stk_device_kmeans_free(stk_device_kmeans *k)
 	stk_device_pack_free(k->pack);
 	stk_device_members_free(k->members);
 	(void) cudaFree(k->counts);
+	(void) cudaFree(k->kept_codewords);
 	(void) cudaFree(k->memory);
 	(void) cudaFreeHost(k->state_here);
 	if (k->beside)
@@ -106,19 +108,33 @@ stk_kmeans_room(stk_device_kmeans *k, uint32_t size, cudaStream_t stream, stk_er
 	return stk_device_pack_create(size, k->dim, stream, &k->pack, err);
 }
 
+/* Bytes from pack's codewords to the end of `size` half norms, which lie behind all it has room for. */
+static size_t
+kept_bytes(const stk_device_pack *p, uint32_t size)
+{
+	return (size_t) ((const char *) (p->half + size) - (const char *) p->codewords);
+}
+
 stk_status
 stk_lloyd_room(stk_device_kmeans *k, uint32_t size, cudaStream_t stream, stk_error *err)
 {
 	stk_status status = stk_kmeans_room(k, size, stream, err);
 
-	if (status != STK_OK || (k->members && k->members->view.size == size))
+	if (status != STK_OK ||
+		(k->members && k->members->view.size == size && k->kept_room >= kept_bytes(k->pack, size)))
 		return status;
 	stk_device_members_free(k->members);
 	(void) cudaFree(k->counts);
+	(void) cudaFree(k->kept_codewords);
 	k->members = NULL;
 	k->counts = NULL;
+	k->kept_codewords = NULL;
+	k->kept_room = kept_bytes(k->pack, size);
 	status = stk_cuda_status(cudaMalloc((void **) &k->counts, size * sizeof(double)),
 							 "make room for counts on the device", err);
+	if (status == STK_OK)
+		status = stk_cuda_status(cudaMalloc(&k->kept_codewords, k->kept_room),
+								 "make room for codewords on the device", err);
 	if (status == STK_OK)
 		status = stk_device_members_create(k->n, size, k->dim, stream, &k->members, err);
 	return status;
@@ -138,19 +154,26 @@ encode_launch(const stk_device_kmeans *k, cudaStream_t stream, stk_error *err)
 	return stk_encode_launch(&call, stream, err);
 }
 
-/* Score the codewords that the rows chose; with the sums of squared distances, or without. */
+/*
+ * Score the codewords that the rows chose: those that were kept, with the sums of squared distances;
+ * or as they are, without.
+ */
 static stk_status
-scores_launch(const stk_device_kmeans *k, bool errors, cudaStream_t stream, stk_error *err)
+scores_launch(const stk_device_kmeans *k, bool kept, cudaStream_t stream, stk_error *err)
 {
+	const char *from = (const char *) (kept ? k->kept_codewords : k->pack->codewords);
 	stk_scores_call call = {};
 
-	call.pack = k->pack;
+	call.dim = k->dim;
+	call.codewords = (const float *) from;
+	call.half = (const double *) (from + kept_bytes(k->pack, 0));
+	call.inner_product = k->pack->codebook.metric == STK_IP;
 	call.x = k->x;
 	call.n = k->n;
 	call.codes = k->codes;
 	call.norms = k->norms;
 	call.scores = k->scores;
-	call.errors = errors ? k->errors : NULL;
+	call.errors = kept ? k->errors : NULL;
 	return stk_scores_launch(&call, stream, err);
 }
 
@@ -161,7 +184,7 @@ stk_kmeans_nearest_launch(stk_device_kmeans *k, uint32_t size, bool inner_produc
 	stk_status status;
 
 	stk_device_pack_shape(k->pack, size, inner_product);
-	status = stk_pack_launch(k->pack, true, stream, err);
+	status = stk_pack_launch(k->pack, stream, err);
 	if (status == STK_OK)
 		status = encode_launch(k, stream, err);
 	if (status == STK_OK)
@@ -175,29 +198,47 @@ said(cudaError_t code, stk_error *err)
 	return stk_cuda_status(code, "order work on the device", err);
 }
 
+/* Keep a copy of the codewords on k->beside, once they are packed. */
+static stk_status
+keep_launch(stk_device_kmeans *k, uint32_t size, cudaStream_t stream, stk_error *err)
+{
+	stk_status status = said(cudaEventRecord(k->packed, stream), err);
+
+	if (status == STK_OK)
+		status = said(cudaStreamWaitEvent(k->beside, k->packed, 0), err);
+	if (status == STK_OK)
+		status =
+			said(cudaMemcpyAsync(k->kept_codewords, k->pack->codewords, kept_bytes(k->pack, size),
+								 cudaMemcpyDeviceToDevice, k->beside),
+				 err);
+	if (status == STK_OK)
+		status = said(cudaEventRecord(k->kept, k->beside), err);
+	return status;
+}
+
 /*
- * Assign all rows to packed centroids: number `odd` or even. They are grouped by code while their
- * scores are taken on k->beside, where they go on record, too. On stream, the next update may follow;
- * k->recorded is behind the record.
+ * Assign all rows to packed centroids: number `odd` or even. On stream they are then grouped by code,
+ * and the next update may follow. Meanwhile their scores are taken on k->beside, by a copy of the
+ * centroids as they were, and go on record; k->recorded is behind that.
  */
 static stk_status
 assign_launch(stk_device_kmeans *k, const stk_lloyd_call *call, bool odd, bool first,
 			  cudaStream_t stream, stk_error *err)
 {
-	stk_status status = encode_launch(k, stream, err);
+	stk_status status = keep_launch(k, call->size, stream, err);
 
+	/* The last record has been made of the codes and groups that change now. */
+	if (status == STK_OK && !first)
+		status = said(cudaStreamWaitEvent(stream, k->recorded, 0), err);
+	if (status == STK_OK)
+		status = encode_launch(k, stream, err);
 	if (status == STK_OK)
 		status = said(cudaEventRecord(k->encoded, stream), err);
 	if (status == STK_OK)
 		status = said(cudaStreamWaitEvent(k->beside, k->encoded, 0), err);
 	if (status == STK_OK)
 		status = scores_launch(k, true, k->beside, err);
-	if (status == STK_OK)
-		status = said(cudaEventRecord(k->scored, k->beside), err);
 
-	/* The last record has been made of the last grouping. */
-	if (status == STK_OK && !first)
-		status = said(cudaStreamWaitEvent(stream, k->recorded, 0), err);
 	if (status == STK_OK)
 		status = stk_members_group_launch(k->members, k->codes, 1, k->n, stream, err);
 	if (status == STK_OK)
@@ -210,10 +251,10 @@ assign_launch(stk_device_kmeans *k, const stk_lloyd_call *call, bool odd, bool f
 	if (status == STK_OK)
 		status = said(cudaEventRecord(k->recorded, k->beside), err);
 
-	/* Scores are of the centroids as they are. Whether some are empty is for the record to say. */
+	/* Whether some are empty, so that nothing is to move, is for the record to say. */
 	if (status == STK_OK)
 		status =
-			said(cudaStreamWaitEvent(stream, call->until_empty ? k->recorded : k->scored, 0), err);
+			said(cudaStreamWaitEvent(stream, call->until_empty ? k->recorded : k->kept, 0), err);
 	return status;
 }
 
@@ -231,6 +272,7 @@ means_launch(stk_device_kmeans *k, const stk_lloyd_call *call, bool odd, cudaStr
 	means.unit = call->unit;
 	means.changed = &k->state->changed[odd];
 	means.over = call->until_empty ? &k->state->over : NULL;
+	means.pack = k->pack;
 	return stk_means_launch(&means, stream, err);
 }
 
@@ -248,7 +290,7 @@ stk_lloyd_begin_launch(stk_device_kmeans *k, const stk_lloyd_call *call, cudaStr
 			cudaMemsetAsync(&k->state->until_empty, 1, sizeof(uint32_t), stream), doing, err);
 	stk_device_pack_shape(k->pack, call->size, call->inner_product);
 	if (status == STK_OK)
-		status = stk_pack_launch(k->pack, true, stream, err);
+		status = stk_pack_launch(k->pack, stream, err);
 	if (status == STK_OK)
 		status = assign_launch(k, call, false, true, stream, err);
 	if (status == STK_OK)
@@ -267,8 +309,6 @@ stk_lloyd_steps_launch(stk_device_kmeans *k, const stk_lloyd_call *call, int fro
 		bool odd = (from + i) % 2 == 1;
 
 		status = means_launch(k, call, odd, stream, err);
-		if (status == STK_OK)
-			status = stk_pack_launch(k->pack, false, stream, err);
 		if (status == STK_OK)
 			status = assign_launch(k, call, odd, i == 1, stream, err);
 	}

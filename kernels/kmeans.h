@@ -26,8 +26,11 @@ extern stk_status stk_subtract_launch(float *x, size_t n, size_t dim, const floa
 /* What is known of rows and the centroids that they chose; all pointers are the device's. */
 typedef struct stk_scores_call
 {
-	const stk_device_pack *pack;
-	const float *x; /* [n][dim] */
+	size_t dim;
+	const float *codewords; /* [size][dim] */
+	const double *half;     /* [size] half their squared norms */
+	bool inner_product;     /* scores leave them out */
+	const float *x;         /* [n][dim] */
 	size_t n;
 	const uint16_t *codes; /* [n] */
 	const double *norms;   /* [n]; NULL: nobody asks for errors */
@@ -85,12 +88,15 @@ typedef struct stk_device_kmeans
 	size_t bytes;
 	stk_lloyd_state *state_here; /* pinned */
 	cudaStream_t beside;         /* for what need not wait for the other */
-	cudaEvent_t encoded, scored, grouped, recorded;
+	cudaEvent_t packed, kept, encoded, grouped, recorded;
 
 	/* For the centroids that it was last about: */
 	stk_device_pack *pack;       /* NULL: none yet */
 	stk_device_members *members; /* the same */
 	double *counts;              /* [members->view.size] the same */
+	void *kept_codewords; /* pack's codewords up to the end of their half norms, as rows were last
+						   * assigned to them; the same */
+	size_t kept_room;     /* bytes of it */
 } stk_device_kmeans;
 
 /*

@@ -1,17 +1,26 @@
 /*
  * The updates of k-means: each centroid moves to the mean of its rows, or of them and what came
- * before.
+ * before. The blocks that move them pack them, too, where that is wanted.
  *
- * Bytes: rows once, 4 n dim; of each code with rows its centroid, 8 dim. Operations: n dim
- * additions in binary64. Bound: memory.
+ * Bytes: rows once, 4 n dim; of each code with rows its centroid, 8 dim, and 2 dim packed. Operations:
+ * n dim additions in binary64. Bound: memory.
  */
+/*
+ * Four blocks an SM rather than three: the table's 512 centroids are one wave then. Fewer rows ahead
+ * leave registers for packing.
+ */
+#define STK_LANE_AHEAD 4
+#define STK_SUM_BLOCKS 4
+
 #include "mean.cuh"
 #include "members.cuh"
+#include "pack_codes.cuh"
 #include "update.h"
 
 struct means_finish
 {
 	stk_means_call call;
+	pack_args pack; /* where call.pack */
 	size_t dim;
 	double count_before; /* of the code that `ahead` was about */
 
@@ -47,13 +56,19 @@ struct means_finish
 		}
 		/* Also: all have read the count before it is written. */
 		changed = __syncthreads_or(changed);
-		if (threadIdx.x > 0)
+		if (threadIdx.x == 0)
+		{
+			call.counts[k] = all;
+			if (changed && call.moved)
+				call.moved[k] = 1;
+			if (changed && call.changed)
+				atomicAdd(call.changed, 1);
+		}
+		if (!call.pack)
 			return;
-		call.counts[k] = all;
-		if (changed && call.moved)
-			call.moved[k] = 1;
-		if (changed && call.changed)
-			atomicAdd(call.changed, 1);
+		if (changed)
+			pack_code(pack, k);
+		pack_done(pack, pack.level.size);
 	}
 
 	__device__ void
@@ -61,13 +76,19 @@ struct means_finish
 	{
 		if (threadIdx.x == 0 && !call.persistent)
 			call.counts[k] = 0;
+		/* Of a run that is over nobody is counted. */
+		if (call.pack && !(call.over && *call.over))
+			pack_done(pack, pack.level.size);
 	}
 };
 
 stk_status
 stk_means_launch(const stk_means_call *call, cudaStream_t stream, stk_error *err)
 {
-	means_finish finish = {*call, call->members->dim, 0};
+	means_finish finish = {*call, {}, call->members->dim, 0};
+
+	if (call->pack)
+		finish.pack = pack_args_of(call->pack);
 
 	return sum_members_launch(call->members, call->x, call->n, finish, stream, err);
 }

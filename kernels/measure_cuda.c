@@ -266,6 +266,7 @@ equations_free(stk_trainer *t, equations *s)
 		stk_device_members_free(s->members[l]);
 	(void) cudaFree(s->memory);
 	stk_gpu_give(t->gpu, s->taken);
+	free(s);
 }
 
 /* Rows of numbers that lie further apart here than there. */
@@ -311,23 +312,30 @@ stk_trainer_normal(void *ctx, stk_accelerator_rows *r, stk_accelerator_normal *r
 				   const stk_monitor *monitor)
 {
 	stk_trainer *t = ctx;
-	equations s = {.call = {.levels = run->levels, .dim = r->k->dim, .x = r->k->x, .n = r->k->n}};
+	equations *s = calloc(1, sizeof(*s));
 	stk_error err = {.level = -1};
-	stk_status status = stk_gpu_use(t->gpu, &err);
+	stk_status status = s ? stk_gpu_use(t->gpu, &err) : STK_ENOMEM;
 
+	if (!s)
+		return stk_trainer_settle(t, status, &err);
+	s->call =
+		(stk_normal_call){.levels = run->levels, .dim = r->k->dim, .x = r->k->x, .n = r->k->n};
 	for (int l = 0; l < run->levels; l++)
-		s.call.first[l + 1] = s.call.first[l] + run->sizes[l];
+		s->call.first[l + 1] = s->call.first[l] + run->sizes[l];
 	if (status == STK_OK)
 		status = codes_room(t, r, run->levels, &err);
-	s.call.codes = r->codes;
+	s->call.codes = r->codes;
 	if (status == STK_OK)
-		status = equations_create(t, &s, &err);
+		status = equations_create(t, s, &err);
 	if (status == STK_OK)
-		status = set_up(t, &s, run->codes, run, monitor, &err);
+		status = set_up(t, s, run->codes, run, monitor, &err);
 	/* What is on its way after a stop still works with its memory. */
 	if (!atomic_load(&t->gpu->failed) && cudaStreamSynchronize(t->stream) == cudaSuccess)
-		equations_free(t, &s);
+		equations_free(t, s);
 	else
-		stk_gpu_give(t->gpu, s.taken);
+	{
+		stk_gpu_give(t->gpu, s->taken);
+		stk_gpu_abandon(s);
+	}
 	return stk_trainer_settle(t, status, &err);
 }

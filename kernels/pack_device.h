@@ -35,11 +35,10 @@ extern void stk_device_pack_free(stk_device_pack *p);
 extern void stk_device_pack_shape(stk_device_pack *p, uint32_t size, bool inner_product);
 
 /*
- * Pack the codewords as they are, asynchronously on stream. anew: choose their centre and scale;
- * otherwise these stay, which serves codewords that are where others were. STK_EIO.
+ * Choose the codewords' centre and scale, and pack them as they are; asynchronously on stream. Those
+ * that move only a little since are packed by who moves them (pack_codes.cuh). STK_EIO.
  */
-extern stk_status stk_pack_launch(const stk_device_pack *p, bool anew, cudaStream_t stream,
-								  stk_error *err);
+extern stk_status stk_pack_launch(const stk_device_pack *p, cudaStream_t stream, stk_error *err);
 
 STK_END_C
 

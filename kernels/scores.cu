@@ -23,8 +23,8 @@ typedef struct scores_args
 	size_t n;
 	size_t dim;
 	const float *codewords;
-	const double *half;  /* of the scores */
-	const double *whole; /* to be added for the distance; NULL: half are in the scores */
+	const double *half;
+	bool inner_product;
 	const uint16_t *codes;
 	const double *norms;
 	double *scores;
@@ -82,15 +82,16 @@ __launch_bounds__(THREADS) score_rows(const scores_args a)
 	for (int q = 0; q < SIDE; q++)
 	{
 		int r = threadIdx.x / STK_GROUP + q * ROWS;
-		double s = __dsub_rn(a.half[code[q]], add_lanes(sum[q]));
+		double half = a.half[code[q]];
+		double s = __dsub_rn(a.inner_product ? 0 : half, add_lanes(sum[q]));
 
 		if (lane > 0 || r >= rows)
 			continue;
 		a.scores[first + r] = s;
 		if (a.errors)
 		{
-			if (a.whole)
-				s = __dadd_rn(s, a.whole[code[q]]);
+			if (a.inner_product)
+				s = __dadd_rn(s, half);
 			s = __dadd_rn(a.norms[first + r], __dmul_rn(2, s));
 			distances[r] = s > 0 ? s : 0;
 		}
@@ -114,17 +115,9 @@ __launch_bounds__(THREADS) score_rows(const scores_args a)
 stk_status
 stk_scores_launch(const stk_scores_call *call, cudaStream_t stream, stk_error *err)
 {
-	const stk_device_pack *p = call->pack;
-	scores_args a = {call->x,
-					 call->n,
-					 (size_t) p->codebook.dim,
-					 p->codewords,
-					 p->codebook.on_host[0].half,
-					 p->codebook.metric == STK_IP ? p->half : NULL,
-					 call->codes,
-					 call->norms,
-					 call->scores,
-					 call->errors};
+	scores_args a = {
+		call->x,     call->n,     call->dim,    call->codewords, call->half, call->inner_product,
+		call->codes, call->norms, call->scores, call->errors};
 	size_t chunks = (call->n + STK_MEMBERS_CHUNK - 1) / STK_MEMBERS_CHUNK;
 
 	if (call->n == 0)

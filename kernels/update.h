@@ -6,6 +6,7 @@
 #define STK_DEVICE_UPDATE_H
 
 #include "members.h"
+#include "pack_device.h"
 
 STK_BEGIN_C
 
@@ -49,6 +50,9 @@ typedef struct stk_means_call
 	uint8_t *moved;       /* [size] set to 1 where a bit of the centroid changed; may be NULL */
 	uint32_t *changed;    /* added to: how many did; may be NULL */
 	const uint32_t *over; /* not 0: nothing is to change any more; may be NULL */
+	const stk_device_pack
+		*pack; /* of the centroids, packed: what moves is packed again, by the same
+								  * centre and scale; may be NULL */
 } stk_means_call;
 
 /* Asynchronous on stream. STK_EIO. */

@@ -16,9 +16,10 @@
 #define TRAVEL_CODES 16
 #define TRAVEL_ROWS 8192
 #define HEAVY_CODES 4096
-/* A beam, and rows that fill a device several times with it. */
-#define BEAM 8
-#define BEAM_ROWS 8192
+/* A beam, rows that keep a device busy with it, and twice as long ones. */
+#define BEAM 16
+#define BEAM_ROWS 2048
+#define WIDE (2 * STK_BEAM_DIM)
 /* The best of as many rounds as fit. */
 #define MEASURE_SECONDS 5e-3
 #define MAX_ROUNDS 100
@@ -59,15 +60,15 @@ typedef struct measuring
 } measuring;
 
 /*
- * Seconds that n rows of x take with the first `size` of them for codewords, of both of two levels with
- * a beam: the best of some rounds.
+ * Seconds that n rows of x, of dim numbers, take with the first `size` of them for codewords, of both of
+ * two levels with a beam: the best of some rounds.
  */
 static stk_status
-measure(const measuring *m, stk_engine *e, const stk_exec *exec, uint32_t size, size_t n, int beam,
-		double *best)
+measure_rows(const measuring *m, stk_engine *e, const stk_exec *exec, int dim, uint32_t size,
+			 size_t n, int beam, double *best)
 {
 	stk_codebook cb = {
-		.metric = STK_L2, .levels = beam > 1 ? 2 : 1, .dim = DIM, .sizes = {size, size}};
+		.metric = STK_L2, .levels = beam > 1 ? 2 : 1, .dim = dim, .sizes = {size, size}};
 	stk_resident *resident = NULL;
 	double begin;
 	stk_status status;
@@ -95,18 +96,24 @@ measure(const measuring *m, stk_engine *e, const stk_exec *exec, uint32_t size, 
 	return status;
 }
 
+static stk_status
+measure(const measuring *m, stk_engine *e, const stk_exec *exec, uint32_t size, size_t n,
+		double *best)
+{
+	return measure_rows(m, e, exec, DIM, size, n, 1, best);
+}
+
+static stk_status
+measure_beam(const measuring *m, stk_engine *e, const stk_exec *exec, int dim, size_t n,
+			 double *best)
+{
+	return measure_rows(m, e, exec, dim, CODES, n, BEAM, best);
+}
+
 static double
 multiply_adds(size_t n, double codes)
 {
 	return (double) n * codes * DIM;
-}
-
-/* What two levels take greedily. */
-static double
-take_two(const stk_speed *s, size_t n)
-{
-	return s->fixed + (double) n * DIM * sizeof(float) * s->per_byte +
-		   2 * multiply_adds(n, CODES) * s->per_multiply_add;
 }
 
 static stk_status
@@ -115,24 +122,36 @@ measure_cores(const measuring *m, const stk_shop *shop, const stk_pool *pool, st
 	stk_exec one = {.a = stk_malloc, .cpu = &shop->cpu};
 	stk_exec all = {.a = stk_malloc, .cpu = &shop->cpu, .pool = pool};
 	double alone = 1, few = 1, many = 1;
-	double beam = 1;
-	stk_status status = measure(m, shop->cores, &one, CODES, FEW, 1, &alone);
+	double beam = 1, wide = 1;
+	stk_status status = measure(m, shop->cores, &one, CODES, FEW, &alone);
 
 	if (status == STK_OK)
-		status = measure(m, shop->cores, &all, CODES, FEW, 1, &few);
+		status = measure(m, shop->cores, &all, CODES, FEW, &few);
 	if (status == STK_OK)
-		status = measure(m, shop->cores, &all, CODES, MANY, 1, &many);
+		status = measure(m, shop->cores, &all, CODES, MANY, &many);
 	/* Of no interest where there is no choice. */
 	if (status == STK_OK && shop->device)
-		status = measure(m, shop->cores, &all, CODES, MANY, BEAM, &beam);
+		status = measure_beam(m, shop->cores, &all, STK_BEAM_DIM, BEAM_ROWS, &beam);
+	if (status == STK_OK && shop->device)
+		status = measure_beam(m, shop->cores, &all, WIDE, BEAM_ROWS, &wide);
 	s->rate = multiply_adds(FEW, CODES) / alone;
 	s->cores.per_multiply_add = many / multiply_adds(MANY, CODES);
 	s->cores.fixed = fmax(0, few - s->cores.per_multiply_add * multiply_adds(FEW, CODES));
 	s->cores.per_byte = 0;
-	s->cores.beam_fixed = 0;
-	s->cores.per_child = fmax(0, beam - take_two(&s->cores, MANY)) / ((double) MANY * BEAM * CODES);
-	s->cores.per_child_number = 0;
+	/* Rows twice as long have twice the multiply-adds, and as many children. */
+	s->cores.beam_multiply_add =
+		fmax(0, wide - beam) / ((double) BEAM_ROWS * 2 * CODES * (WIDE - STK_BEAM_DIM));
+	s->cores.per_child =
+		fmax(0, beam - s->cores.fixed - fmax(0, wide - beam)) / ((double) BEAM_ROWS * BEAM * CODES);
+	s->cores.per_number = s->cores.per_wide = s->cores.latency = 0;
 	return status;
+}
+
+/* Of the children of n rows, in a measuring with a beam. */
+static double
+numbers(size_t n, int dim)
+{
+	return (double) n * BEAM * CODES * dim;
 }
 
 /* A device that fails at this is used no more, as with any other work. */
@@ -141,26 +160,28 @@ measure_device(const measuring *m, const stk_shop *shop, const stk_pool *pool, s
 {
 	stk_exec exec = {.a = stk_malloc, .cpu = &shop->cpu, .pool = pool};
 	double bytes = (double) TRAVEL_ROWS * DIM * sizeof(float);
-	double least, travel, heavy, one, beam;
+	double least, travel, heavy, one, beam, wide;
 
 	*s = (stk_speed){.fixed = INFINITY};
-	if (measure(m, shop->device, &exec, CODES, 1, 1, &least) != STK_OK ||
-		measure(m, shop->device, &exec, TRAVEL_CODES, TRAVEL_ROWS, 1, &travel) != STK_OK ||
-		measure(m, shop->device, &exec, HEAVY_CODES, TRAVEL_ROWS, 1, &heavy) != STK_OK)
+	if (measure(m, shop->device, &exec, CODES, 1, &least) != STK_OK ||
+		measure(m, shop->device, &exec, TRAVEL_CODES, TRAVEL_ROWS, &travel) != STK_OK ||
+		measure(m, shop->device, &exec, HEAVY_CODES, TRAVEL_ROWS, &heavy) != STK_OK)
 		return;
 	s->fixed = least;
 	s->per_byte = fmax(0, travel - least) / bytes;
 	s->per_multiply_add =
 		fmax(0, heavy - travel) / multiply_adds(TRAVEL_ROWS, HEAVY_CODES - TRAVEL_CODES);
-	/* A device without units for it takes no beam. */
-	s->beam_fixed = INFINITY;
-	s->per_child = s->per_child_number = 0;
-	if (measure(m, shop->device, &exec, CODES, 1, BEAM, &one) != STK_OK ||
-		measure(m, shop->device, &exec, CODES, BEAM_ROWS, BEAM, &beam) != STK_OK)
+	s->beam_multiply_add = s->per_multiply_add;
+	s->per_child = s->per_number = s->per_wide = s->latency = 0;
+	/* One without units for it takes no beam. */
+	if (measure_beam(m, shop->device, &exec, STK_BEAM_DIM, 1, &one) != STK_OK ||
+		measure_beam(m, shop->device, &exec, STK_BEAM_DIM, BEAM_ROWS, &beam) != STK_OK ||
+		measure_beam(m, shop->device, &exec, WIDE, BEAM_ROWS, &wide) != STK_OK)
 		return;
-	s->beam_fixed = fmax(0, one - take_two(s, 1));
-	s->per_child_number = fmax(0, beam - s->beam_fixed - take_two(s, BEAM_ROWS)) /
-						  ((double) BEAM_ROWS * BEAM * CODES * DIM);
+	s->latency = fmax(0, one - least) / numbers(1, STK_BEAM_DIM);
+	s->per_number = fmax(0, beam - least) / numbers(BEAM_ROWS, STK_BEAM_DIM);
+	s->per_wide = fmax(0, fmax(0, wide - least) / numbers(BEAM_ROWS, WIDE) - s->per_number) /
+				  (WIDE - STK_BEAM_DIM);
 }
 
 stk_status
@@ -187,7 +208,7 @@ stk_speeds_measure(const stk_shop *shop, const stk_pool *pool, stk_speeds *s)
 stk_work
 stk_work_of_encoding(const stk_codebook *cb, double n, int beam)
 {
-	stk_work work = {.dim = cb->dim, .bytes = n * cb->dim * sizeof(float)};
+	stk_work work = {.rows = n, .dim = cb->dim, .bytes = n * cb->dim * sizeof(float)};
 	double prefixes = 1; /* that a level may keep */
 
 	for (int l = 0; l < cb->levels; l++)
@@ -203,11 +224,14 @@ stk_work_of_encoding(const stk_codebook *cb, double n, int beam)
 static double
 take(const stk_speed *s, const stk_work *w)
 {
-	double beam = w->children > 0
-					  ? s->beam_fixed + w->children * (s->per_child + w->dim * s->per_child_number)
-					  : 0;
+	double fixed = s->fixed + w->bytes * s->per_byte;
+	double all = w->children * w->dim;
+	double number = s->per_number + fmax(0, w->dim - STK_BEAM_DIM) * s->per_wide;
 
-	return s->fixed + w->bytes * s->per_byte + w->multiply_adds * s->per_multiply_add + beam;
+	if (w->children == 0)
+		return fixed + w->multiply_adds * s->per_multiply_add;
+	return fixed + w->multiply_adds * s->beam_multiply_add + w->children * s->per_child +
+		   fmax(all * number, all / w->rows * s->latency);
 }
 
 bool
@@ -215,10 +239,10 @@ stk_speeds_choose_device(const stk_speeds *s, const stk_work *w)
 {
 	double alone = w->multiply_adds / s->rate;
 
-	/* One thread does what is small, and takes as much longer with a beam as all of them. */
+	/* One thread does what is small, as much slower or faster with a beam as all of them are. */
 	if (w->children > 0)
-		alone *= take(&s->cores, w) /
-				 take(&s->cores, &(stk_work){.bytes = w->bytes, .multiply_adds = w->multiply_adds});
+		alone *= (take(&s->cores, w) - s->cores.fixed) /
+				 fmax(w->multiply_adds * s->cores.per_multiply_add, 1e-12);
 	return STK_FAULT_FAST_DEVICE() || take(&s->device, w) < fmin(alone, take(&s->cores, w));
 }
 

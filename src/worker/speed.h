@@ -10,26 +10,34 @@
 /* Work to be done. */
 typedef struct stk_work
 {
-	double bytes;         /* of rows */
+	double rows;
+	double bytes;         /* of the rows */
 	double multiply_adds; /* of them with every codeword, once */
 	double children;      /* of a beam: codewords scored for each kept prefix; greedily 0 */
 	double dim;           /* numbers of a row */
 } stk_work;
 
 /*
- * What work takes, in seconds: fixed + bytes * per_byte + multiply-adds * per_multiply_add, and with a
- * beam beam_fixed + children * (per_child + dim * per_child_number) more. The cores have the children's
- * dot products from tables, the device multiplies.
+ * What work takes, in seconds: fixed + bytes * per_byte + multiply-adds * per_multiply_add. With a beam
+ * the cores need beam_multiply_add for each of these, and per_child for each child, whose dot products
+ * they have from tables. The device multiplies: per_number for each of a child's numbers, in rows of
+ * more than STK_BEAM_DIM of them per_wide more for each that there is beyond, and at least `latency` for
+ * those of one row.
  */
 typedef struct stk_speed
 {
 	double fixed;
 	double per_byte;
 	double per_multiply_add;
-	double beam_fixed;
+	double beam_multiply_add;
 	double per_child;
-	double per_child_number;
+	double per_number;
+	double per_wide;
+	double latency;
 } stk_speed;
+
+/* Longer rows leave a block of the device room for fewer of them. */
+#define STK_BEAM_DIM 384
 
 typedef struct stk_speeds
 {

@@ -145,11 +145,12 @@ main(void)
 		 "");
 	printf("measured in %.0f ms: cores %.1f us + %.3g s a 10^12 multiply-adds; device %.1f us + "
 		   "%.1f GB/s + %.3g s a 10^12; copies alone %.1f GB/s; a beam's children: cores %.3g s a "
-		   "10^9, device %.1f us + %.3g s a 10^12 numbers\n",
+		   "10^9, device %.3g s a 10^12 numbers, %.3g s where rows are long\n",
 		   (now() - begin) * 1e3, speeds.cores.fixed * 1e6, speeds.cores.per_multiply_add * 1e12,
 		   speeds.device.fixed * 1e6, 1e-9 / speeds.device.per_byte,
 		   speeds.device.per_multiply_add * 1e12, rate, speeds.cores.per_child * 1e9,
-		   speeds.device.beam_fixed * 1e6, speeds.device.per_child_number * 1e12);
+		   speeds.device.per_number * 1e12,
+		   (speeds.device.per_number + speeds.device.per_wide * STK_BEAM_DIM) * 1e12);
 
 	stk_engine *engines[2] = {shop.cores, shop.device};
 	stk_exec exec = {.a = stk_malloc, .cpu = &shop.cpu, .pool = stk_crew_pool(crew, STK_URGENT)};

@@ -65,7 +65,9 @@ part_once(void *arg, int i)
 	stk_error err = {.level = -1};
 	stk_encode_call encode = {
 		.cb = &k->pack->codebook, .x = k->x, .n = k->n, .codes = k->codes, .failure = k->failure};
-	stk_scores_call scores = {.pack = k->pack,
+	stk_scores_call scores = {.dim = k->dim,
+							  .codewords = k->pack->codewords,
+							  .half = k->pack->half,
 							  .x = k->x,
 							  .n = k->n,
 							  .codes = k->codes,
@@ -77,7 +79,8 @@ part_once(void *arg, int i)
 							.n = k->n,
 							.centroids = k->pack->codewords,
 							.counts = k->counts,
-							.changed = k->state->changed};
+							.changed = k->state->changed,
+							.pack = k->pack};
 
 	(void) i;
 	switch (p->part)
@@ -98,9 +101,6 @@ part_once(void *arg, int i)
 			break;
 		case 4:
 			check(stk_means_launch(&means, p->stream, &err), &err);
-			break;
-		case 5:
-			check(stk_pack_launch(k->pack, false, p->stream, &err), &err);
 			break;
 		default:
 			MUST_CUDA(cudaGraphLaunch(p->steps, p->stream));
@@ -158,8 +158,8 @@ static size_t
 bench(const char *name, const float *x, size_t n, size_t dim, uint32_t size, int iterations,
 	  double copy_rate)
 {
-	static const char *const parts[] = {"assignment", "scores",  "grouping",    "record",
-										"means",      "packing", "4 iterations"};
+	static const char *const parts[] = {"assignment", "scores", "grouping",
+										"record",     "means",  "4 iterations"};
 	problem p = {.call = {.size = size}, .iterations = iterations};
 	stk_error err = {.level = -1};
 	float *start = malloc(size * dim * sizeof(float));
@@ -188,9 +188,9 @@ bench(const char *name, const float *x, size_t n, size_t dim, uint32_t size, int
 	printf("%-22s %zu x %zu, K %u, %d iterations: run %8.3f ms, floor %.3f ms, %.1f x; %zu wrong\n",
 		   name, n, dim, size, iterations, seconds * 1e3, floor * iterations * 1e3,
 		   seconds / (floor * iterations), wrong);
-	for (p.part = 0; p.part < 7; p.part++)
+	for (p.part = 0; p.part < 6; p.part++)
 		printf("   %s %.1f us%s", parts[p.part], bench_measure(part_once, &p) * 1e6,
-			   p.part == 6 ? "\n" : "");
+			   p.part == 5 ? "\n" : "");
 	fflush(stdout);
 	MUST_CUDA(cudaGraphExecDestroy(p.steps));
 	MUST_CUDA(cudaFree(p.start));

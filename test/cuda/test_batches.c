@@ -37,44 +37,15 @@ typedef struct plan
 	uint64_t seed;
 } plan;
 
-#define MOST_REPORTS 128
-
-/* What a training gives. */
-typedef struct outcome
-{
-	stk_status status;
-	stk_error err;
-	size_t total;
-	size_t dim;
-	float *codewords;
-	double *counts;
-	stk_train_progress said[MOST_REPORTS];
-	int reports;
-} outcome;
-
-static void
-take_report(void *ctx, const stk_train_progress *p)
-{
-	outcome *o = ctx;
-
-	must(o->reports < MOST_REPORTS, "reports", "too many");
-	o->said[o->reports++] = *p;
-}
-
 static outcome *
 train(const plan *p, const float *x, const stk_accelerator *a)
 {
-	outcome *o = calloc(1, sizeof(*o));
+	outcome *o = outcome_create((size_t) p->levels * p->size, (size_t) p->dim);
 	size_t values = p->n * (size_t) p->dim;
 	float *rows = malloc(values * sizeof(float));
 	stk_exec exec;
 
 	memcpy(rows, x, values * sizeof(float));
-	o->dim = (size_t) p->dim;
-	o->total = (size_t) p->levels * p->size;
-	o->codewords = calloc(o->total * o->dim, sizeof(float));
-	o->counts = calloc(o->total, sizeof(double));
-	o->err.level = -1;
 	exec = exec_of(a, values * o->total);
 	if (p->averages)
 	{
@@ -114,33 +85,6 @@ train(const plan *p, const float *x, const stk_accelerator *a)
 	return o;
 }
 
-static void
-outcome_free(outcome *o)
-{
-	free(o->codewords);
-	free(o->counts);
-	free(o);
-}
-
-static bool
-same(const outcome *a, const outcome *b)
-{
-	if (a->status != b->status || a->reports != b->reports)
-		return false;
-	if (a->status != STK_OK)
-		return a->err.row == b->err.row && a->err.level == b->err.level;
-	for (int i = 0; i < a->reports; i++)
-	{
-		const stk_train_progress *p = &a->said[i], *q = &b->said[i];
-
-		if (p->level != q->level || p->epoch != q->epoch || p->empty != q->empty ||
-			memcmp(&p->objective, &q->objective, sizeof(double)))
-			return false;
-	}
-	return memcmp(a->codewords, b->codewords, a->total * a->dim * sizeof(float)) == 0 &&
-		   memcmp(a->counts, b->counts, a->total * sizeof(double)) == 0;
-}
-
 /* `runs` trainings there, each against the one here. */
 static unsigned long
 compare(const plan *p, const float *x, int runs)
@@ -154,7 +98,7 @@ compare(const plan *p, const float *x, int runs)
 		unsigned long before = s->batches;
 		outcome *o = train(p, x, &s->accelerator);
 
-		wrong += !same(o, expected);
+		wrong += differ(o, expected) > 0;
 		/* An error of the first batch's is the processor's. */
 		wrong += s->batches == before && expected->status == STK_OK && p->epochs > 1;
 		outcome_free(o);

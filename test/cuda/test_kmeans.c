@@ -22,86 +22,26 @@ say(const char *what, size_t compared, unsigned long wrong, const char *unit)
 	wrong_in_all += wrong;
 }
 
-#define MOST_REPORTS 512
-
-typedef struct outcome
-{
-	stk_status status;
-	stk_error err;
-	size_t total;
-	size_t dim;
-	float *codewords;
-	double *counts;
-	stk_train_progress said[MOST_REPORTS];
-	int reports;
-} outcome;
-
-static void
-take_report(void *ctx, const stk_train_progress *p)
-{
-	outcome *o = ctx;
-
-	must(o->reports < MOST_REPORTS, "reports", "too many");
-	o->said[o->reports++] = *p;
-}
-
 static outcome *
 train(const stk_rqkmeans_options *plan, const float *x, size_t n, const stk_accelerator *a)
 {
-	outcome *o = calloc(1, sizeof(*o));
 	stk_rqkmeans_options opt = *plan;
 	size_t dim = (size_t) opt.dim;
+	size_t total = 0;
+	outcome *o;
 	float *rows = malloc((n * dim + 1) * sizeof(float));
 	stk_exec exec;
 
 	memcpy(rows, x, n * dim * sizeof(float));
 	for (int l = 0; l < opt.levels; l++)
-		o->total += opt.sizes[l];
-	exec = exec_of(a, n * dim * o->total);
-	o->dim = dim;
-	o->err.level = -1;
-	o->codewords = calloc(o->total * dim, sizeof(float));
-	o->counts = calloc(o->total, sizeof(double));
+		total += opt.sizes[l];
+	exec = exec_of(a, n * dim * total);
+	o = outcome_create(total, dim);
 	opt.progress = take_report;
 	opt.progress_ctx = o;
 	o->status = stk_rqkmeans_train(&opt, &exec, rows, n, o->codewords, o->counts, &o->err);
 	free(rows);
 	return o;
-}
-
-static void
-outcome_free(outcome *o)
-{
-	free(o->codewords);
-	free(o->counts);
-	free(o);
-}
-
-/* Numbers that differ between two trainings. */
-static unsigned long
-differ(const outcome *a, const outcome *b)
-{
-	unsigned long wrong = 0;
-
-	if (a->status != b->status)
-		return 1;
-	if (a->status != STK_OK)
-		return a->err.row != b->err.row || a->err.level != b->err.level;
-	for (size_t i = 0; i < a->total * a->dim; i++)
-		wrong += memcmp(&a->codewords[i], &b->codewords[i], sizeof(float)) != 0;
-	for (size_t k = 0; k < a->total; k++)
-		wrong += a->counts[k] != b->counts[k];
-	if (a->reports != b->reports)
-		return wrong + 1;
-	for (int i = 0; i < a->reports; i++)
-	{
-		const stk_train_progress *p = &a->said[i];
-		const stk_train_progress *q = &b->said[i];
-
-		wrong += p->level != q->level || p->epoch != q->epoch || p->empty != q->empty ||
-				 memcmp(&p->objective, &q->objective, sizeof(double)) != 0;
-	}
-	return wrong;
 }
 
 /* One training here and there. */

@@ -1,12 +1,15 @@
 /*
- * What the tests and measurements of training on a device share: its accelerator, watched, and all
- * of this machine's cores.
+ * What the tests and measurements of training on a device share: its accelerator, watched, all of
+ * this machine's cores, and what a training gives.
  */
 #ifndef TEST_CUDA_TRAINER_H
 #define TEST_CUDA_TRAINER_H
 
+#include "core/train_rows.h"
 #include "device.h"
 #include "train_cuda.h"
+
+#define MOST_REPORTS 512
 
 /* The device's accelerator, each function of which is to succeed. */
 typedef struct spy
@@ -189,6 +192,77 @@ exec_of(const stk_accelerator *a, size_t work)
 		exec.pool = stk_crew_pool(crew, STK_URGENT);
 	exec.accelerator = a;
 	return exec;
+}
+
+/* What a training gives. */
+typedef struct outcome
+{
+	stk_status status;
+	stk_error err;
+	size_t total;
+	size_t dim;
+	float *codewords;
+	double *counts;
+	stk_train_progress said[MOST_REPORTS];
+	int reports;
+} outcome;
+
+static inline void
+take_report(void *ctx, const stk_train_progress *p)
+{
+	outcome *o = ctx;
+
+	must(o->reports < MOST_REPORTS, "reports", "too many");
+	o->said[o->reports++] = *p;
+}
+
+/* Room for what a training of `total` codewords in all gives. */
+static inline outcome *
+outcome_create(size_t total, size_t dim)
+{
+	outcome *o = calloc(1, sizeof(*o));
+
+	o->total = total;
+	o->dim = dim;
+	o->err.level = -1;
+	o->codewords = calloc(total * dim, sizeof(float));
+	o->counts = calloc(total, sizeof(double));
+	return o;
+}
+
+static inline void
+outcome_free(outcome *o)
+{
+	free(o->codewords);
+	free(o->counts);
+	free(o);
+}
+
+/* Numbers that differ between two trainings. */
+static inline unsigned long
+differ(const outcome *a, const outcome *b)
+{
+	unsigned long wrong = 0;
+
+	if (a->status != b->status)
+		return 1;
+	if (a->status != STK_OK)
+		return a->err.row != b->err.row || a->err.level != b->err.level;
+	for (size_t i = 0; i < a->total * a->dim; i++)
+		wrong += memcmp(&a->codewords[i], &b->codewords[i], sizeof(float)) != 0;
+	for (size_t k = 0; k < a->total; k++)
+		wrong += memcmp(&a->counts[k], &b->counts[k], sizeof(double)) != 0;
+	if (a->reports != b->reports)
+		return wrong + 1;
+	for (int i = 0; i < a->reports; i++)
+	{
+		const stk_train_progress *p = &a->said[i];
+		const stk_train_progress *q = &b->said[i];
+
+		wrong += p->level != q->level || p->epoch != q->epoch || p->empty != q->empty ||
+				 memcmp(&p->objective, &q->objective, sizeof(double)) != 0;
+	}
+	return wrong;
 }
 
 #endif
