@@ -1,5 +1,6 @@
-# The documentation says what is so: its SQL runs, the README's example prints what the README
-# shows, and the README names all of the extension and nothing that is not there.
+# The documentation says what is so: its SQL runs, what is shown below it is what it prints, and the
+# reference names all of the extension and nothing that is not there. SEMTOK_DOCS=FOLDER writes the files
+# there with what was printed in the place of what is shown.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -10,6 +11,7 @@ use Test::More;
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 my $readme = slurp_file("$top/README.md");
+my $reference = slurp_file("$top/docs/reference.md");
 
 # The fenced blocks of a Markdown text: [language, text], in their order.
 sub blocks
@@ -32,9 +34,10 @@ is($status, 0, "the README's example runs") or diag($err);
 is($out, $shown =~ s/\s+\z//r, 'and prints what the README shows');
 cmp_ok(scalar(grep { /\S/ } split /\n/, $example), '<=', 24, 'and is short');
 
-# Every other block of SQL or of shell commands runs after those before it in the same file, in a
-# database of its own. In docs/ what is shown below a block is what psql or the shell printed; where
-# that is an error, the block ends with it.
+# Every block of SQL or, in docs/, of shell commands runs after those before it in the same file, in a
+# database of its own, where the README's example comes first if the file goes on from it. What is shown
+# below a block is what psql or the shell printed; where that is an error, the block ends with it.
+my %goes_on = map { $_ => 1 } qw(decoding reference);
 my $work = PostgreSQL::Test::Utils::tempdir();
 my ($stdin, $merged) = ("$work/stdin", "$work/merged");
 symlink "$top/examples", "$work/examples" or die $!;
@@ -61,26 +64,47 @@ sub same_lines
 	return $text =~ s/[ \t]+$//mgr =~ s/\s+\z//r;
 }
 
+# Write a file with what its blocks printed: [text, printed].
+sub write_printed
+{
+	my ($file, $name, @printed) = @_;
+	my $content = slurp_file($file);
+	foreach (@printed)
+	{
+		my ($text, $shown) = @$_;
+		$content =~ s/(^```\w+\n\Q$text\E```\n.*?^```text\n).*?^```$/$1$shown\n```/ms;
+	}
+	open(my $out, '>', "$ENV{SEMTOK_DOCS}/$name") or die "$ENV{SEMTOK_DOCS}/$name: $!";
+	print $out $content;
+	close $out;
+}
+
 foreach my $file ("$top/README.md", "$top/CONTRIBUTING.md", glob("$top/docs/*.md"))
 {
 	my ($name, $database) = $file =~ m{(([^/]+)\.md)$};
 	my @blocks = grep { $_->[0] =~ /^(sql|sh|text)$/ } blocks(slurp_file($file));
-	@blocks = grep { $_->[0] eq 'sql' } @blocks unless $file =~ m{/docs/};
+	@blocks = grep { $_->[0] ne 'sh' } @blocks unless $file =~ m{/docs/};
 	my $block = 0;
+	my @printed;
 	$database = lc $database;
 	$node->safe_psql('postgres', "CREATE DATABASE \"$database\"");
+	$node->safe_psql($database, $example) if $goes_on{$database};
 	while (my $next = shift @blocks)
 	{
 		my ($language, $text) = @$next;
+		next if $language eq 'text'; # no command is above it
 		my $expected = @blocks && $blocks[0][0] eq 'text' ? (shift @blocks)->[1] : undef;
+		$expected = undef if $text eq $example; # compared above, as it is printed there
 		my $what = "$name: $language block " . ++$block;
 		my ($code, $printed) = run_block($language, $text, $database);
 		my $refused = defined $expected && $expected =~ /^ERROR:/m;
 		ok($refused ? $code != 0 : $code == 0, $refused ? "$what is refused" : "$what runs")
 		  or diag("$text\n$printed");
-		is(same_lines($printed), same_lines($expected), "$what prints what is shown")
-		  if defined $expected;
+		next unless defined $expected;
+		is(same_lines($printed), same_lines($expected), "$what prints what is shown");
+		push @printed, [ $text, same_lines($printed) ];
 	}
+	write_printed($file, $name, @printed) if $ENV{SEMTOK_DOCS};
 }
 
 # What the extension consists of; its settings are known once it is loaded.
@@ -120,18 +144,19 @@ cmp_ok(scalar(my @names = split /\n/, $names), '>', 30, 'the extension has its o
 foreach my $name (@names)
 {
 	my $escaped = $name =~ s/\|/\\|/gr;
-	ok(index($readme, $escaped) >= 0, "the README names $name");
+	ok(index($reference, $escaped) >= 0, "the reference names $name");
 }
 
-# And back: what the README calls semtok.something exists.
+# And back: what the documentation calls semtok.something exists.
 my %known = map { $_ => 1 } @names,
   split /\n/, $node->safe_psql('example', q{
 	SELECT 'semtok.' || proname FROM pg_proc WHERE pronamespace = 'semtok'::regnamespace
 	UNION SELECT 'semtok.' || relname FROM pg_class WHERE relnamespace = 'semtok'::regnamespace});
-my %mentioned = map { $_ => 1 } $readme =~ /(?<![\w.])(semtok\.[a-z_]+)/g;
+my %mentioned = map { $_ => 1 } map { slurp_file($_) =~ /(?<![\w.])(semtok\.[a-z_]+)/g }
+  "$top/README.md", "$top/docs/reference.md", "$top/docs/decoding.md";
 foreach my $name (sort keys %mentioned)
 {
-	ok($known{$name} || $name =~ /^semtok\.(control|so|c)$/, "the README's $name exists");
+	ok($known{$name} || $name =~ /^semtok\.(control|so|c)$/, "what is called $name exists");
 }
 
 # The README's figures are those of the benchmark's kept results.
@@ -194,7 +219,7 @@ foreach my $list (@lists)
 {
 	foreach my $option (split /, /, $list)
 	{
-		like($readme, qr/^\|.*`$option`: .*\|/m, "the README describes option $option");
+		like($reference, qr/^\|.*`$option`: .*\|/m, "the reference describes option $option");
 	}
 }
 
