@@ -92,7 +92,10 @@ allows_nothing(const stk_query *query)
 	return false;
 }
 
-/* The same query under another norm, made from its logits; a set it carries stays. 0 when nothing is possible. */
+/*
+ * The same query under another norm, made from its logits; a set it carries stays. 0 when nothing
+ * is possible.
+ */
 static Datum
 change_norm(Datum semquery, stk_norm norm)
 {
@@ -195,7 +198,7 @@ emit(const BeamCall *call, int number, const BeamResult *result)
 
 /* Answer one query. STK_OK or STK_ERETRY; then nothing was returned. */
 static stk_status
-search_one(const BeamCall *call, const BeamSpace *space, int number)
+search_one(const BeamCall *call, const Scope *scope, int number)
 {
 	BeamResult result = {.context = CurrentMemoryContext};
 	Datum semquery;
@@ -203,7 +206,7 @@ search_one(const BeamCall *call, const BeamSpace *space, int number)
 	stk_status status = STK_OK;
 
 	if (query)
-		status = BeamSearch(space, query, &call->options, number, &result);
+		status = BeamSearch(scope, query, &call->options, number, &result);
 	if (status == STK_OK)
 		emit(call, number, &result);
 	return status;
@@ -216,11 +219,11 @@ is_null_query(const BeamCall *call, int number)
 }
 
 /*
- * Answer queries until all are, or the space has grown beyond work_mem: what was read of it is kept
+ * Answer queries until all are, or the scope has grown beyond work_mem: what was read of it is kept
  * for the next query.
  */
 static stk_status
-search_space(BeamCall *call, const BeamSpace *space, MemoryContext space_context)
+search_scope(BeamCall *call, const Scope *scope, MemoryContext scope_context)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "semtok beam search query",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -233,7 +236,7 @@ search_space(BeamCall *call, const BeamSpace *space, MemoryContext space_context
 		{
 			MemoryContext old = MemoryContextSwitchTo(context);
 
-			status = search_one(call, space, call->next);
+			status = search_one(call, scope, call->next);
 			MemoryContextSwitchTo(old);
 			if (status != STK_OK)
 				break;
@@ -241,16 +244,17 @@ search_space(BeamCall *call, const BeamSpace *space, MemoryContext space_context
 		}
 		call->next++;
 	} while (call->next < call->n_queries &&
-			 MemoryContextMemAllocated(space_context, true) <= work_mem * (Size) 1024);
+			 MemoryContextMemAllocated(scope_context, true) <= work_mem * (Size) 1024);
 	MemoryContextDelete(context);
 	return status;
 }
 
 /* Half of work_mem for nodes that several queries see; the searches need the rest. */
-static size_t
-remembered_bytes(const BeamCall *call)
+static void
+remember(const BeamCall *call, Scope *scope)
 {
-	return call->n_queries > 1 ? work_mem * (Size) 1024 / 2 : 0;
+	if (call->n_queries > 1)
+		BeamRemember(scope, work_mem * (Size) 1024 / 2);
 }
 
 /* Open the items, answer queries, close them. */
@@ -259,15 +263,14 @@ search_opened(BeamCall *call, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ItemsReader *reader = ItemsReaderOpen(call->items, context);
-	size_t n_roots;
-	const stk_root *roots = ItemsReaderRoots(reader, &n_roots);
-	BeamSpace space;
-	stk_status status = BeamSpaceInit(&space, ItemsReaderTrie(reader), roots, n_roots, reader,
-									  &call->options, remembered_bytes(call));
+	Scope scope;
+	stk_status status = ScopeOfReader(&scope, reader, NULL, call->options.exclude);
 
+	if (status == STK_OK)
+		remember(call, &scope);
 	MemoryContextSwitchTo(old);
 	if (status == STK_OK)
-		status = search_space(call, &space, context);
+		status = search_scope(call, &scope, context);
 	ItemsReaderClose(reader);
 	MemoryContextReset(context);
 	return status;
@@ -367,14 +370,14 @@ beam_search_set(FunctionCallInfo fcinfo, bool batch)
 		while (call.next < call.n_queries)
 		{
 			MemoryContext old = MemoryContextSwitchTo(context);
-			BeamSpace space;
+			Scope scope;
 			SetTrie trie;
 
 			SetTrieInit(&trie, set);
-			(void) BeamSpaceInit(&space, &trie.trie.trie, trie.roots, trie.n_roots, NULL,
-								 &call.options, remembered_bytes(&call));
+			if (ScopeOfSet(&scope, &trie, NULL, call.options.exclude) == STK_OK) /* always */
+				remember(&call, &scope);
 			MemoryContextSwitchTo(old);
-			(void) search_space(&call, &space, context);
+			(void) search_scope(&call, &scope, context);
 			MemoryContextReset(context);
 		}
 	}
@@ -382,8 +385,8 @@ beam_search_set(FunctionCallInfo fcinfo, bool batch)
 }
 
 /*
- * (items regclass, query semquery, k int, beam_size int, temperature float8, seed bigint, top_k int,
- *  top_p float8, norm text, length_penalty float8, exact boolean, exclude semset,
+ * (items regclass, query semquery, k int, beam_size int, temperature float8, seed bigint,
+ *  top_k int, top_p float8, norm text, length_penalty float8, exact boolean, exclude semset,
  *  max_per_prefix jsonb, sampler text, candidates int), and so the others.
  */
 Datum

@@ -1,6 +1,5 @@
 /*
- * What the beam searches share: a space of ids to search, one search of it, and the rows that come
- * out.
+ * What the beam searches share: one search of a scope, and the rows that come out.
  */
 #ifndef SEMTOK_BEAM_H
 #define SEMTOK_BEAM_H
@@ -13,6 +12,7 @@
 #include "core/query.h"
 #include "decode/items.h"
 #include "decode/options.h"
+#include "decode/scope.h"
 
 /* Where rows go: (rank, sid, logprob, items), in a batch after the number of the query. */
 typedef struct BeamSink
@@ -45,31 +45,19 @@ typedef struct BeamResult
 
 extern void BeamAdd(BeamResult *result, const stk_semid *id, double cost, int64 items);
 
-/* The ids to search: a trie without those that are excluded. */
-typedef struct BeamSpace
-{
-	stk_trie *trie;
-	const stk_root *roots;
-	size_t n_roots;
-	ItemsReader *reader; /* that knows which rows are visible; NULL for a set */
-} BeamSpace;
+/*
+ * Keep `bytes` of the nodes that a search of the scope reads for those that follow; in the current
+ * memory context, from which the scope comes.
+ */
+extern void BeamRemember(Scope *scope, size_t bytes);
 
 /*
- * The space of a trie; its expansions look for interrupts. Allocated in the current memory context;
- * trie, roots and what is excluded outlive it. `remembered`: bytes for nodes that a later search
- * need not read again. STK_OK or STK_ERETRY.
+ * Search a scope for one query. `stream` is the query's number in a batch. Ids without visible rows
+ * are passed over. A search that ends short of k results, and has given up prefixes on the way, is
+ * done again: exactly, or with a wider beam where something is drawn. STK_OK or STK_ERETRY; the
+ * latter leaves the result empty. Leaves nothing in the current memory context.
  */
-extern stk_status BeamSpaceInit(BeamSpace *space, stk_trie *trie, const stk_root *roots,
-								size_t n_roots, ItemsReader *reader, const DecodeOptions *options,
-								size_t remembered);
-
-/*
- * Search it for one query. `stream` is the query's number in a batch. Ids without visible rows are
- * passed over. A search that ends short of k results, and has given up prefixes on the way, is done
- * again: exactly, or with a wider beam where something is drawn. STK_OK or STK_ERETRY; the latter
- * leaves the result empty. Leaves nothing in the current memory context.
- */
-extern stk_status BeamSearch(const BeamSpace *space, const stk_query *query,
+extern stk_status BeamSearch(const Scope *scope, const stk_query *query,
 							 const DecodeOptions *options, uint64 stream, BeamResult *result);
 
 /*

@@ -65,7 +65,9 @@ ordered_query(const Items *items, bool weighted)
 	return sql.data;
 }
 
-/* What the cost of an id is divided by to rank it: a float8[] by its levels; 0 without a penalty. */
+/*
+ * What the cost of an id is divided by to rank it: a float8[] by its levels; 0 without a penalty.
+ */
 static Datum
 length_weights(const stk_decode_options *options)
 {

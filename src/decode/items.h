@@ -35,14 +35,16 @@ typedef struct Items
 
 /*
  * Open what a regclass names, in the current memory context. Errors: 42809 not a table or a
- * semtrie index, 42704 no index that serves, 55000 several of them or one that is not valid, 42501 no
- * SELECT on the column (or those of the index's predicate), 0A000 an index on an expression.
+ * semtrie index, 42704 no index that serves, 55000 several of them or one that is not valid, 42501
+ * no SELECT on the column (or those of the index's predicate), 0A000 an index on an expression.
  */
 extern Items *ItemsOpen(Oid relid);
 /* Close the relations; locks are kept until the transaction ends. */
 extern void ItemsClose(Items *items);
 
-/* 0A000 with a hint, for verbs that show nodes, where row security applies or the index is unsafe. */
+/*
+ * 0A000 with a hint, for verbs that show nodes, where row security applies or the index is unsafe.
+ */
 extern void ItemsRefuseNodes(const Items *items, const char *what);
 
 /* One trie over all leaves. */

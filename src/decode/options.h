@@ -46,7 +46,8 @@ typedef struct DecodeOptions
 /*
  * Read them in the current memory context. Arguments that a verb lacks have their usual defaults;
  * nulls are refused where a value is needed (22004), and everything that cannot be is 22023 and
- * says what was expected. Without an argument norm, core.norm is left at full for the caller to set.
+ * says what was expected. Without an argument norm, core.norm is left at full for the caller to
+ * set.
  */
 extern void DecodeOptionsRead(FunctionCallInfo fcinfo, const DecodeArgs *args,
 							  DecodeOptions *options);

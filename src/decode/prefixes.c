@@ -3,11 +3,8 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "core/restricted.h"
-#include "decode/guard.h"
-#include "decode/items.h"
 #include "decode/prefixes.h"
-#include "decode/sets.h"
+#include "decode/scope.h"
 #include "types/bridge.h"
 #include "types/semid.h"
 
@@ -78,32 +75,16 @@ chunk_found(void *ctx, size_t prefix, const stk_child *at, const stk_child *chil
 							   &lookup->err);
 }
 
-/* Look up one chunk in a trie; STK_ERETRY is returned, other failures are raised. */
+/* Look up one chunk in a scope; STK_ERETRY is returned, other failures are raised. */
 static stk_status
-lookup_chunk(Lookup *lookup, stk_trie *trie, const stk_root *roots, size_t n_roots)
+lookup_chunk(Lookup *lookup, const Scope *scope)
 {
 	const PrefixVerb *verb = lookup->verb;
 	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
-	stk_restricted *restricted = NULL;
-	stk_status status = STK_OK;
-	GuardedTrie guarded;
+	stk_status status =
+		stk_lookup(scope->trie, scope->roots, scope->n_roots, lookup->chunk.prefixes,
+				   lookup->chunk.n, &allocator, chunk_found, lookup);
 
-	GuardTrie(&guarded, trie);
-	trie = &guarded.trie;
-	if (verb->within || verb->exclude)
-	{
-		status = stk_restricted_create(&restricted, trie, roots, n_roots, verb->within,
-									   verb->exclude, &allocator);
-		if (status == STK_OK)
-		{
-			trie = stk_restricted_trie(restricted);
-			roots = stk_restricted_roots(restricted, &n_roots);
-		}
-	}
-	if (status == STK_OK)
-		status = stk_lookup(trie, roots, n_roots, lookup->chunk.prefixes, lookup->chunk.n,
-							&allocator, chunk_found, lookup);
-	stk_restricted_free(restricted);
 	if (status != STK_OK && status != STK_ERETRY)
 		SemtokReportStatus(status, &lookup->err, "could not read what follows the prefixes");
 	if (status == STK_OK && verb->done)
@@ -119,18 +100,20 @@ lookup_items(Items *items, const PrefixVerb *verb, MemoryContext context, stk_pr
 	ArrayIterator iterator = array_create_iterator(verb->prefixes, 0, NULL);
 	ItemsReader *reader = NULL;
 	stk_status status = STK_OK;
+	Scope scope;
 
 	verb->begin(verb->ctx);
 	while (status == STK_OK && next_chunk(verb, iterator, prefixes, &lookup.chunk))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		const stk_root *roots;
-		size_t n_roots;
 
 		if (reader == NULL)
+		{
 			reader = ItemsReaderOpen(items, context);
-		roots = ItemsReaderRoots(reader, &n_roots);
-		status = lookup_chunk(&lookup, ItemsReaderTrie(reader), roots, n_roots);
+			status = ScopeOfReader(&scope, reader, verb->within, verb->exclude);
+		}
+		if (status == STK_OK)
+			status = lookup_chunk(&lookup, &scope);
 		MemoryContextSwitchTo(old);
 		if (MemoryContextMemAllocated(context, true) > work_mem * (Size) 1024)
 		{
@@ -170,11 +153,16 @@ PrefixesOfSet(const stk_semset *set, const PrefixVerb *verb)
 	ArrayIterator iterator = array_create_iterator(verb->prefixes, 0, NULL);
 	Lookup lookup = {.verb = verb, .err = {.level = -1}};
 	SetTrie trie;
+	Scope scope;
 
 	SetTrieInit(&trie, set);
 	verb->begin(verb->ctx);
 	while (next_chunk(verb, iterator, prefixes, &lookup.chunk))
-		lookup_chunk(&lookup, &trie.trie.trie, trie.roots, trie.n_roots);
+	{
+		if (ScopeOfSet(&scope, &trie, verb->within, verb->exclude) == STK_OK) /* always */
+			(void) lookup_chunk(&lookup, &scope);
+		ScopeEnd(&scope);
+	}
 	array_free_iterator(iterator);
 	pfree(prefixes);
 }

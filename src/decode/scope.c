@@ -3,39 +3,58 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
-#include "decode/guard.h"
 #include "decode/scope.h"
-#include "decode/sets.h"
 #include "types/bridge.h"
 
 /* Most tokenizers that an error lists. */
 #define MAX_LISTED 8
 
-/* Restrict the trie where a set is given, and work on it. */
+/* Guard the trie, and restrict it where a set is given. */
 static stk_status
-work_within(Scope *scope, const stk_semset *within, const stk_semset *exclude, ScopeWork work,
-			void *state)
+make_scope(Scope *scope, stk_trie *trie, const stk_semset *within, const stk_semset *exclude)
 {
 	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
-	stk_restricted *restricted;
-	GuardedTrie guarded;
 	stk_status status;
 
-	GuardTrie(&guarded, scope->trie);
-	scope->trie = &guarded.trie;
-	if (within != NULL || exclude != NULL)
+	GuardTrie(&scope->guarded, trie);
+	scope->trie = &scope->guarded.trie;
+	scope->restricted = NULL;
+	if (within == NULL && exclude == NULL)
+		return STK_OK;
+	status = stk_restricted_create(&scope->restricted, scope->trie, scope->roots, scope->n_roots,
+								   within, exclude, &allocator);
+	if (status == STK_OK)
 	{
-		status = stk_restricted_create(&restricted, scope->trie, scope->roots, scope->n_roots,
-									   within, exclude, &allocator);
-		if (status == STK_ERETRY)
-			return status;
-		if (status != STK_OK)
-			SemtokReportStatus(status, NULL, "could not restrict the items");
-		scope->trie = stk_restricted_trie(restricted);
-		scope->roots = stk_restricted_roots(restricted, &scope->n_roots);
+		scope->trie = stk_restricted_trie(scope->restricted);
+		scope->roots = stk_restricted_roots(scope->restricted, &scope->n_roots);
 	}
-	/* What a restricted trie holds goes with the memory context. */
-	return work(scope, state);
+	else if (status != STK_ERETRY)
+		SemtokReportStatus(status, NULL, "could not restrict the items");
+	return status;
+}
+
+stk_status
+ScopeOfReader(Scope *scope, ItemsReader *reader, const stk_semset *within,
+			  const stk_semset *exclude)
+{
+	scope->reader = reader;
+	scope->roots = ItemsReaderRoots(reader, &scope->n_roots);
+	return make_scope(scope, ItemsReaderTrie(reader), within, exclude);
+}
+
+stk_status
+ScopeOfSet(Scope *scope, SetTrie *set, const stk_semset *within, const stk_semset *exclude)
+{
+	scope->reader = NULL;
+	scope->roots = set->roots;
+	scope->n_roots = set->n_roots;
+	return make_scope(scope, &set->trie.trie, within, exclude);
+}
+
+void
+ScopeEnd(Scope *scope)
+{
+	stk_restricted_free(scope->restricted);
 }
 
 void
@@ -51,13 +70,13 @@ ScopeOverItems(Oid relid, const char *verb, const stk_semset *within, const stk_
 	for (int attempt = 0;; attempt++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		Scope scope = {.reader = ItemsReaderOpen(items, context)};
-		stk_status status;
+		ItemsReader *reader = ItemsReaderOpen(items, context);
+		Scope scope;
+		stk_status status = ScopeOfReader(&scope, reader, within, exclude);
 
-		scope.trie = ItemsReaderTrie(scope.reader);
-		scope.roots = ItemsReaderRoots(scope.reader, &scope.n_roots);
-		status = work_within(&scope, within, exclude, work, state);
-		ItemsReaderClose(scope.reader);
+		if (status == STK_OK)
+			status = work(&scope, state);
+		ItemsReaderClose(reader);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 		if (status == STK_OK)
@@ -75,14 +94,12 @@ ScopeOverSet(const stk_semset *set, const stk_semset *within, const stk_semset *
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok decoding", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Scope scope = {0};
+	Scope scope;
 	SetTrie trie;
 
 	SetTrieInit(&trie, set);
-	scope.trie = &trie.trie.trie;
-	scope.roots = trie.roots;
-	scope.n_roots = trie.n_roots;
-	(void) work_within(&scope, within, exclude, work, state); /* a set never changes */
+	if (ScopeOfSet(&scope, &trie, within, exclude) == STK_OK) /* always */
+		(void) work(&scope, state);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

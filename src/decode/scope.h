@@ -10,7 +10,9 @@
 #include "core/restricted.h"
 #include "core/semset.h"
 #include "core/trie.h"
+#include "decode/guard.h"
 #include "decode/items.h"
+#include "decode/sets.h"
 
 typedef struct Scope
 {
@@ -18,7 +20,20 @@ typedef struct Scope
 	const stk_root *roots;
 	size_t n_roots;
 	ItemsReader *reader; /* NULL over a set */
+	GuardedTrie guarded;
+	stk_restricted *restricted; /* NULL where no set is given */
 } Scope;
+
+/*
+ * The scope of what a reader or a set has, which outlive it as within and exclude do; these may be
+ * NULL. It keeps its address. STK_OK or, for a set never, STK_ERETRY; other failures are raised.
+ * What it allocates goes with the current memory context, or by ScopeEnd.
+ */
+extern stk_status ScopeOfReader(Scope *scope, ItemsReader *reader, const stk_semset *within,
+								const stk_semset *exclude);
+extern stk_status ScopeOfSet(Scope *scope, SetTrie *set, const stk_semset *within,
+							 const stk_semset *exclude);
+extern void ScopeEnd(Scope *scope);
 
 /*
  * The verb's work on them, in a memory context that is emptied afterwards. Where it answers
