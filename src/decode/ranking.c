@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/readonly.h"
@@ -66,7 +67,7 @@ typedef struct Ranking
 	MemoryContext context; /* of items and ranking */
 } Ranking;
 
-/* Distinct values of an array; NULL, with *n 0, for a null one. */
+/* The values of an array; NULL, with *n 0, for a null one. */
 static Datum *
 TakeItems(const Ranking *r, Datum array, bool isnull, const char *column, int *n)
 {
@@ -86,63 +87,44 @@ TakeItems(const Ranking *r, Datum array, bool isnull, const char *column, int *n
 	return values;
 }
 
-/* Leave each value once, in order of first occurrence; returns how many there are. */
-static int
-RemoveRepeats(const Ranking *r, Datum *values, int n)
+/* Mark the row's relevant items, each once, and count them: all, and of each group. */
+static void
+MarkRelevant(Ranking *r, const Datum *values, int n, uint32 *counts)
 {
-	int kept = 0;
-
 	for (int i = 0; i < n; i++)
 	{
-		int j = 0;
+		RankedItem *item = RankedItemsGet(r->items, values[i]);
 
-		while (j < kept && !RankedItemsEqual(r->items, values[j], values[i]))
-			j++;
-		if (j == kept)
-			values[kept++] = values[i];
+		CHECK_FOR_INTERRUPTS();
+		if (item->relevant == r->rows)
+			continue;
+		item->relevant = r->rows;
+		counts[0]++;
+		if (item->group >= 0)
+			counts[1 + item->group]++;
 	}
-	return kept;
 }
 
-/* Where in the relevant items a value is; -1 = nowhere. */
-static int
-FindItem(const Ranking *r, const Datum *values, int n, Datum value)
-{
-	for (int i = 0; i < n; i++)
-		if (RankedItemsEqual(r->items, values[i], value))
-			return i;
-	return -1;
-}
-
-/* Measure one list. */
+/* Measure one list; counts are those of MarkRelevant. */
 static void
-TakeLists(Ranking *r, Datum *relevant, int n_relevant, const Datum *ranked, int n_ranked)
+TakeList(Ranking *r, const Datum *ranked, int n, const uint32 *counts)
 {
-	uint32 *counts = palloc0(mul_size(1 + RankedItemsGroups(r->items), sizeof(uint32)));
-	bool *seen = palloc0(n_relevant * sizeof(bool));
-	stk_rank_hit *hits = palloc(mul_size(n_relevant, sizeof(stk_rank_hit)));
+	stk_rank_hit *hits =
+		palloc_extended(mul_size(counts[0], sizeof(stk_rank_hit)), MCXT_ALLOC_HUGE);
 	size_t n_hits = 0;
 	stk_status status;
 
-	for (int i = 0; i < n_relevant; i++)
-	{
-		int32 group = RankedItemsGet(r->items, relevant[i])->group;
-
-		counts[0]++;
-		if (group >= 0)
-			counts[1 + group]++;
-	}
-	for (int i = 0; i < n_ranked; i++)
+	for (int i = 0; i < n; i++)
 	{
 		RankedItem *item = RankedItemsGet(r->items, ranked[i]);
 		uint32 place = (uint32) i + 1;
-		int at = FindItem(r, relevant, n_relevant, ranked[i]);
 
+		CHECK_FOR_INTERRUPTS();
 		if (item->best == 0 || place < item->best)
 			item->best = place;
-		if (at < 0 || seen[at])
+		if (item->relevant != r->rows || item->found == r->rows)
 			continue;
-		seen[at] = true;
+		item->found = r->rows;
 		hits[n_hits++] = (stk_rank_hit){.place = place, .group = item->group};
 	}
 	status = stk_ranking_add(r->ranking, hits, n_hits, counts);
@@ -162,6 +144,7 @@ TakeRow(Ranking *r, HeapTuple tuple, TupleDesc desc)
 	Datum *ranked_items;
 	int n_relevant;
 	int n_ranked;
+	uint32 *counts = palloc0(mul_size(1 + RankedItemsGroups(r->items), sizeof(uint32)));
 
 	r->rows++;
 	if (r->one_relevant)
@@ -172,9 +155,9 @@ TakeRow(Ranking *r, HeapTuple tuple, TupleDesc desc)
 	else
 		relevant_items = TakeItems(r, relevant, no_relevant, "relevant", &n_relevant);
 	ranked_items = TakeItems(r, ranked, no_ranked, "ranked", &n_ranked);
-	n_relevant = RemoveRepeats(r, relevant_items, n_relevant);
+	MarkRelevant(r, relevant_items, n_relevant, counts);
 	if (n_relevant > 0)
-		TakeLists(r, relevant_items, n_relevant, ranked_items, n_ranked);
+		TakeList(r, ranked_items, n_ranked, counts);
 	else
 		r->skipped++;
 	MemoryContextSwitchTo(old);

@@ -24,8 +24,8 @@ RankedItemHash(const RankedItems *items, Datum value)
 		FunctionCall1Coll(&items->type->hash_proc_finfo, items->collation, value));
 }
 
-bool
-RankedItemsEqual(const RankedItems *items, Datum a, Datum b)
+static bool
+RankedItemEqual(const RankedItems *items, Datum a, Datum b)
 {
 	return DatumGetBool(FunctionCall2Coll(&items->type->eq_opr_finfo, items->collation, a, b));
 }
@@ -35,7 +35,7 @@ RankedItemsEqual(const RankedItems *items, Datum a, Datum b)
 #define SH_KEY_TYPE Datum
 #define SH_KEY value
 #define SH_HASH_KEY(tb, key) RankedItemHash((tb)->private_data, key)
-#define SH_EQUAL(tb, a, b) RankedItemsEqual((tb)->private_data, a, b)
+#define SH_EQUAL(tb, a, b) RankedItemEqual((tb)->private_data, a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(tb, a) (a)->hash
 #define SH_SCOPE static inline
@@ -74,6 +74,8 @@ RankedItemsGet(RankedItems *items, Datum value)
 		item->value = datumCopy(value, items->type->typbyval, items->type->typlen);
 		item->group = -1;
 		item->best = 0;
+		item->relevant = 0;
+		item->found = 0;
 		MemoryContextSwitchTo(old);
 	}
 	return item;

@@ -11,12 +11,14 @@
 
 #define RANKING_MAX_GROUPS 1000
 
-/* An item; the fields below status are the table's. */
+/* An item; hash and status are the table's. */
 typedef struct RankedItem
 {
 	Datum value;
-	int32 group; /* -1 = none */
-	uint32 best; /* place in a list, from 1; 0 = in none */
+	int32 group;    /* -1 = none */
+	uint32 best;    /* place in a list, from 1; 0 = in none */
+	int64 relevant; /* the newest row, from 1, that it is relevant in; 0 = none */
+	int64 found;    /* the newest row whose list has it, of those that it is relevant in */
 	uint32 hash;
 	char status;
 } RankedItem;
@@ -25,10 +27,8 @@ typedef struct RankedItems RankedItems;
 
 /* In the current memory context. 42883 for a type that cannot be hashed and compared. */
 extern RankedItems *RankedItemsCreate(Oid type);
-/* The item with this value, made (in no group, in no list) where it is new. */
+/* The item with this value, made where it is new. It moves when another one is made. */
 extern RankedItem *RankedItemsGet(RankedItems *items, Datum value);
-/* Do two values name the same item? */
-extern bool RankedItemsEqual(const RankedItems *items, Datum a, Datum b);
 
 /*
  * Put an item into the group of this name, made where it is new. Errors: 22023 for an item that is

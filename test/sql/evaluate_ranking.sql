@@ -32,6 +32,10 @@ SELECT metric, value FROM semtok.evaluate_ranking($$VALUES ('b', '{a,b}'::text[]
 SELECT metric, value FROM semtok.evaluate_ranking($$SELECT '[1,2]@3'::semid, '{"[1,2]","[1,2]@3"}'::semid[]$$, '{1,2}') WHERE metric = 'mrr';
 SELECT metric, value FROM semtok.evaluate_ranking($$SELECT 1.0::numeric, '{2,1.00}'::numeric[]$$, '{2}') WHERE metric = 'recall';
 
+-- long lists take no longer than their lengths
+SELECT metric, cutoff, round(value::numeric, 4) AS value
+  FROM semtok.evaluate_ranking('SELECT array_agg(i), array_agg(300000 - i ORDER BY i) || array_agg(i) FROM generate_series(1, 200000) i', '{100000,400000}');
+
 -- rows without relevant items are skipped and counted
 SELECT metric, value, queries FROM semtok.evaluate_ranking($$VALUES ('{1}'::int[], '{1}'::int[]), (NULL, '{1}'), ('{}', '{1}')$$, '{1}');
 
