@@ -500,10 +500,9 @@ fill_rows(int kind, float *x, size_t n, size_t dim, uint64_t *seed)
 }
 
 static void
-test_full_size(int runs, uint64_t *seed)
+test_full_size(size_t n, size_t dim, const char *shape, int runs, uint64_t *seed)
 {
 	static const char *const kinds[] = {"uniform", "normal", "near ties"};
-	size_t n = 1000000, dim = 128;
 	float *x = malloc(n * dim * sizeof(float));
 
 	for (int kind = 0; kind < 3; kind++)
@@ -519,7 +518,7 @@ test_full_size(int runs, uint64_t *seed)
 			for (size_t k = 0; k < 256 && kind == 2; k++)
 				memcpy((float *) (uintptr_t) cb.codewords[0] + k * dim, x + k % 64 * dim,
 					   dim * sizeof(float));
-			snprintf(name, sizeof(name), "1M x 128, %d x 256, %s", levels, kinds[kind]);
+			snprintf(name, sizeof(name), "%s, %d x 256, %s", shape, levels, kinds[kind]);
 			repeat(name, &cb, x, n, runs);
 			free((void *) (uintptr_t) cb.codewords[0]);
 		}
@@ -668,7 +667,8 @@ main(int argc, char **argv)
 	test_real("beauty/minilm384.fvecs", runs);
 	if (runs > 1)
 	{
-		test_full_size(runs, &seed);
+		test_full_size(1000000, 128, "1M x 128", runs, &seed);
+		test_full_size(65536, 768, "65,536 x 768", runs, &seed);
 		test_many_numbers(&seed);
 	}
 	printf("%s: %lu wrong in all\n", wrong_in_all ? "FAILED" : "all is well", wrong_in_all);
