@@ -201,7 +201,7 @@ ok(index($readme =~ s/\s+/ /gr, $built) >= 0, "and that a btree on semids $built
 foreach my $file (glob("$top/bench/results/*.txt"))
 {
 	my ($name) = $file =~ m{([^/]+)\.txt$};
-	my $path = $name =~ s/^(worker|gpu)-/$1\//r;
+	my $path = $name =~ s/^(worker|gpu|decode)-/$1\//r;
 	my $result = slurp_file($file);
 	my @programs = $name =~ /^cuda_/ ? (split /\n/, $result)[0] =~ m{\b((?:test/cuda|bench/gpu)/\w+)}g : ();
 	ok((grep { -e "$top/$_" } "bench/core/$name.c", "bench/$path.c", "bench/$path.sh", "test/$name", map { ($_, "$_.c") } @programs),
