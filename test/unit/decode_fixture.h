@@ -26,6 +26,7 @@ typedef struct fixture
 	catalog parts[2]; /* SHOWN_UNION */
 	uint8_t *set_bytes[3];
 	stk_semset sets[3]; /* within, exclude; all, for SHOWN_SET */
+	shown how;
 	bool has_within;
 	bool has_exclude;
 	stk_semset_trie set_trie;
@@ -78,6 +79,7 @@ random_set(prng *r, const catalog *c, uint32_t one_in, uint32_t codes, uint8_t *
 static inline void
 show(fixture *f, prng *r, shown how, const stk_allocator *a)
 {
+	f->how = how;
 	f->trie = &f->all.trie;
 	f->roots = f->all.roots;
 	f->n_roots = f->all.n_roots;

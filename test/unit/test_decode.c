@@ -17,7 +17,64 @@
 static int
 n_rounds(void)
 {
-	return (int) unit_size(16000, 4000, 500);
+	return (int) unit_size(45000, 4000, 500);
+}
+
+/* What a case had, each beside all the others. */
+typedef enum had
+{
+	HAD_NORM, /* and the other norms */
+	HAD_TOP_K = HAD_NORM + 3,
+	HAD_TOP_P,
+	HAD_PENALTY,
+	HAD_QUOTAS,
+	HAD_WITHIN,
+	HAD_EXCLUDE,
+	HAD_CACHE,
+	HAD_EXACT,
+	HAD_BEAM,
+	HAD_CATALOG, /* and the other ways of showing */
+	HAD_GUIDED = HAD_CATALOG + N_SHOWN,
+	N_HAD
+} had;
+
+static const char *const had_names[N_HAD] = {
+	[HAD_NORM + STK_NORM_FULL] = "norm full",
+	[HAD_NORM + STK_NORM_NONE] = "norm none",
+	[HAD_NORM + STK_NORM_MASKED] = "norm masked",
+	[HAD_TOP_K] = "top_k",
+	[HAD_TOP_P] = "top_p",
+	[HAD_PENALTY] = "length penalty",
+	[HAD_QUOTAS] = "quotas",
+	[HAD_WITHIN] = "within",
+	[HAD_EXCLUDE] = "exclude",
+	[HAD_CACHE] = "cache",
+	[HAD_EXACT] = "best-first",
+	[HAD_BEAM] = "wide beam",
+	[HAD_CATALOG + SHOWN_CATALOG] = "trie",
+	[HAD_CATALOG + SHOWN_SET] = "set",
+	[HAD_CATALOG + SHOWN_UNION] = "union",
+	[HAD_GUIDED] = "model outside",
+};
+
+static void
+count_case(int *cases, const fixture *f, const stk_decode_options *o, bool cached, bool guided)
+{
+	bool quotas = false;
+
+	for (int d = 1; d <= STK_MAX_LEVELS; d++)
+		quotas |= o->per_prefix[d] > 0;
+	cases[HAD_NORM + f->model.norm]++;
+	cases[HAD_TOP_K] += o->top_k > 0;
+	cases[HAD_TOP_P] += o->top_p < 1;
+	cases[HAD_PENALTY] += o->length_penalty != 0;
+	cases[HAD_QUOTAS] += quotas;
+	cases[HAD_WITHIN] += f->has_within;
+	cases[HAD_EXCLUDE] += f->has_exclude;
+	cases[HAD_CACHE] += cached;
+	cases[o->exact ? HAD_EXACT : HAD_BEAM]++;
+	cases[HAD_CATALOG + f->how]++;
+	cases[HAD_GUIDED] += guided;
 }
 
 static void
@@ -119,25 +176,44 @@ static void
 test_oracle(void **state)
 {
 	prng r = {1};
+	int cases[N_HAD] = {0};
 
 	(void) state;
 	for (int round = 0; round < n_rounds(); round++)
 	{
 		fixture f;
 		stk_decode_options o;
+		stk_trie_cache *cache = NULL;
+		bool guided;
 		/* A beam is filled by quotas as by its size, so only best-first is exact with them. */
 		uint32_t modes = (uint32_t) round % 16;
 
 		set_up(&f, &r, &stk_malloc);
 		random_options(&r, &o, modes);
 		o.exact = modes & 8 || prng_below(&r, 2);
+		guided = f.n_roots > 0 && (!o.exact || f.model.norm != STK_NORM_NONE);
+		/* What several searches share: from room for nothing to room for all. */
+		if (prng_below(&r, 2))
+		{
+			assert_int_equal(stk_trie_cache_create(&cache, f.trie, (size_t) 1 << prng_below(&r, 20),
+												   &stk_malloc),
+							 STK_OK);
+			f.trie = stk_trie_cache_trie(cache);
+		}
+		count_case(cases, &f, &o, cache != NULL, guided);
 		check_query(&f, &o, prng_below(&r, 3) == 0 ? 1 : 0);
-		if (f.n_roots > 0 && (!o.exact || f.model.norm != STK_NORM_NONE))
+		if (guided)
 		{
 			o.beam_size = o.exact ? 1 + prng_below(&r, 4) : STK_MAX_BEAM;
 			check_guided(&f, &o, prng_below(&r, (uint32_t) f.n_roots), f.model.levels);
 		}
+		stk_trie_cache_free(cache);
 		tear_down(&f);
+	}
+	for (int i = 0; i < N_HAD; i++)
+	{
+		print_message("same as by brute force, %s: %d cases\n", had_names[i], cases[i]);
+		assert_true(cases[i] >= n_rounds() / 8);
 	}
 }
 
