@@ -16,7 +16,7 @@
 static size_t
 n_draws(void)
 {
-	return unit_size(100000, 20000, 3000);
+	return unit_size(100000, 20000, 1000);
 }
 
 /* Counts beside what was expected of them; those of which less than 5 were are taken together. */
