@@ -31,6 +31,9 @@
 
 #define STK_MAX_BEAM 1000000
 
+/* Above 0, a temperature is no less: a path's logits divided by it have a finite sum. */
+#define STK_MIN_TEMPERATURE 1e-200
+
 typedef enum stk_sampler
 {
 	STK_SAMPLER_GUMBEL,

@@ -27,6 +27,9 @@ stk_decode_check(const stk_decode_options *o, stk_error *err)
 						STK_MAX_BEAM, o->beam_size);
 	if (!(o->temperature >= 0 && o->temperature < INFINITY))
 		return stk_fail(err, STK_EINVAL, "temperature must be finite and not negative");
+	if (o->temperature > 0 && o->temperature < STK_MIN_TEMPERATURE)
+		return stk_fail(err, STK_EINVAL, "temperature must be 0 or at least %g",
+						STK_MIN_TEMPERATURE);
 	if (o->sampler != STK_SAMPLER_GUMBEL && o->sampler != STK_SAMPLER_RECTOKENS)
 		return stk_fail(err, STK_EINVAL, "expected sampler gumbel or rectokens");
 	if (!(o->top_p > 0 && o->top_p <= 1))

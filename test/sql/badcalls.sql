@@ -568,6 +568,7 @@ INSERT INTO b_calls (call) VALUES
 ($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), 1000001, 1000001)$$),
 ($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), beam_size => NULL)$$),
 ($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), temperature => 'Infinity')$$),
+($$SELECT semtok.beam_search('b_items', semtok.logits('{{1,2}}'), temperature => 1e-201)$$),
 ($$SELECT semtok.beam_search_set('{[1]}', semtok.logits('{{1,2}}'), norm => 'best')$$),
 ($$SELECT semtok.beam_search_set('{[1]}', semtok.logits('{{1,2}}', norm => 'masked'), k => NULL)$$),
 ($$SELECT semtok.next_codes(4294967295, NULL)$$),
