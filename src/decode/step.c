@@ -22,6 +22,7 @@
 #include "types/bridge.h"
 #include "types/semid.h"
 #include "types/semset.h"
+#include "types/sizes.h"
 
 PG_FUNCTION_INFO_V1(semtok_beam_step);
 PG_FUNCTION_INFO_V1(semtok_beam_step_set);
@@ -63,14 +64,8 @@ static void *
 plain_array(FunctionCallInfo fcinfo, int argno, const char *what, int n)
 {
 	ArrayType *array = PG_GETARG_ARRAYTYPE_P(argno);
-	int total = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int total = PlainArray(array, what);
 
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-						errmsg("expected %s of one dimension, not %d", what, ARR_NDIM(array))));
-	if (array_contains_nulls(array))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("a value of %s must not be null", what)));
 	if (total != n)
 		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 						errmsg("expected as many %s as beams: %d, not %d", what, n, total)));

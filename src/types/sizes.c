@@ -3,17 +3,23 @@
 #include "types/sizes.h"
 
 int
-SizesArg(ArrayType *array, const char *what, uint32 *sizes)
+PlainArray(ArrayType *array, const char *what)
 {
-	int levels = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	const int32 *values = (const int32 *) ARR_DATA_PTR(array);
-
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 						errmsg("expected %s of one dimension, not %d", what, ARR_NDIM(array))));
 	if (array_contains_nulls(array))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("a value of %s must not be null", what)));
+	return ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+}
+
+int
+SizesArg(ArrayType *array, const char *what, uint32 *sizes)
+{
+	int levels = PlainArray(array, what);
+	const int32 *values = (const int32 *) ARR_DATA_PTR(array);
+
 	if (levels < 1 || levels > STK_MAX_LEVELS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

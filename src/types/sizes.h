@@ -1,5 +1,6 @@
 /*
- * Arguments of type int[]: how many codes each level has, and where its tokens begin.
+ * Arguments that are arrays of numbers; of type int[]: how many codes each level has, and where its
+ * tokens begin.
  */
 #ifndef SEMTOK_SIZES_H
 #define SEMTOK_SIZES_H
@@ -11,6 +12,12 @@
 
 #include "core/csr.h"
 #include "core/semid.h"
+
+/*
+ * The number of elements of an array of one dimension (or none) without NULLs; another is an error
+ * (2202E, 22004), in which `what` names it.
+ */
+extern int PlainArray(ArrayType *array, const char *what);
 
 /*
  * Read an array of one dimension without NULLs, 1 to STK_MAX_LEVELS sizes of 1 to 65536 each,

@@ -2,8 +2,8 @@
 -- defaults that it promises, and the answer checked (test/lib/checks.sql says how). At the end every
 -- object of the extension must have a check that notices when it is gone (test/lib/every_object.sql).
 --
--- Entries of later versions, not here: device other than null, auto and cpu;
--- semset <@ on an index; method rq-vae.
+-- Called elsewhere: device => 'cuda' (test/t/730_cuda_engine.pl), for it is an error where there is no
+-- engine. Not there at all: an index scan for <@, method rq-vae.
 --
 -- Where the surface says more than was promised first: train starts from kmeans||; beam is null by
 -- default, which is the tokenizer's own width, and 1 for a codebook.

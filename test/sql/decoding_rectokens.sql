@@ -1,6 +1,5 @@
 -- RecTokens' trie and decoding behaviours, on its golden example. Each statement is named after the
--- upstream test it stands for. Not here: what concerns tensors of its own (csr arrays, dense masks,
--- kernels, beam_search kv_cache_expansion, attention_mask_shape_and_accumulation: the model's side).
+-- upstream test it stands for; test/README.md lists all of them.
 CREATE TABLE rt_items (id int PRIMARY KEY, sid semid);
 INSERT INTO rt_items VALUES (1, '[1,2,1]'), (2, '[3,1,2]'), (3, '[3,1,3]');
 CREATE INDEX rt_items_sid ON rt_items USING semtrie (sid);

@@ -31,6 +31,12 @@ SELECT * FROM npz(semset_to_npz('{[1,2,1],[3,1,2],[3,1,3]}', 4, 1, 'static'));
 SELECT * FROM npz(semset_to_npz('{[1,0],[0,1]}', 7, 1, 'static', '{2,4}'));
 SELECT * FROM npz(semset_to_npz('{[1,0],[0,1]}', 7, 5, 'rectokens', '{2,4}'));
 SELECT * FROM npz(semset_to_npz('{[3]}', 5, 2, 'rectokens'));
+-- csr: single_token, linear_chain, branching, multi_branch, zero_tokens; rows of edges begin at the nodes,
+-- breadth first, an edge's child is its number + 1
+SELECT what, (SELECT vals FROM npz(file) WHERE name ^@ 'row_ptrs') AS row_ptrs, (SELECT vals FROM npz(file) WHERE name ^@ 'stacked') AS cols_vals,
+	(SELECT vals FROM npz(file) WHERE name ^@ 'layer') AS layer_max_branches, semset_from_npz(file) = items AS same
+FROM (VALUES ('single_token', '{[3]}'::semset), ('linear_chain', '{[1,2,3]}'), ('branching', '{[1,2],[1,3]}'), ('multi_branch', '{[1,2],[1,3],[2,1],[2,2],[2,3]}'), ('zero_tokens', '{[0,0],[0,1],[1,0]}')) v(what, items),
+	LATERAL (SELECT semset_to_npz(items, 4, 1, 'rectokens') AS file) f;
 -- the same set makes the same file
 SELECT count(DISTINCT f) FROM (SELECT semset_to_npz('{[1,0],[0,1]}'::semset, 7, 1, 'static') f FROM generate_series(1, 3)) t;
 
