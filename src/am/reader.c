@@ -153,16 +153,29 @@ tail_room(SemtrieReader *reader, size_t codes)
 	return tail;
 }
 
-/* Show one child of the run as core sees children. Removed single rows are no children. */
+/* Has a child of the run rows of its own? Removed single rows are none. */
+static bool
+has_rows(const SemtrieRunChild *child)
+{
+	return child->count > 0 &&
+		   (child->posting != SEMTRIE_NO_REF || !SemtrieTidIsRemoved(&child->tid));
+}
+
+/* Does core see this child of the run? */
+static bool
+is_shown(const SemtrieRunChild *child)
+{
+	return child->type & SEMTRIE_INNER || has_rows(child);
+}
+
+/* Show one child of the run as core sees children. */
 static void
 add_run_child(SemtrieReader *reader, const SemtrieRunChild *from)
 {
-	bool has_posting = from->count > 0;
+	bool has_posting = has_rows(from);
 	stk_child *child;
 
-	if (has_posting && from->posting == SEMTRIE_NO_REF && SemtrieTidIsRemoved(&from->tid))
-		has_posting = false;
-	if (!has_posting && !(from->type & SEMTRIE_INNER))
+	if (!is_shown(from))
 		return;
 
 	child = next_child(reader, &reader->run);
@@ -420,6 +433,37 @@ reader_expand(stk_trie *trie, uint64_t handle, const stk_child **children, size_
 	return STK_OK;
 }
 
+/*
+ * stk_trie's exceeds, from the first record of the node's family in the run: core sees its children
+ * whatever the delta adds.
+ */
+static stk_status
+reader_exceeds(stk_trie *trie, uint64_t handle, uint64_t children, bool *more)
+{
+	SemtrieReader *reader = (SemtrieReader *) trie;
+	SemtrieRef ref = handle & HANDLE_POOL ? reader->nodes[handle & ~HANDLE_POOL].family : handle;
+	PGAlignedBlock record;
+	SemtrieFamilyCursor cursor;
+	SemtrieRunChild child;
+	bool corrupt;
+	stk_status status;
+
+	*more = false;
+	if (ref == SEMTRIE_NO_REF)
+		return STK_OK;
+	status = SemtrieRunReadRecord(&reader->view, ref, SEMTRIE_RECORD_FAMILY, record.data);
+	if (status != STK_OK)
+		return status;
+	SemtrieFamilyCursorInit(&cursor, record.data);
+	while (cursor.header.count > children && !*more &&
+		   SemtrieFamilyCursorNext(&cursor, &child, &corrupt))
+	{
+		if (is_shown(&child) && children-- == 0)
+			*more = true;
+	}
+	return STK_OK;
+}
+
 /* Append the run's TIDs of a handle to the scratch array, without removed ones. */
 static stk_status
 read_posting(SemtrieReader *reader, uint64 handle)
@@ -635,6 +679,7 @@ SemtrieReaderOpen(Relation index, MemoryContext context)
 	SemtrieReader *reader = palloc0(sizeof(SemtrieReader));
 
 	reader->trie.expand = reader_expand;
+	reader->trie.exceeds = reader_exceeds;
 	reader->context = own;
 	reader->release.func = release_references;
 	reader->release.arg = reader;

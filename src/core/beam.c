@@ -109,16 +109,30 @@ start(beam_search *b)
 	return STK_OK;
 }
 
-/* Costs below 0 are clamped, so that survivors may tie that did not before: in path order then. */
 static int
-compare_final(const void *x, const void *y)
+compare_places(const void *x, const void *y)
 {
-	const stk_beam *p = x;
-	const stk_beam *q = y;
+	const uint32_t *p = x;
+	const uint32_t *q = y;
 
-	if (p->key != q->key)
-		return p->key > q->key ? -1 : 1;
-	return beam_compare_paths(&p->id, &q->id);
+	return (*p > *q) - (*p < *q);
+}
+
+/* Costs below 0 are clamped, so that survivors tie that did not before: in path order then. */
+static void
+clamp(beam_search *b)
+{
+	beam_step *last = b->last;
+	size_t n = 0;
+
+	for (size_t i = 0; i < last->n_out; i++)
+		last->out[i].key = 0.0 - search_final_cost(b->s.q, cost_of(&last->out[i]));
+	if (b->s.q->kind != STK_QUERY_NEIGHBORS)
+		return;
+	while (n < last->n_out && last->out[last->best[n]].key == 0)
+		n++;
+	if (n > 1)
+		qsort(last->best, n, sizeof(uint32_t), compare_places);
 }
 
 static stk_status
@@ -144,10 +158,7 @@ descend(beam_search *b)
 	b->s.dropped = b->steps[0].dropped || b->steps[1].dropped;
 	if (status != STK_OK)
 		return status;
-	for (size_t i = 0; i < b->last->n_out; i++)
-		b->last->out[i].key = 0.0 - search_final_cost(b->s.q, cost_of(&b->last->out[i]));
-	if (b->last->n_out > 1)
-		qsort(b->last->out, b->last->n_out, sizeof(stk_beam), compare_final);
+	clamp(b);
 	return STK_OK;
 }
 
@@ -178,7 +189,7 @@ beam_next(stk_search *s, bool *found, stk_hit *hit)
 		if (b->next == b->last->n_out)
 			return STK_OK;
 
-		const stk_beam *beam = &b->last->out[b->next++];
+		const stk_beam *beam = &b->last->out[b->last->best[b->next++]];
 
 		if (stk_quota_full(s->quota, beam->id.tokenizer, beam->id.codes, beam->id.levels))
 			continue;

@@ -7,6 +7,9 @@
 #include "draws.h"
 #include "least.h"
 
+/* So many children are looked at together. */
+#define AT_ONCE 8
+
 int
 beam_compare_paths(const stk_semid *x, const stk_semid *y)
 {
@@ -26,26 +29,6 @@ worse(const beam_entry *x, const beam_entry *y)
 	if (x->rank != y->rank)
 		return x->rank > y->rank;
 	return x->number > y->number;
-}
-
-static int
-compare_numbers(const void *x, const void *y)
-{
-	const beam_entry *p = x;
-	const beam_entry *q = y;
-
-	return (p->number > q->number) - (p->number < q->number);
-}
-
-static int
-compare_ranks(const void *x, const void *y)
-{
-	const beam_entry *p = x;
-	const beam_entry *q = y;
-
-	if (p->rank != q->rank)
-		return p->rank < q->rank ? -1 : 1;
-	return compare_numbers(x, y);
 }
 
 static void
@@ -81,6 +64,27 @@ sift_up(beam_entry *heap, size_t i)
 		i = (i - 1) / 2;
 	}
 	heap[i] = moved;
+}
+
+static void
+make_heap(beam_entry *entries, size_t n)
+{
+	for (size_t i = 2; i <= n; i++)
+		sift_up(entries, i - 1);
+}
+
+/* Bring a heap into order, the best first. */
+static void
+sort_heap(beam_entry *heap, size_t n)
+{
+	while (n > 1)
+	{
+		beam_entry last = heap[0];
+
+		heap[0] = heap[--n];
+		heap[n] = last;
+		sift_down(heap, n);
+	}
 }
 
 static stk_status
@@ -249,71 +253,100 @@ draws(const beam_step *s, stk_sampler sampler)
 	return s->options && s->options->temperature > 0 && s->options->sampler == sampler;
 }
 
-/* Fill s->key of a parent's children with what they are kept by. */
+/*
+ * Find what a parent's children rank by: their costs, or less the keys drawn. With RecTokens'
+ * sampler most costs become +infinity.
+ */
 static stk_status
-find_keys(beam_step *s, const stk_beam *parent, const stk_child *children, size_t n, double *cost)
+find_ranks(beam_step *s, const stk_beam *parent, const stk_child *children, size_t n, double *cost,
+		   const double **rank)
 {
 	bool gumbel = draws(s, STK_SAMPLER_GUMBEL);
 	bool rectokens = draws(s, STK_SAMPLER_RECTOKENS);
 	stk_status status = reserve(s, n);
 
-	if (status != STK_OK)
+	*rank = cost;
+	if (status != STK_OK || !(gumbel || rectokens))
 		return status;
 	for (size_t i = 0; i < n; i++)
 	{
 		s->key[i] = 0.0 - cost[i];
-		if ((gumbel || rectokens) && cost[i] < INFINITY)
+		if (cost[i] < INFINITY)
 			s->key[i] +=
 				stk_draw_child(s->options->seed, parent->draw, parent->id.levels, children[i].code)
 					.gumbel;
 	}
 	if (gumbel)
 		stk_draw_condition(parent->key, s->key, n);
-	if (rectokens)
-	{
-		size_t candidates = s->options->candidates ? s->options->candidates : s->width;
-
-		for (size_t i = 0; i < n; i++)
-			s->key[i] = 0.0 - s->key[i];
-		least_keep(s->key, n, candidates, s->select, cost);
-		for (size_t i = 0; i < n; i++)
-			s->key[i] = 0.0 - cost[i];
-	}
+	for (size_t i = 0; i < n; i++)
+		s->key[i] = 0.0 - s->key[i];
+	if (gumbel)
+		*rank = s->key;
+	else
+		least_keep(s->key, n, s->options->candidates ? s->options->candidates : s->width, s->select,
+				   cost);
 	return STK_OK;
+}
+
+/*
+ * Count the children before the next one that ranks no worse than bar, whose number this returns, n
+ * for none; *live gets how many of them are allowed. Most are passed over here, a few at a time.
+ */
+static size_t
+pass_over(const double *rank, size_t i, size_t n, double bar, uint64_t *live)
+{
+	*live = 0;
+	for (; i + AT_ONCE <= n; i += AT_ONCE)
+	{
+		unsigned promising = 0;
+		unsigned allowed = 0;
+
+		for (int k = 0; k < AT_ONCE; k++)
+		{
+			promising += rank[i + (size_t) k] <= bar;
+			allowed += rank[i + (size_t) k] < INFINITY;
+		}
+		if (promising > 0)
+			break;
+		*live += allowed;
+	}
+	while (i < n && !(rank[i] <= bar))
+		*live += rank[i++] < INFINITY;
+	return i;
 }
 
 /* Offer a parent's children. */
 static stk_status
 offer_children(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t parent_number,
 			   uint64_t path, const stk_child *children, size_t n, const double *cost,
-			   const uint32_t *member)
+			   const double *rank, const uint32_t *member)
 {
 	bool sampling = s->options && s->options->temperature > 0;
 	int levels = parent->id.levels + 1;
 
 	for (size_t i = 0; i < n; i++)
 	{
-		uint32_t node = member ? member[i] : 0;
-		double rank = 0.0 - s->key[i];
 		beam_kept *kept;
+		uint64_t passed;
+		uint32_t node;
 		uint8_t flags;
 		stk_status status;
 
+		i = pass_over(rank, i, n, threshold(list), &passed);
+		s->dropped |= passed > 0;
+		s->offered += passed;
+		if (i == n)
+			break;
 		if (cost[i] == INFINITY)
 			continue;
-		if (rank > threshold(list))
-		{
-			s->dropped = true;
-			s->offered++;
-			continue;
-		}
+		node = member ? member[i] : 0;
 		status = s->rules.flags(s->rules.ctx, &children[i], levels, node, &flags);
 		if (status != STK_OK)
 			return status;
 		if (flags == 0)
 			continue;
 		s->offered++;
-		status = offer(s, list, rank, path << 16 | children[i].code, &kept);
+		status = offer(s, list, rank[i], path << 16 | children[i].code, &kept);
 		if (status != STK_OK)
 			return status;
 		if (!kept)
@@ -321,7 +354,7 @@ offer_children(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t p
 		kept->at = children[i];
 		kept->at.flags = flags;
 		kept->cost = cost[i];
-		kept->key = s->key[i];
+		kept->key = 0.0 - rank[i];
 		kept->draw =
 			sampling
 				? stk_draw_child(s->options->seed, parent->draw, levels - 1, children[i].code).state
@@ -353,6 +386,7 @@ extend(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t number, u
 	const stk_child *children;
 	const uint32_t *member = NULL;
 	stk_child tail;
+	const double *rank;
 	double *cost;
 	size_t n = 1;
 	stk_status status = STK_OK;
@@ -375,9 +409,9 @@ extend(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t number, u
 	if (status == STK_OK)
 		status = s->rules.score(s->rules.ctx, parent, number, children, n, &cost, &member);
 	if (status == STK_OK)
-		status = find_keys(s, parent, children, n, cost);
+		status = find_ranks(s, parent, children, n, cost, &rank);
 	if (status == STK_OK)
-		status = offer_children(s, list, parent, number, path, children, n, cost, member);
+		status = offer_children(s, list, parent, number, path, children, n, cost, rank, member);
 	return status;
 }
 
@@ -411,15 +445,21 @@ finish(beam_step *s, const stk_beam *beams)
 	if (status != STK_OK)
 		return status;
 	s->n_out = list->n;
-	if (list->n > 1)
-		qsort(list->entries, list->n, sizeof(beam_entry), compare_numbers);
+	sort_heap(list->entries, list->n);
+	for (size_t i = 0; i < list->n; i++)
+	{
+		list->kept[list->entries[i].slot].order = (uint32_t) i;
+		list->entries[i].rank = 0;
+	}
+	make_heap(list->entries, list->n);
+	sort_heap(list->entries, list->n);
 	for (size_t i = 0; i < list->n; i++)
 	{
 		const beam_kept *kept = &list->kept[list->entries[i].slot];
 		const stk_beam *parent = &beams[kept->parent];
 		stk_beam *out = &s->out[i];
 
-		list->entries[i].slot = i;
+		s->best[kept->order] = (uint32_t) i;
 		out->score = 0.0 - kept->cost;
 		out->key = kept->key;
 		out->draw = kept->draw;
@@ -429,10 +469,6 @@ finish(beam_step *s, const stk_beam *beams)
 		out->id.codes[out->id.levels++] = kept->at.code;
 		out->at = kept->at;
 	}
-	if (list->n > 1)
-		qsort(list->entries, list->n, sizeof(beam_entry), compare_ranks);
-	for (size_t i = 0; i < list->n; i++)
-		s->best[i] = (uint32_t) list->entries[i].slot;
 	return STK_OK;
 }
 

@@ -33,6 +33,7 @@ typedef struct beam_kept
 	uint64_t draw;
 	uint32_t parent;
 	uint32_t member;
+	uint32_t order; /* once the step is done: how many were better */
 } beam_kept;
 
 /* What candidates are ordered by: the rank, then the path. */

@@ -190,6 +190,14 @@ is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *le
 		return STK_ECORRUPT;
 	if (r->within && r->inner->find)
 		return is_any_of_within_left(r, at, left);
+	if (!r->within && r->inner->exceeds)
+	{
+		/* More children than ids are excluded: one is not among these. */
+		status = r->inner->exceeds(r->inner, at->node,
+								   count_below(r->exclude, at->level, at->exclude), left);
+		if (status != STK_OK || *left)
+			return status;
+	}
 	status = r->inner->expand(r->inner, at->node, &children, &n);
 	if (status != STK_OK)
 		return status;

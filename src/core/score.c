@@ -32,12 +32,25 @@ reserve(stk_search *s, size_t n)
 	return STK_OK;
 }
 
+/* Do the children, one at least, have all codes from the first one's on, each below size? */
+static bool
+is_dense(const stk_child *children, size_t n, uint32_t size)
+{
+	return n > 0 && children[n - 1].code < size &&
+		   (size_t) (children[n - 1].code - children[0].code) == n - 1;
+}
+
 static void
 score_levels(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
 {
 	const double *level = s->q->cost[prefix->levels];
 	uint32_t size = s->q->sizes[prefix->levels];
 
+	if (is_dense(children, n, size))
+	{
+		memcpy(s->cost, level + children[0].code, n * sizeof(double));
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		s->cost[i] = children[i].code < size ? level[children[i].code] : INFINITY;
 }
@@ -85,6 +98,11 @@ score_masked(stk_search *s, const search_prefix *prefix, const stk_child *childr
 	int l = prefix->levels;
 	size_t known = 0;
 
+	if (is_dense(children, n, s->q->sizes[l]))
+	{
+		memcpy(s->z, s->q->logits[l] + children[0].code, n * sizeof(float));
+		known = n;
+	}
 	while (known < n && children[known].code < s->q->sizes[l])
 	{
 		s->z[known] = s->q->logits[l][children[known].code];

@@ -602,8 +602,7 @@ semset_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t 
 void
 stk_semset_trie_init(stk_semset_trie *t, const stk_semset *set, const stk_allocator *a)
 {
-	t->trie.expand = semset_expand;
-	t->trie.find = semset_find;
+	t->trie = (stk_trie){.expand = semset_expand, .find = semset_find};
 	t->set = set;
 	t->a = a;
 	t->scratch = NULL;

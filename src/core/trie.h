@@ -48,6 +48,11 @@ struct stk_trie
 	 * an array that expand gave stays.
 	 */
 	stk_status (*find)(stk_trie *trie, uint64_t node, uint16_t code, bool *found, stk_child *child);
+	/*
+	 * Has a node more children than this? *more is true only where that was seen without reading
+	 * them all; NULL: it never is. An array that expand gave stays.
+	 */
+	stk_status (*exceeds)(stk_trie *trie, uint64_t node, uint64_t children, bool *more);
 };
 
 /* Where a search starts: one root for each tokenizer in the catalog, ascending. */

@@ -302,6 +302,29 @@ union_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *
 	return STK_OK;
 }
 
+/* stk_trie's exceeds: the children of each part are among the node's. */
+static stk_status
+union_exceeds(stk_trie *trie, uint64_t node, uint64_t children, bool *more)
+{
+	stk_union *u = (stk_union *) trie;
+	union_span span;
+	stk_status status = STK_OK;
+
+	*more = false;
+	if (node >= u->spans.n)
+		return STK_EINVAL;
+	span = ((union_span *) u->spans.items)[node];
+	for (size_t i = 0; i < span.n && !*more && status == STK_OK; i++)
+	{
+		const union_part *part = (union_part *) u->parts.items + span.first + i;
+		stk_trie *source = u->sources[part->source].trie;
+
+		if (part->tail_len == 0 && source->exceeds)
+			status = source->exceeds(source, part->handle, children, more);
+	}
+	return status;
+}
+
 stk_status
 stk_union_create(const stk_union_source *sources, size_t n, const stk_allocator *a, stk_union **out)
 {
@@ -311,6 +334,7 @@ stk_union_create(const stk_union_source *sources, size_t n, const stk_allocator 
 		return STK_ENOMEM;
 	memset(u, 0, sizeof(*u));
 	u->trie.expand = union_expand;
+	u->trie.exceeds = union_exceeds;
 	u->a = a;
 	u->n_sources = n;
 	u->sources = stk_alloc_array(a, n ? n : 1, sizeof(stk_union_source));

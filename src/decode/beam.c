@@ -249,12 +249,15 @@ search_scope(BeamCall *call, const Scope *scope, MemoryContext scope_context)
 	return status;
 }
 
-/* Half of work_mem for nodes that several queries see; the searches need the rest. */
+/*
+ * Most of work_mem is for nodes that several queries see; the searches need the rest. The default
+ * holds two levels of 256 codes each.
+ */
 static void
 remember(const BeamCall *call, Scope *scope)
 {
 	if (call->n_queries > 1)
-		BeamRemember(scope, work_mem * (Size) 1024 / 2);
+		BeamRemember(scope, work_mem * (Size) 1024 / 4 * 3);
 }
 
 /* Open the items, answer queries, close them. */

@@ -22,9 +22,19 @@ guarded_find(stk_trie *trie, uint64_t node, uint16_t code, bool *found, stk_chil
 	return inner->find(inner, node, code, found, child);
 }
 
+static stk_status
+guarded_exceeds(stk_trie *trie, uint64_t node, uint64_t children, bool *more)
+{
+	stk_trie *inner = ((GuardedTrie *) trie)->inner;
+
+	CHECK_FOR_INTERRUPTS();
+	return inner->exceeds(inner, node, children, more);
+}
+
 void
 GuardTrie(GuardedTrie *guarded, stk_trie *inner)
 {
-	guarded->trie = (stk_trie){guarded_expand, inner->find ? guarded_find : NULL};
+	guarded->trie = (stk_trie){guarded_expand, inner->find ? guarded_find : NULL,
+							   inner->exceeds ? guarded_exceeds : NULL};
 	guarded->inner = inner;
 }

@@ -112,6 +112,23 @@ catalog_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t
 	return STK_OK;
 }
 
+static inline stk_status
+catalog_exceeds(stk_trie *trie, uint64_t node, uint64_t children, bool *more)
+{
+	const catalog *c = (catalog *) trie;
+	size_t from = node >> 34;
+	size_t to = node >> 6 & 0xfffffff;
+	int depth = (int) (node & 63);
+	uint64_t n = 0;
+
+	if (from < to && c->ids[from].levels == depth)
+		from++;
+	for (size_t i = from; i < to; i++)
+		n += i == from || c->ids[i].codes[depth] != c->ids[i - 1].codes[depth];
+	*more = n > children;
+	return STK_OK;
+}
+
 static inline int
 catalog_compare(const void *x, const void *y)
 {
@@ -130,6 +147,7 @@ catalog_init(catalog *c, stk_semid *ids, size_t n, bool tails)
 {
 	memset(c, 0, sizeof(*c));
 	c->trie.expand = catalog_expand;
+	c->trie.exceeds = catalog_exceeds;
 	c->tails = tails;
 	c->ids = ids;
 	c->items = calloc(n + 1, sizeof(uint64_t));

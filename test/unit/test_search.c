@@ -614,9 +614,9 @@ test_bad_trie(void **state)
 	for (int beam = 0; beam <= 4; beam += 4)
 	{
 		bad_trie tries[] = {
-			{{bad_expand, NULL}, STK_ERETRY, {0}},
-			{{bad_expand, NULL}, STK_OK, {.flags = STK_CHILD_INNER}}, /* endless */
-			{{bad_expand, NULL}, STK_OK, {.flags = STK_CHILD_TAIL, .tail = tail, .tail_len = 32}},
+			{{.expand = bad_expand}, STK_ERETRY, {0}},
+			{{.expand = bad_expand}, STK_OK, {.flags = STK_CHILD_INNER}}, /* endless */
+			{{.expand = bad_expand}, STK_OK, {.flags = STK_CHILD_TAIL, .tail = tail, .tail_len = 32}},
 		};
 		stk_status want[] = {STK_ERETRY, STK_ECORRUPT, STK_ECORRUPT};
 

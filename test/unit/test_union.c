@@ -108,7 +108,7 @@ sort_distinct(stk_semid *ids, int n)
 static void
 list_finish(list_trie *t)
 {
-	t->trie = (stk_trie){list_expand, NULL};
+	t->trie = (stk_trie){.expand = list_expand};
 	t->expansions_left = -1;
 	t->n = sort_distinct(t->ids, t->n);
 	t->n_roots = 0;
