@@ -210,7 +210,7 @@ sub live
 		$actions{$action}->();
 		my $copy = $copies[ rand @copies ];
 		my $node = $standby && rand() < 0.4 ? $standby : $primary;
-		wait_for_standby();
+		wait_for_standby() if $node != $primary;
 		my $between = rand() < 0.3 ? sub { $actions{ (qw(insert vacuum delete))[ rand 3 ] }->() } : undef;
 		# replay waits for the standby's own snapshots
 		refresh($node, $copy, "$what, step $step, $action", $node == $primary ? $between : undef);
