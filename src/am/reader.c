@@ -168,17 +168,12 @@ is_shown(const SemtrieRunChild *child)
 	return child->type & SEMTRIE_INNER || has_rows(child);
 }
 
-/* Show one child of the run as core sees children. */
+/* One child of the run, which core sees, as core sees children; child is zeroed. */
 static void
-add_run_child(SemtrieReader *reader, const SemtrieRunChild *from)
+show_run_child(SemtrieReader *reader, const SemtrieRunChild *from, stk_child *child)
 {
 	bool has_posting = has_rows(from);
-	stk_child *child;
 
-	if (!is_shown(from))
-		return;
-
-	child = next_child(reader, &reader->run);
 	child->code = from->code;
 	child->items = from->items;
 	if (from->type & SEMTRIE_INNER)
@@ -202,6 +197,13 @@ add_run_child(SemtrieReader *reader, const SemtrieRunChild *from)
 	}
 }
 
+static void
+report_family(const SemtrieReader *reader, SemtrieRef ref)
+{
+	SemtrieReportCorrupt(reader->view.index, SemtrieMapBlock(reader->map, SemtrieRefPage(ref)),
+						 "family that contradicts itself");
+}
+
 static stk_status
 read_family(SemtrieReader *reader, SemtrieRef ref)
 {
@@ -219,23 +221,53 @@ read_family(SemtrieReader *reader, SemtrieRef ref)
 			return status;
 		SemtrieFamilyCursorInit(&cursor, record.data);
 		while (SemtrieFamilyCursorNext(&cursor, &child, &corrupt))
-			add_run_child(reader, &child);
+			if (is_shown(&child))
+				show_run_child(reader, &child, next_child(reader, &reader->run));
 		if (corrupt)
-			SemtrieReportCorrupt(reader->view.index,
-								 SemtrieMapBlock(reader->map, SemtrieRefPage(ref)),
-								 "family that contradicts itself");
+			report_family(reader, ref);
 		if (!(cursor.header.flags & SEMTRIE_CONTINUED))
 			return STK_OK;
 		ref = SemtrieRunContinuation(ref);
 	}
 }
 
-/* What remains of a tail, as the only child of the node that has replaced it. */
-static void
-add_rest_of_tail(SemtrieReader *reader, const ReaderNode *node)
+/* The child of a family with this code, where core sees it. */
+static stk_status
+find_in_family(SemtrieReader *reader, SemtrieRef ref, uint16 code, bool *found, stk_child *child)
 {
-	stk_child *child = next_child(reader, &reader->run);
+	PGAlignedBlock record;
 
+	*found = false;
+	for (;;)
+	{
+		SemtrieFamilyCursor cursor;
+		SemtrieRunChild in_run;
+		bool corrupt;
+		stk_status status =
+			SemtrieRunReadRecord(&reader->view, ref, SEMTRIE_RECORD_FAMILY, record.data);
+
+		if (status != STK_OK)
+			return status;
+		SemtrieFamilyCursorInit(&cursor, record.data);
+		if (SemtrieFamilyCursorFind(&cursor, code, &in_run, &corrupt))
+		{
+			*found = is_shown(&in_run);
+			if (*found)
+				show_run_child(reader, &in_run, child);
+			return STK_OK;
+		}
+		if (corrupt)
+			report_family(reader, ref);
+		if (!(cursor.header.flags & SEMTRIE_CONTINUED))
+			return STK_OK;
+		ref = SemtrieRunContinuation(ref);
+	}
+}
+
+/* What remains of a tail, as the only child of the node that has replaced it; child is zeroed. */
+static void
+show_rest_of_tail(const ReaderNode *node, stk_child *child)
+{
 	child->code = node->tail[0];
 	child->posting = node->tail_posting;
 	child->items = node->tail_items;
@@ -395,7 +427,7 @@ reader_expand(stk_trie *trie, uint64_t handle, const stk_child **children, size_
 			return status;
 	}
 	else if (node.tail_len > 0)
-		add_rest_of_tail(reader, &node);
+		show_rest_of_tail(&node, next_child(reader, &reader->run));
 
 	if (node.lo == node.hi)
 	{
@@ -430,6 +462,62 @@ reader_expand(stk_trie *trie, uint64_t handle, const stk_child **children, size_
 	}
 	*children = reader->merged.array;
 	*n = reader->merged.n;
+	return STK_OK;
+}
+
+/* First of the items lo .. hi, which share `depth` codes and go on, whose next is not below this. */
+static size_t
+start_of_code(const SemtrieDelta *delta, size_t lo, size_t hi, int depth, uint16 code)
+{
+	while (lo < hi)
+	{
+		size_t middle = lo + (hi - lo) / 2;
+
+		if (delta->items[middle].codes[depth] < code)
+			lo = middle + 1;
+		else
+			hi = middle;
+	}
+	return lo;
+}
+
+/* stk_trie's find: the same merge as expand's for one code. */
+static stk_status
+reader_find(stk_trie *trie, uint64_t handle, uint16_t code, bool *found, stk_child *child)
+{
+	SemtrieReader *reader = (SemtrieReader *) trie;
+	ReaderNode node = {.family = handle};
+	stk_child in_run = {0};
+	bool run_has = false;
+	size_t lo;
+	size_t hi;
+
+	if (handle & HANDLE_POOL)
+		node = reader->nodes[handle & ~HANDLE_POOL];
+	if (node.family != SEMTRIE_NO_REF)
+	{
+		stk_status status = find_in_family(reader, node.family, code, &run_has, &in_run);
+
+		if (status != STK_OK)
+			return status;
+	}
+	else if (node.tail_len > 0 && node.tail[0] == code)
+	{
+		show_rest_of_tail(&node, &in_run);
+		run_has = true;
+	}
+	lo = start_of_code(reader->delta, node.lo, node.hi, node.depth, code);
+	hi = lo < node.hi && reader->delta->items[lo].codes[node.depth] == code
+			 ? end_of_code(reader->delta, lo, node.hi, node.depth)
+			 : lo;
+	*found = run_has || lo < hi;
+	memset(child, 0, sizeof(*child));
+	if (lo == hi)
+		*child = in_run;
+	else if (run_has)
+		union_child(reader, child, &in_run, lo, hi, node.depth + 1);
+	else
+		delta_child(reader, child, lo, hi, node.depth + 1);
 	return STK_OK;
 }
 
@@ -679,6 +767,7 @@ SemtrieReaderOpen(Relation index, MemoryContext context)
 	SemtrieReader *reader = palloc0(sizeof(SemtrieReader));
 
 	reader->trie.expand = reader_expand;
+	reader->trie.find = reader_find;
 	reader->trie.exceeds = reader_exceeds;
 	reader->context = own;
 	reader->release.func = release_references;

@@ -226,6 +226,65 @@ SemtrieFamilyCursorNext(SemtrieFamilyCursor *cursor, SemtrieRunChild *child, boo
 	return true;
 }
 
+/* Bytes of every child's payload; 0 where they differ. */
+static size_t
+payload_bytes(const SemtrieFamilyCursor *cursor)
+{
+	uint8 type = cursor->header.type;
+	size_t bytes = 0;
+
+	if (cursor->types || (type & SEMTRIE_TAIL && cursor->header.tail_len == 0))
+		return 0;
+	if (type & SEMTRIE_TAIL)
+		bytes += cursor->header.tail_len * sizeof(uint16);
+	if (type & (SEMTRIE_ID | SEMTRIE_TAIL))
+		bytes += type & SEMTRIE_LIST ? SEMTRIE_LIST_BYTES : sizeof(ItemPointerData);
+	if (type & SEMTRIE_INNER)
+		bytes += SEMTRIE_INNER_BYTES;
+	return bytes;
+}
+
+/* The code of a record's child. */
+static uint16
+code_at(const SemtrieFamilyCursor *cursor, int i)
+{
+	uint16 code;
+
+	memcpy(&code, cursor->record + sizeof(cursor->header) + i * sizeof(uint16), sizeof(code));
+	return code;
+}
+
+bool
+SemtrieFamilyCursorFind(SemtrieFamilyCursor *cursor, uint16 code, SemtrieRunChild *child,
+						bool *corrupt)
+{
+	size_t bytes = payload_bytes(cursor);
+	int from = cursor->i;
+	int to = cursor->header.count;
+
+	*corrupt = false;
+	while (from < to)
+	{
+		int middle = from + (to - from) / 2;
+
+		if (code_at(cursor, middle) < code)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	if (from == cursor->header.count || code_at(cursor, from) != code)
+		return false;
+	if (bytes > 0)
+	{
+		cursor->payload += (from - cursor->i) * bytes;
+		cursor->i = from;
+	}
+	while (SemtrieFamilyCursorNext(cursor, child, corrupt))
+		if (child->code == code)
+			return true;
+	return false;
+}
+
 /* False when the page's records contradict themselves. */
 bool
 SemtrieRunPageTids(const char *page, SemtrieTidCallback callback, void *state)

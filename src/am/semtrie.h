@@ -433,6 +433,9 @@ extern void SemtrieFamilyCursorInit(SemtrieFamilyCursor *cursor, const char *rec
 /* False at the end. A family that contradicts itself sets *corrupt and ends. */
 extern bool SemtrieFamilyCursorNext(SemtrieFamilyCursor *cursor, SemtrieRunChild *child,
 									bool *corrupt);
+/* The child with this code, if it is not behind the cursor, which then stands after it. */
+extern bool SemtrieFamilyCursorFind(SemtrieFamilyCursor *cursor, uint16 code,
+									SemtrieRunChild *child, bool *corrupt);
 
 /* Where the TIDs of one page are: calls back with the offset of each, removed ones too. */
 typedef void (*SemtrieTidCallback)(uint32 offset, ItemPointer tid, void *state);

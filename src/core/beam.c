@@ -30,6 +30,12 @@ cost_of(const stk_beam *beam)
 }
 
 static stk_status
+children_of(void *ctx, const stk_beam *parent, const stk_child **children, size_t *n)
+{
+	return search_children(ctx, parent->at.node, parent->id.levels, parent->member, children, n);
+}
+
+static stk_status
 score(void *ctx, const stk_beam *parent, size_t row, const stk_child *children, size_t n,
 	  double **cost, const uint32_t **member)
 {
@@ -83,7 +89,7 @@ find_level_mins(beam_search *b)
 static stk_status
 start(beam_search *b)
 {
-	beam_rules rules = {score, least, flags, b};
+	beam_rules rules = {children_of, score, least, flags, b};
 
 	find_level_mins(b);
 	for (int i = 0; i < 2; i++)

@@ -403,7 +403,8 @@ extend(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t number, u
 	}
 	else
 	{
-		status = s->trie->expand(s->trie, parent->at.node, &children, &n);
+		status = s->rules.children ? s->rules.children(s->rules.ctx, parent, &children, &n)
+								   : s->trie->expand(s->trie, parent->at.node, &children, &n);
 		s->expanded++;
 	}
 	if (status == STK_OK)

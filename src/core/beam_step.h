@@ -10,6 +10,9 @@
 /* How the children of a prefix are scored, and by whom. */
 typedef struct beam_rules
 {
+	/* The children of a prefix that may be allowed; NULL: all that its node has. */
+	stk_status (*children)(void *ctx, const stk_beam *parent, const stk_child **children,
+						   size_t *n);
 	/*
 	 * Costs of a prefix and each of its children, +infinity = not allowed, and where the caller has
 	 * a set the children's nodes in it (else *member = NULL). `row` is the parent's number.

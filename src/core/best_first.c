@@ -316,7 +316,8 @@ expand(best_first *b, entry e, const uint16_t *codes)
 	place parent = b->places[e.place]; /* a copy: pushing moves the array */
 	const stk_child *children;
 	size_t n = 0;
-	stk_status status = b->s.trie->expand(b->s.trie, parent.handle, &children, &n);
+	stk_status status =
+		search_children(&b->s, parent.handle, parent.depth, parent.inner.set_node, &children, &n);
 
 	b->s.stats.expanded++;
 	if (status == STK_OK)

@@ -4,6 +4,9 @@
 
 #include "sort.h"
 
+/* So many children of a node are looked for one by one rather than all read. */
+#define FEW 8
+
 /* Prefixes order[from] .. order[to - 1] share the codes down to a node. */
 typedef struct lookup_run
 {
@@ -78,6 +81,55 @@ lower_bound(const stk_child *children, size_t from, size_t n, uint16_t code)
 	return from;
 }
 
+/* End of the prefixes from i that have its code at this depth. */
+static size_t
+end_of_code(const lookup *l, size_t i, size_t to, int depth)
+{
+	uint16_t code = l->prefixes[l->below[i]].codes[depth];
+
+	while (i < to && l->prefixes[l->below[i]].codes[depth] == code)
+		i++;
+	return i;
+}
+
+/*
+ * May the children that prefixes want of a node be looked for one by one? They are few then, and no
+ * prefix ends here, which would want all of them.
+ */
+static bool
+wants_few(const lookup *l, const lookup_run *run, int depth)
+{
+	size_t i = run->from;
+
+	if (!l->trie->find || !(run->at.flags & STK_CHILD_INNER) ||
+		l->prefixes[l->below[i]].levels == depth)
+		return false;
+	for (int codes = 0; codes < FEW && i < run->to; codes++)
+		i = end_of_code(l, i, run->to, depth);
+	return i == run->to;
+}
+
+/* Go on with the prefixes below a node by the children that they want. */
+static stk_status
+walk_few(lookup *l, const lookup_run *run, int depth, size_t *n_next)
+{
+	stk_status status = STK_OK;
+
+	for (size_t i = run->from; i < run->to && status == STK_OK;)
+	{
+		lookup_run *next = &l->next[*n_next];
+		bool found;
+
+		next->from = i;
+		next->to = end_of_code(l, i, run->to, depth);
+		status = l->trie->find(l->trie, run->at.node, l->prefixes[l->below[i]].codes[depth], &found,
+							   &next->at);
+		i = next->to;
+		*n_next += status == STK_OK && found;
+	}
+	return status;
+}
+
 /* Tell of the prefixes that end at this node, `depth` codes deep, and go on with the others. */
 static stk_status
 walk_node(lookup *l, const lookup_run *run, int depth, size_t *n_next)
@@ -95,8 +147,7 @@ walk_node(lookup *l, const lookup_run *run, int depth, size_t *n_next)
 		uint16_t code = l->prefixes[l->below[i]].codes[depth];
 		size_t from = i;
 
-		while (i < run->to && l->prefixes[l->below[i]].codes[depth] == code)
-			i++;
+		i = end_of_code(l, i, run->to, depth);
 		child = lower_bound(children, child, n, code);
 		if (child < n && children[child].code == code)
 			l->next[(*n_next)++] = (lookup_run){.from = from, .to = i, .at = children[child]};
@@ -128,7 +179,9 @@ walk_root(lookup *l, const stk_root *root, size_t n)
 
 		for (size_t i = 0; i < n_runs; i++)
 		{
-			stk_status status = walk_node(l, &walked[i], depth, &n_next);
+			stk_status status = wants_few(l, &walked[i], depth)
+									? walk_few(l, &walked[i], depth, &n_next)
+									: walk_node(l, &walked[i], depth, &n_next);
 
 			if (status != STK_OK)
 				return status;

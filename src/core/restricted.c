@@ -10,9 +10,6 @@
 
 #define NONE UINT32_MAX
 
-/* So many children are looked for one by one rather than among all that there are. */
-#define FEW 32
-
 /* A place in the trie and in the sets. */
 typedef struct restricted_node
 {
@@ -309,17 +306,12 @@ copy_children(stk_restricted *r, const restricted_node *at, size_t *n)
 	if (r->within)
 		stk_semset_children(r->within, at->level, at->within, &from, &to);
 	*n = 0;
-	if (r->within && r->inner->find && to - from <= FEW)
+	if (r->within && r->inner->find && to - from <= STK_FEW_CHILDREN)
 	{
-		status = reserve_children(r, FEW);
-		for (; from < to && status == STK_OK; from++)
-		{
-			bool found;
-
-			status = r->inner->find(r->inner, at->node, r->within->code[at->level + 1][from],
-									&found, &r->children[*n]);
-			*n += status == STK_OK && found;
-		}
+		status = reserve_children(r, STK_FEW_CHILDREN);
+		if (status == STK_OK && from < to)
+			status = stk_trie_find_few(r->inner, at->node, r->within->code[at->level + 1] + from,
+									   to - from, r->children, n);
 		return status;
 	}
 	status = r->inner->expand(r->inner, at->node, &inner, n);

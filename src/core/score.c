@@ -140,6 +140,24 @@ search_score(stk_search *s, const search_prefix *prefix, const stk_child *childr
 	return status;
 }
 
+stk_status
+search_children(stk_search *s, uint64_t node, int levels, uint32_t set_node,
+				const stk_child **children, size_t *n)
+{
+	uint32_t from, to;
+
+	if (!s->set || !s->trie->find)
+		return s->trie->expand(s->trie, node, children, n);
+	stk_semset_children(s->set, levels, set_node, &from, &to);
+	if (to - from > STK_FEW_CHILDREN)
+		return s->trie->expand(s->trie, node, children, n);
+	*children = s->few;
+	*n = 0;
+	if (from == to)
+		return STK_OK;
+	return stk_trie_find_few(s->trie, node, s->set->code[levels + 1] + from, to - from, s->few, n);
+}
+
 double
 search_score_tail(const stk_search *s, const search_prefix *prefix, const stk_child *child)
 {

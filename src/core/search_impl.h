@@ -36,6 +36,8 @@ struct stk_search
 	const stk_quota *quota; /* prefixes that nothing is wanted below any more */
 	terms terms;            /* for top_k and top_p */
 
+	stk_child few[STK_FEW_CHILDREN]; /* of search_children */
+
 	/* Scratch of search_score: one entry a child. */
 	double *cost;       /* of the prefix and the child; +infinity = not allowed */
 	uint32_t *set_node; /* WITHIN: the child's index in the set's level */
@@ -74,6 +76,13 @@ search_final_cost(const stk_query *q, double sum)
 {
 	return q->kind == STK_QUERY_NEIGHBORS && !(sum > 0) ? 0.0 : sum;
 }
+
+/*
+ * The children of a node, of which the query's set, if it has one, may leave out those that it has
+ * not: valid until the next call on the trie or of this. set_node as in search_prefix.
+ */
+extern stk_status search_children(stk_search *s, uint64_t node, int levels, uint32_t set_node,
+								  const stk_child **children, size_t *n);
 
 /*
  * Fill s->cost and s->set_node for a prefix's children. The terms are added as stk_query_cost

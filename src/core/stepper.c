@@ -90,7 +90,7 @@ stk_stepper_create(stk_stepper **out, stk_trie *trie, const stk_decode_options *
 	s->options = *options;
 	s->a = *a;
 	terms_init(&s->terms, &s->options, a);
-	beam_step_init(&s->step, trie, options->beam_size, &(beam_rules){score, least, flags, s},
+	beam_step_init(&s->step, trie, options->beam_size, &(beam_rules){NULL, score, least, flags, s},
 				   &s->options, a);
 	*out = s;
 	return STK_OK;

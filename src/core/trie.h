@@ -55,6 +55,32 @@ struct stk_trie
 	stk_status (*exceeds)(stk_trie *trie, uint64_t node, uint64_t children, bool *more);
 };
 
+/* So many children are looked for one by one rather than among all that a node has. */
+#define STK_FEW_CHILDREN 32
+
+/*
+ * The children of a node that have these codes, of a trie that can find them.
+ *
+ *   codes     [n]  ascending
+ *   children  [n]  out: the first *found are filled
+ */
+static inline stk_status
+stk_trie_find_few(stk_trie *trie, uint64_t node, const uint16_t *codes, size_t n,
+				  stk_child *children, size_t *found)
+{
+	stk_status status = STK_OK;
+
+	*found = 0;
+	for (size_t i = 0; i < n && status == STK_OK; i++)
+	{
+		bool is_there = false;
+
+		status = trie->find(trie, node, codes[i], &is_there, &children[*found]);
+		*found += is_there;
+	}
+	return status;
+}
+
 /* Where a search starts: one root for each tokenizer in the catalog, ascending. */
 typedef struct stk_root
 {

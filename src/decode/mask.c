@@ -32,6 +32,8 @@ typedef struct MaskRows
 	Size stride;
 	Size row_bytes; /* of the bits themselves */
 	int n;
+	int64 filled;             /* the row that was filled last, -1: none */
+	const stk_prefix *prefix; /* its prefix */
 } MaskRows;
 
 static void
@@ -41,6 +43,14 @@ begin_rows(void *ctx)
 
 	for (int i = 0; i < mask->n; i++)
 		memset(mask->rows + i * mask->stride, 0, mask->row_bytes);
+	mask->filled = -1;
+}
+
+static bool
+same_prefix(const stk_prefix *a, const stk_prefix *b)
+{
+	return a->tokenizer == b->tokenizer && a->levels == b->levels &&
+		   memcmp(a->codes, b->codes, a->levels * sizeof(uint16)) == 0;
 }
 
 static stk_status
@@ -48,9 +58,22 @@ fill_row(void *ctx, const PrefixChunk *chunk, size_t prefix, const stk_child *at
 		 const stk_child *children, size_t n, stk_error *err)
 {
 	MaskRows *mask = ctx;
+	const stk_prefix *asked = &chunk->prefixes[prefix];
+	int64 number = chunk->first + (int64) prefix;
+	uint8 *row = mask->rows + number * mask->stride;
 
-	return stk_mask_row(&mask->form, chunk->prefixes[prefix].levels, at, children, n,
-						mask->rows + (chunk->first + prefix) * mask->stride, err);
+	/*
+	 * Many of a batch begin alike. Equal prefixes are found one after the other, in each root that has
+	 * them: the first gets the bits of all roots, the others its row.
+	 */
+	if (mask->filled >= chunk->first && mask->filled != number && same_prefix(mask->prefix, asked))
+	{
+		memcpy(row, mask->rows + mask->filled * mask->stride, mask->row_bytes);
+		return STK_OK;
+	}
+	mask->filled = number;
+	mask->prefix = asked;
+	return stk_mask_row(&mask->form, asked->levels, at, children, n, row, err);
 }
 
 /* vocab, offsets and end_token: arguments 2 to 4. */

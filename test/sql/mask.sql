@@ -86,6 +86,9 @@ SELECT s.name, semtok.mask_set(items, p, 100, '{0,20,40,0,20,40}', 99, 0, within
 	array(SELECT tokens(b)::text FROM unnest(semtok.mask('m_many', p, 100, '{0,20,40,0,20,40}', 99, 0, within, exclude)) b)
 		= array(SELECT t::text FROM tokens(semtok.mask_packed('m_many', p, 100, '{0,20,40,0,20,40}', 99, 0, within, exclude), 100) t) AS same_tokens
 FROM m_sets s, (SELECT semset_agg(sid) AS items FROM m_many) i, (SELECT array_agg(prefix ORDER BY n) AS p FROM m_prefixes) p ORDER BY 1;
+-- asked for twice: the same rows twice, of all tokenizers
+SELECT semtok.mask('m_many', p || p, 100, '{0,20,40,0,20,40}', 99) = m || m AS twice
+FROM (SELECT array_agg(prefix ORDER BY n) AS p FROM m_prefixes) p, LATERAL semtok.mask('m_many', p, 100, '{0,20,40,0,20,40}', 99) m;
 -- one tokenizer's; prefixes may name it or not
 SELECT tokenizer, bool_and(tokens(b) = expected(prefix, tokenizer, NULL, NULL)) AS as_expected, count(*) > 100 AS many
 FROM generate_series(0, 4) tokenizer, LATERAL (SELECT array_agg(prefix ORDER BY n) AS p FROM m_prefixes WHERE coalesce(semid_tokenizer(prefix), 0) IN (0, tokenizer)) p,
