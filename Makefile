@@ -79,14 +79,20 @@ $(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS)
 	@echo "building $@"
 	@{ printf '%s\n' '\echo Use "CREATE EXTENSION semtok" to load this file. \quit'; cat $^; } > $@
 
-# Every object depends on every header: the tree is small and a stale object is never worth it.
-$(OBJS) $(SEMTOKD_OBJS): $(wildcard src/*.h src/*/*.h)
+# Every object depends on every header, and on the compiler and flags that this PG_CONFIG asks for:
+# the tree is small and a stale object is never worth it.
+FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_SL) $(VERSION)
+$(OBJS) $(SEMTOKD_OBJS) $(SEMTOKD_FAULTS_OBJS): $(wildcard src/*.h src/*/*.h) tmp/flags
+tmp/flags: force-flags
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || echo '$(subst ','\'',$(FLAGS))' >$@
+.PHONY: force-flags
 
 # PGXS's own way to a program would link the extension's objects.
 $(SEMTOKD): $(SEMTOKD_OBJS) $(CORE_OBJS)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) -lcrypto -lm -ldl -pthread
 
-test/faults/%.o: src/%.c $(wildcard src/*.h src/*/*.h)
+test/faults/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(CPPFLAGS) -DSEMTOK_FAULTS -c -o $@ $<
 $(SEMTOKD_FAULTS): $(SEMTOKD_FAULTS_OBJS) $(CORE_OBJS)
