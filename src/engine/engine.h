@@ -15,11 +15,15 @@
 #include "core/codebook.h"
 #include "core/exec.h"
 #include "core/train.h"
+#include "engine/search_batch.h"
 
 typedef struct stk_engine stk_engine;
 
 /* A codebook made ready on the engine's device; the engine's own. */
 typedef struct stk_resident stk_resident;
+
+/* A trie of ids made ready on the engine's device; the engine's own. */
+typedef struct stk_resident_trie stk_resident_trie;
 
 /* How an engine does that has a device of its own. */
 typedef struct stk_engine_state
@@ -72,6 +76,31 @@ typedef struct stk_engine_ops
 						const stk_rows *rows, const stk_rows *heldout,
 						void (*report)(void *ctx, const stk_train_report *r), void *report_ctx,
 						stk_train_result *result, stk_error *err);
+
+	/*
+	 * Make a trie ready. stored, [bytes] of a set's stored form that stk_semset_check passes, and
+	 * exec->a must outlive the result. STK_ENOMEM, STK_ECANCELED, STK_EDEVICE. An engine that does
+	 * not search has NULL here and below.
+	 */
+	stk_status (*trie_load)(stk_engine *e, const stk_exec *exec, const uint8_t *stored,
+							size_t bytes, stk_resident_trie **out, stk_error *err);
+	/* Free it; nobody uses it any more. */
+	void (*trie_unload)(stk_engine *e, stk_resident_trie *t);
+	/* Bytes of the device's memory that it takes, and of exec->a beside the stored form. */
+	size_t (*trie_bytes)(const stk_resident_trie *t);
+
+	/*
+	 * Does it search such a batch? The numbers of b are looked at, not its arrays. Where it does
+	 * not, search answers STK_EDEVICE. NULL: any.
+	 */
+	bool (*takes_search)(const stk_engine *e, const stk_search_batch *b);
+
+	/*
+	 * Search for all queries of a batch, which the caller has checked. STK_ENOMEM, STK_ECANCELED,
+	 * STK_EDEVICE.
+	 */
+	stk_status (*search)(stk_engine *e, const stk_exec *exec, const stk_resident_trie *t,
+						 const stk_search_batch *b, stk_error *err);
 
 	/* How it does now. NULL: it has no device but the processor, which does not fail. */
 	void (*state)(stk_engine *e, stk_engine_state *state);

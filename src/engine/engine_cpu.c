@@ -4,6 +4,7 @@
 
 #include "core/rq.h"
 #include "engine/engine.h"
+#include "engine/search_cpu.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -21,6 +22,13 @@ typedef struct cpu_engine
 struct stk_resident
 {
 	stk_rq *rq;
+	stk_allocator a;
+};
+
+/* The trie that is searched is the set as it is stored. */
+struct stk_resident_trie
+{
+	stk_semset set;
 	stk_allocator a;
 };
 
@@ -91,6 +99,50 @@ cpu_train(stk_engine *e, const stk_exec *exec, const stk_train_plan *plan, const
 	return stk_train(plan, &own, rows, heldout, report, report_ctx, result, err);
 }
 
+static stk_status
+cpu_trie_load(stk_engine *e, const stk_exec *exec, const uint8_t *stored, size_t bytes,
+			  stk_resident_trie **out, stk_error *err)
+{
+	stk_resident_trie *t = stk_alloc_array(&exec->a, 1, sizeof(stk_resident_trie));
+	stk_status status;
+
+	(void) e;
+	*out = NULL;
+	if (!t)
+		return STK_ENOMEM;
+	t->a = exec->a;
+	status = stk_semset_view(stored, bytes, &t->set, err);
+	if (status == STK_OK)
+		*out = t;
+	else
+		stk_free(&exec->a, t);
+	return status;
+}
+
+static void
+cpu_trie_unload(stk_engine *e, stk_resident_trie *t)
+{
+	stk_allocator a = t->a;
+
+	(void) e;
+	stk_free(&a, t);
+}
+
+static size_t
+cpu_trie_bytes(const stk_resident_trie *t)
+{
+	return sizeof(*t);
+}
+
+static stk_status
+cpu_search(stk_engine *e, const stk_exec *exec, const stk_resident_trie *t,
+		   const stk_search_batch *b, stk_error *err)
+{
+	stk_exec own = exec_of(e, exec);
+
+	return stk_search_cpu(&own, &t->set, b, err);
+}
+
 static void
 cpu_close(stk_engine *e)
 {
@@ -105,6 +157,10 @@ static const stk_engine_ops cpu_ops = {.name = "cpu",
 									   .resident_bytes = cpu_resident_bytes,
 									   .encode = cpu_encode,
 									   .train = cpu_train,
+									   .trie_load = cpu_trie_load,
+									   .trie_unload = cpu_trie_unload,
+									   .trie_bytes = cpu_trie_bytes,
+									   .search = cpu_search,
 									   .close = cpu_close};
 
 /* The processor's name, or its kind where it does not tell; printable, without blanks around it. */

@@ -9,7 +9,7 @@
 #include "engine/engine.h"
 
 /* Raised whenever this file, engine.h or what they include change their meaning or layout. */
-#define STK_PLUGIN_VERSION 3
+#define STK_PLUGIN_VERSION 4
 /* The name under which a plugin's library exports its stk_plugin. */
 #define STK_PLUGIN_SYMBOL "stk_plugin_entry"
 
