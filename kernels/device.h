@@ -24,6 +24,7 @@
 
 STK_BEGIN_C
 
+#include "core/both_sides.h"
 #include "core/codebook.h"
 #include "core/status.h"
 
@@ -31,12 +32,6 @@ STK_BEGIN_C
 #define STK_CHUNK 64
 /* Packed codewords come in panels of so many, in one piece, of which each chunk lies together. */
 #define STK_PANEL 128
-
-#ifdef __CUDACC__
-#define STK_BOTH_SIDES __host__ __device__
-#else
-#define STK_BOTH_SIDES
-#endif
 
 /*
  * Where element i of packed codeword k lies among binary16 numbers, in a level of `chunks` chunks:
