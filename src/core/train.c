@@ -2,10 +2,9 @@
 
 #include <string.h>
 
-#include "ema.h"
+#include "method.h"
 #include "refine.h"
 #include "rq.h"
-#include "rqkmeans.h"
 #include "train_impl.h"
 
 /* What a task reads, about. */
@@ -35,27 +34,6 @@ is_balance(double balance)
 	return balance == 0 || (balance >= 1 && balance <= STK_MAX_CODES);
 }
 
-static stk_status
-check_rqkmeans(const stk_train_plan *plan, stk_error *err)
-{
-	if (plan->resume && plan->batch_size == 0)
-		return stk_fail(err, STK_EINVAL, "resuming needs mini-batches");
-	if (plan->batch_size > 0 && (plan->balance > 0 || plan->empty != STK_EMPTY_KEEP))
-		return stk_fail(err, STK_EINVAL,
-						"mini-batches take neither a balance nor a policy for empty codewords");
-	return STK_OK;
-}
-
-static stk_status
-check_ema(const stk_train_plan *plan, stk_error *err)
-{
-	if (plan->resume)
-		return stk_fail(err, STK_EINVAL, "moving averages cannot be resumed");
-	if (!(plan->decay >= 0 && plan->decay < 1))
-		return stk_fail(err, STK_EINVAL, "decay must be at least 0 and less than 1");
-	return STK_OK;
-}
-
 static bool
 is_within(int value, int least, int most)
 {
@@ -65,8 +43,10 @@ is_within(int value, int least, int most)
 stk_status
 stk_train_check(const stk_train_plan *plan, stk_error *err)
 {
+	const stk_method *method = stk_method_of(plan->method);
+
 	/* As numbers: an enum from elsewhere may hold any. */
-	if (!is_within((int) plan->method, STK_TRAIN_RQKMEANS, STK_TRAIN_EMA))
+	if (!method)
 		return stk_fail(err, STK_EINVAL, "unknown training method %d", (int) plan->method);
 	if (!is_within((int) plan->metric, STK_L2, STK_COSINE))
 		return stk_fail(err, STK_EINVAL, "unknown metric %d", (int) plan->metric);
@@ -94,7 +74,7 @@ stk_train_check(const stk_train_plan *plan, stk_error *err)
 						STK_MAX_CODES);
 	if (plan->refine > 0 && plan->metric == STK_IP)
 		return stk_fail(err, STK_EINVAL, "cannot refine a codebook of the inner product");
-	return plan->method == STK_TRAIN_EMA ? check_ema(plan, err) : check_rqkmeans(plan, err);
+	return method->check(plan, err);
 }
 
 /* The monitor of everything within: the caller's, until a measuring has failed. */
@@ -318,50 +298,6 @@ progress(void *ctx, const stk_train_progress *p)
 }
 
 static stk_status
-learn_rqkmeans(training *t, float *x, size_t n, stk_train_result *result, stk_error *err)
-{
-	const stk_train_plan *plan = t->plan;
-	stk_rqkmeans_options opt = {.metric = plan->metric,
-								.levels = plan->levels,
-								.dim = plan->dim,
-								.epochs = plan->epochs,
-								.init = plan->init,
-								.seed = plan->seed,
-								.empty = plan->empty,
-								.balance = plan->balance,
-								.resume = plan->resume,
-								.look_every = plan->eval_every,
-								.progress = progress,
-								.progress_ctx = t};
-
-	if (!t->heldout || opt.look_every == 0)
-		opt.look_every = plan->epochs;
-	opt.batch_size = plan->batch_size < n ? (size_t) plan->batch_size : n;
-	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
-	return stk_rqkmeans_train(&opt, &t->exec, x, n, result->codewords, result->counts, err);
-}
-
-static stk_status
-learn_ema(training *t, float *x, size_t n, stk_train_result *result, stk_error *err)
-{
-	const stk_train_plan *plan = t->plan;
-	stk_ema_options opt = {.metric = plan->metric,
-						   .levels = plan->levels,
-						   .dim = plan->dim,
-						   .epochs = plan->epochs,
-						   .init = plan->init,
-						   .seed = plan->seed,
-						   .decay = plan->decay,
-						   .restart_after = plan->restart_after,
-						   .progress = progress,
-						   .progress_ctx = t};
-
-	opt.batch_size = plan->batch_size < n ? (size_t) plan->batch_size : n;
-	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
-	return stk_ema_train(&opt, &t->exec, x, n, result->codewords, result->counts, err);
-}
-
-static stk_status
 refine(training *t, const float *x, size_t n, stk_train_result *result, stk_error *err)
 {
 	const stk_train_plan *plan = t->plan;
@@ -392,13 +328,18 @@ static stk_status
 learn(training *t, const stk_rows *rows, stk_train_result *result, stk_error *err)
 {
 	const stk_allocator *a = &t->exec.a;
+	stk_method_run run = {.plan = t->plan,
+						  .exec = &t->exec,
+						  .look_every = t->heldout && t->plan->eval_every > 0 ? t->plan->eval_every
+																			  : t->plan->epochs,
+						  .progress = progress,
+						  .progress_ctx = t};
 	float *x = stk_alloc_array(a, rows->n, (size_t) t->plan->dim * sizeof(float));
 	stk_status status = x ? read_rows(t, rows, 0, rows->n, x, err) : STK_ENOMEM;
 
 	if (status == STK_OK)
 	{
-		status = t->plan->method == STK_TRAIN_EMA ? learn_ema(t, x, rows->n, result, err)
-												  : learn_rqkmeans(t, x, rows->n, result, err);
+		status = stk_method_of(t->plan->method)->train(&run, x, rows->n, result, err);
 		status = settle(t, status, err);
 	}
 	/* What has learnt from the rows has overwritten them. */

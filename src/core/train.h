@@ -32,10 +32,11 @@ typedef struct stk_rows
 typedef enum stk_train_method
 {
 	STK_TRAIN_RQKMEANS = 0, /* Lloyd without a batch_size, else mini-batches */
-	STK_TRAIN_EMA = 1
+	STK_TRAIN_EMA = 1,
+	STK_TRAIN_METHODS
 } stk_train_method;
 
-/* What to train and how: numbers only, so that a plan travels as it is. */
+/* What to train and how: numbers only, so that a plan travels as it is. Methods are in method.h. */
 typedef struct stk_train_plan
 {
 	stk_train_method method;

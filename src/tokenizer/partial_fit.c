@@ -60,23 +60,22 @@ FitDescribe(const Training *t, int32 base, const TrainOptions *options)
 						  ", \"seed\": %lld, \"sample\": %s%s}",
 						  base, t->plan.epochs, t->plan.batch_size, (long long) t->plan.seed,
 						  t->limit ? psprintf("%lld", (long long) t->limit) : "null",
-						  TrainOptionsDescribe(options, TRAIN_FIT));
+						  TrainOptionsDescribe(options, &t->plan));
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 
 /* A plan that goes on from this version. */
 static void
-FitPlan(const TokenizerInfo *base, const TrainOptions *options, stk_train_plan *plan)
+FitPlan(const TokenizerInfo *base, stk_train_plan *plan)
 {
-	plan->method = STK_TRAIN_RQKMEANS;
 	plan->metric = base->metric;
 	plan->levels = base->levels;
 	memcpy(plan->sizes, base->sizes, sizeof(plan->sizes));
 	plan->dim = base->dim;
 	plan->resume = true;
-	plan->beam = options->beam;
-	plan->eval_every = options->eval_every;
+	if (plan->beam == 0)
+		plan->beam = base->beam;
 }
 
 /*
@@ -95,14 +94,14 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "semtok partial_fit", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	TrainOptions options;
+	TrainOptions options = {.fit = true};
 	TokenizerInfo base;
 
 	t.plan.batch_size = ArgInt(fcinfo, ARG_BATCH_SIZE, "batch_size", 1, PG_INT32_MAX);
 	ArgRequire(fcinfo, ARG_SEED, "seed");
 	t.plan.seed = (uint64) PG_GETARG_INT64(ARG_SEED);
 	t.device = TrainingArgDevice(fcinfo, ARG_DEVICE);
-	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), TRAIN_FIT,
+	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), &t.plan,
 					 &options);
 
 	TokenizerCheckWritable("semtok.partial_fit()", t.name);
@@ -113,9 +112,7 @@ semtok_partial_fit(PG_FUNCTION_ARGS)
 		mul_size(TokenizerCodewords(base.levels, base.sizes), mul_size(base.dim, sizeof(float)));
 	float *codewords = memcpy(palloc(bytes), CodebookView(entry)->codewords[0], bytes);
 
-	if (options.beam == 0)
-		options.beam = base.beam;
-	FitPlan(&base, &options, &t.plan);
+	FitPlan(&base, &t.plan);
 	t.eval_source = options.eval_source;
 	TrainingRead(&t);
 	TrainingRun(&t, codewords, counts);

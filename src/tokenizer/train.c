@@ -46,23 +46,8 @@ static const char *const init_names[] = {[STK_INIT_KMEANSPP] = "kmeans++",
 typedef struct TrainRequest
 {
 	Training training;
-	TrainWay way;
 	TrainOptions options;
 } TrainRequest;
-
-static TrainWay
-TrainReadMethod(FunctionCallInfo fcinfo, int argno)
-{
-	char *method = ArgText(fcinfo, argno, "method");
-
-	if (strcmp(method, "rqkmeans") == 0)
-		return PG_ARGISNULL(ARG_BATCH_SIZE) ? TRAIN_LLOYD : TRAIN_BATCHES;
-	if (strcmp(method, "ema") == 0)
-		return TRAIN_EMA;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown training method \"%s\"", method),
-					errhint("The methods of this version are rqkmeans and ema.")));
-}
 
 static stk_init
 TrainReadInit(FunctionCallInfo fcinfo)
@@ -78,30 +63,14 @@ TrainReadInit(FunctionCallInfo fcinfo)
 
 /* Nothing measures a refit for the inner product; a refined codebook is meant for a beam. */
 static void
-TrainCheckRefinement(TrainRequest *t)
+TrainCheckRefinement(stk_train_plan *plan)
 {
-	if (t->options.refine > 0 && t->training.plan.metric == STK_IP)
+	if (plan->refine > 0 && plan->metric == STK_IP)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"refine\" does not go with metric ip"),
 						errhint("Metrics l2 and cosine measure a distance to reduce.")));
-	if (t->options.beam == 0)
-		t->options.beam = t->options.refine > 0 ? TRAIN_REFINE_BEAM : 1;
-}
-
-/* The plan's part of the options. */
-static void
-TrainPlanOptions(const TrainRequest *t, stk_train_plan *plan)
-{
-	const TrainOptions *options = &t->options;
-
-	plan->method = t->way == TRAIN_EMA ? STK_TRAIN_EMA : STK_TRAIN_RQKMEANS;
-	plan->empty = options->empty;
-	plan->balance = options->balance;
-	plan->decay = options->decay;
-	plan->restart_after = options->restart_after;
-	plan->refine = options->refine;
-	plan->beam = options->beam;
-	plan->eval_every = options->eval_every;
+	if (plan->beam == 0)
+		plan->beam = plan->refine > 0 ? TRAIN_REFINE_BEAM : 1;
 }
 
 /* The arguments that both overloads have in the same places, and everything's checks. */
@@ -129,11 +98,10 @@ TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 	plan->seed = (uint64) PG_GETARG_INT64(ARG_SEED);
 	training->limit = TrainingArgSample(fcinfo, ARG_SAMPLE);
 	training->device = TrainingArgDevice(fcinfo, ARG_DEVICE);
-	t->way = TrainReadMethod(fcinfo, method_argno);
-	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), t->way,
+	plan->method = TrainMethodByName(ArgText(fcinfo, method_argno, "method"));
+	TrainOptionsRead(PG_ARGISNULL(ARG_OPTIONS) ? NULL : PG_GETARG_JSONB_P(ARG_OPTIONS), plan,
 					 &t->options);
-	TrainCheckRefinement(t);
-	TrainPlanOptions(t, plan);
+	TrainCheckRefinement(plan);
 	training->eval_source = t->options.eval_source;
 }
 
@@ -149,7 +117,7 @@ TrainDescribe(const TrainRequest *t)
 						  plan->batch_size ? psprintf(UINT64_FORMAT, plan->batch_size) : "null",
 						  init_names[plan->init], (long long) plan->seed,
 						  limit ? psprintf("%lld", (long long) limit) : "null",
-						  TrainOptionsDescribe(&t->options, t->way));
+						  TrainOptionsDescribe(&t->options, plan));
 
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
@@ -179,7 +147,7 @@ Train(TrainRequest *t)
 
 	TrainingRun(training, codewords, counts);
 
-	NewTokenizer tokenizer = {.method = t->way == TRAIN_EMA ? "ema" : "rqkmeans",
+	NewTokenizer tokenizer = {.method = stk_method_of(plan->method)->name,
 							  .codebook = CodebookMakeDatum(plan->metric, plan->levels, plan->sizes,
 															plan->dim, codewords),
 							  .rows = (int64) training->sample.rows,

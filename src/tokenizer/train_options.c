@@ -11,11 +11,36 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
-#define TRAIN_ALL (TRAIN_LLOYD | TRAIN_BATCHES | TRAIN_EMA)
-#define TRAIN_ANY (TRAIN_ALL | TRAIN_FIT)
+/* Of every method, and of partial_fit. */
+static const stk_option common_options[] = {{.name = "beam",
+											 .kind = STK_OPTION_WHOLE,
+											 .at = offsetof(stk_train_plan, beam),
+											 .least = 1,
+											 .most = ENCODE_MAX_BEAM},
+											{.name = "eval_every",
+											 .kind = STK_OPTION_WHOLE,
+											 .at = offsetof(stk_train_plan, eval_every),
+											 .least = 1,
+											 .most = PG_INT32_MAX}};
 
-static const char *const empty_names[] = {
-	[STK_EMPTY_KEEP] = "keep", [STK_EMPTY_SPLIT] = "split", [STK_EMPTY_FARTHEST] = "farthest"};
+stk_train_method
+TrainMethodByName(const char *name)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int m = 0; m < STK_TRAIN_METHODS; m++)
+	{
+		const char *known = stk_method_of((stk_train_method) m)->name;
+
+		if (strcmp(known, name) == 0)
+			return (stk_train_method) m;
+		appendStringInfo(&list, "%s%s", m > 0 ? ", " : "", known);
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown training method \"%s\"", name),
+					errhint("Methods of this version: %s.", list.data)));
+}
 
 static const char *
 JsonTypeName(const JsonbValue *value)
@@ -52,155 +77,191 @@ OptionDouble(const char *name, const JsonbValue *value)
 		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
 }
 
-static int
-OptionInt(const char *name, const JsonbValue *value, int min, int max)
+static void
+OptionWhole(const stk_option *option, const JsonbValue *value, void *to)
 {
-	double number = OptionDouble(name, value);
+	double number = OptionDouble(option->name, value);
+	int whole;
 
-	if (!(number >= min && number <= max) || number != floor(number))
-		OptionRefuse(name, psprintf("a whole number from %d to %d", min, max),
+	if (!(number >= option->least && number <= option->most) || number != floor(number))
+		OptionRefuse(
+			option->name,
+			psprintf("a whole number from %d to %d", (int) option->least, (int) option->most),
+			numeric_normalize(value->val.numeric));
+	whole = (int) number;
+	memcpy(to, &whole, sizeof(whole));
+}
+
+static void
+OptionReal(const stk_option *option, const JsonbValue *value, void *to)
+{
+	double number = OptionDouble(option->name, value);
+
+	if (!(number >= option->least && number <= option->most) ||
+		(option->below && number == option->most))
+		OptionRefuse(option->name,
+					 psprintf("a number from %g to %s%g", option->least,
+							  option->below ? "less than " : "", option->most),
 					 numeric_normalize(value->val.numeric));
-	return (int) number;
+	memcpy(to, &number, sizeof(number));
 }
 
-static void
-ReadRefine(const char *name, const JsonbValue *value, TrainOptions *to)
+/* "keep, split or farthest" */
+static char *
+OptionWords(const stk_option *option)
 {
-	to->refine = OptionInt(name, value, 0, STK_TRAIN_MAX_ROUNDS);
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < option->nwords; i++)
+		appendStringInfo(&list, "%s%s",
+						 i == 0                    ? ""
+						 : i + 1 == option->nwords ? " or "
+												   : ", ",
+						 option->words[i]);
+	return list.data;
 }
 
 static void
-ReadBeam(const char *name, const JsonbValue *value, TrainOptions *to)
-{
-	to->beam = OptionInt(name, value, 1, ENCODE_MAX_BEAM);
-}
-
-static void
-ReadBalance(const char *name, const JsonbValue *value, TrainOptions *to)
-{
-	to->balance = OptionDouble(name, value);
-	if (!(to->balance >= 1 && to->balance <= STK_MAX_CODES))
-		OptionRefuse(name, psprintf("a number from 1 to %d", STK_MAX_CODES),
-					 numeric_normalize(value->val.numeric));
-}
-
-static void
-ReadEmpty(const char *name, const JsonbValue *value, TrainOptions *to)
+OptionWord(const stk_option *option, const JsonbValue *value, void *to)
 {
 	if (value->type != jbvString)
-		OptionRefuse(name, "a string", JsonTypeName(value));
-	for (int i = 0; i < lengthof(empty_names); i++)
+		OptionRefuse(option->name, "a string", JsonTypeName(value));
+	for (int i = 0; i < option->nwords; i++)
 	{
-		if (value->val.string.len == strlen(empty_names[i]) &&
-			memcmp(value->val.string.val, empty_names[i], value->val.string.len) == 0)
+		if (value->val.string.len == strlen(option->words[i]) &&
+			memcmp(value->val.string.val, option->words[i], value->val.string.len) == 0)
 		{
-			to->empty = (stk_empty) i;
+			memcpy(to, &i, sizeof(i));
 			return;
 		}
 	}
-	OptionRefuse(name, "keep, split or farthest",
+	OptionRefuse(option->name, OptionWords(option),
 				 psprintf("\"%.*s\"", value->val.string.len, value->val.string.val));
 }
 
 static void
-ReadDecay(const char *name, const JsonbValue *value, TrainOptions *to)
+OptionRead(const stk_option *option, const JsonbValue *value, stk_train_plan *plan)
 {
-	to->decay = OptionDouble(name, value);
-	if (!(to->decay >= 0 && to->decay < 1))
-		OptionRefuse(name, "a number from 0 to less than 1", numeric_normalize(value->val.numeric));
+	void *to = (char *) plan + option->at;
+
+	switch (option->kind)
+	{
+		case STK_OPTION_WHOLE:
+			OptionWhole(option, value, to);
+			break;
+		case STK_OPTION_REAL:
+			OptionReal(option, value, to);
+			break;
+		case STK_OPTION_WORD:
+			OptionWord(option, value, to);
+			break;
+	}
 }
 
 static void
-ReadRestartAfter(const char *name, const JsonbValue *value, TrainOptions *to)
-{
-	to->restart_after = (uint32_t) OptionInt(name, value, 0, PG_INT32_MAX);
-}
-
-static void
-ReadEvalSource(const char *name, const JsonbValue *value, TrainOptions *to)
+OptionReadSource(const char *name, const JsonbValue *value, TrainOptions *to)
 {
 	if (value->type != jbvString)
 		OptionRefuse(name, "a query", JsonTypeName(value));
 	to->eval_source = pnstrdup(value->val.string.val, value->val.string.len);
 }
 
-static void
-ReadEvalEvery(const char *name, const JsonbValue *value, TrainOptions *to)
+static const stk_option *
+OptionFind(const stk_option *options, int n, const char *name)
 {
-	to->eval_every = OptionInt(name, value, 1, PG_INT32_MAX);
-}
-
-typedef struct KnownOption
-{
-	const char *name;
-	int ways;
-	void (*read)(const char *name, const JsonbValue *value, TrainOptions *to);
-} KnownOption;
-
-static const KnownOption known_options[] = {{"refine", TRAIN_ALL, ReadRefine},
-											{"beam", TRAIN_ANY, ReadBeam},
-											{"balance", TRAIN_LLOYD, ReadBalance},
-											{"empty", TRAIN_LLOYD, ReadEmpty},
-											{"decay", TRAIN_EMA, ReadDecay},
-											{"restart_after", TRAIN_EMA, ReadRestartAfter},
-											{"eval_source", TRAIN_ANY, ReadEvalSource},
-											{"eval_every", TRAIN_ANY, ReadEvalEvery}};
-
-static const char *
-WayName(TrainWay way)
-{
-	switch (way)
-	{
-		case TRAIN_LLOYD:
-			return "method rqkmeans";
-		case TRAIN_BATCHES:
-			return "method rqkmeans with a batch_size";
-		case TRAIN_EMA:
-			return "method ema";
-		case TRAIN_FIT:
-			return "semtok.partial_fit()";
-	}
+	for (int i = 0; i < n; i++)
+		if (strcmp(options[i].name, name) == 0)
+			return &options[i];
 	return NULL;
 }
 
-static char *
-WayOptions(TrainWay way)
+/* Of any method; NULL: of none. */
+static const stk_option *
+OptionFindAnywhere(const char *name)
 {
+	const stk_option *option = OptionFind(common_options, lengthof(common_options), name);
+
+	for (int m = 0; m < STK_TRAIN_METHODS && !option; m++)
+	{
+		const stk_method *method = stk_method_of((stk_train_method) m);
+
+		option = OptionFind(method->options, method->noptions, name);
+	}
+	return option;
+}
+
+static bool
+OptionGoes(const stk_option *option, const stk_train_plan *plan, const TrainOptions *to)
+{
+	return !to->fit && !(option->all_rows && plan->batch_size > 0);
+}
+
+/* What the options are of, for messages. */
+static const char *
+OptionsOwner(const stk_train_plan *plan, const TrainOptions *to)
+{
+	const stk_method *method = stk_method_of(plan->method);
+
+	if (to->fit)
+		return "semtok.partial_fit()";
+	for (int i = 0; i < method->noptions; i++)
+		if (!OptionGoes(&method->options[i], plan, to))
+			return psprintf("method %s with a batch_size", method->name);
+	return psprintf("method %s", method->name);
+}
+
+static char *
+OptionsList(const stk_train_plan *plan, const TrainOptions *to)
+{
+	const stk_method *method = stk_method_of(plan->method);
 	StringInfoData list;
 
 	initStringInfo(&list);
-	for (int i = 0; i < lengthof(known_options); i++)
-		if (known_options[i].ways & way)
-			appendStringInfo(&list, "%s%s", list.len ? ", " : "", known_options[i].name);
+	for (int i = 0; i < method->noptions; i++)
+		if (OptionGoes(&method->options[i], plan, to))
+			appendStringInfo(&list, "%s, ", method->options[i].name);
+	for (int i = 0; i < lengthof(common_options); i++)
+		appendStringInfo(&list, "%s, ", common_options[i].name);
+	appendStringInfoString(&list, "eval_source");
 	return list.data;
 }
 
 static void
-ReadOption(const JsonbValue *key, const JsonbValue *value, TrainWay way, TrainOptions *to)
+OptionTake(const JsonbValue *key, const JsonbValue *value, stk_train_plan *plan, TrainOptions *to)
 {
+	const stk_method *method = stk_method_of(plan->method);
 	char *name = pnstrdup(key->val.string.val, key->val.string.len);
+	const stk_option *option = OptionFind(common_options, lengthof(common_options), name);
 
-	for (int i = 0; i < lengthof(known_options); i++)
+	if (strcmp(name, "eval_source") == 0)
 	{
-		const KnownOption *option = &known_options[i];
-
-		if (strcmp(option->name, name) != 0)
-			continue;
-		if (!(option->ways & way))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("option \"%s\" does not go with %s", name, WayName(way)),
-							errhint("Options of %s: %s.", WayName(way), WayOptions(way))));
-		option->read(name, value, to);
+		OptionReadSource(name, value, to);
 		return;
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown option \"%s\"", name),
-					errhint("Options of %s: %s.", WayName(way), WayOptions(way))));
+	if (!option)
+	{
+		option = OptionFind(method->options, method->noptions, name);
+		if (option && !OptionGoes(option, plan, to))
+			option = NULL;
+	}
+	if (!option)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 OptionFindAnywhere(name)
+					 ? errmsg("option \"%s\" does not go with %s", name, OptionsOwner(plan, to))
+					 : errmsg("unknown option \"%s\"", name),
+				 errhint("Options of %s: %s.", OptionsOwner(plan, to), OptionsList(plan, to))));
+	OptionRead(option, value, plan);
 }
 
 void
-TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *to)
+TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to)
 {
-	*to = (TrainOptions){.decay = 0.99, .restart_after = 20};
+	stk_method_of(plan->method)->defaults(plan);
+	plan->beam = 0;
+	plan->eval_every = 0;
+	to->eval_source = NULL;
 	if (options)
 	{
 		JsonbIterator *it;
@@ -216,14 +277,14 @@ TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *to)
 		while ((token = JsonbIteratorNext(&it, &key, true)) == WJB_KEY)
 		{
 			(void) JsonbIteratorNext(&it, &value, true);
-			ReadOption(&key, &value, way, to);
+			OptionTake(&key, &value, plan, to);
 		}
 	}
-	if (to->refine > 0 && to->balance > 0)
+	if (plan->refine > 0 && plan->balance > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("options \"refine\" and \"balance\" exclude each other"),
 						errdetail("Refinement chooses codes by their error alone.")));
-	if (to->eval_every > 0 && !to->eval_source)
+	if (plan->eval_every > 0 && !to->eval_source)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"eval_every\" needs \"eval_source\""),
 						errhint("It is a query that returns held-out embeddings.")));
@@ -238,23 +299,43 @@ FormatDouble(double value)
 	return text;
 }
 
+static void
+OptionDescribe(const stk_option *option, const stk_train_plan *plan, StringInfo json)
+{
+	const void *from = (const char *) plan + option->at;
+	double real;
+	int whole;
+
+	appendStringInfo(json, ", \"%s\": ", option->name);
+	switch (option->kind)
+	{
+		case STK_OPTION_WHOLE:
+			memcpy(&whole, from, sizeof(whole));
+			appendStringInfo(json, "%d", whole);
+			break;
+		case STK_OPTION_REAL:
+			memcpy(&real, from, sizeof(real));
+			appendStringInfoString(json, real < option->least ? "null" : FormatDouble(real));
+			break;
+		case STK_OPTION_WORD:
+			memcpy(&whole, from, sizeof(whole));
+			appendStringInfo(json, "\"%s\"", option->words[whole]);
+			break;
+	}
+}
+
 /* Numbers and known words only, so nothing needs escaping. */
 char *
-TrainOptionsDescribe(const TrainOptions *options, TrainWay way)
+TrainOptionsDescribe(const TrainOptions *options, const stk_train_plan *plan)
 {
+	const stk_method *method = stk_method_of(plan->method);
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, ", \"beam\": %d", options->beam);
-	if (way & TRAIN_ALL)
-		appendStringInfo(&json, ", \"refine\": %d", options->refine);
-	if (way & TRAIN_LLOYD)
-		appendStringInfo(&json, ", \"balance\": %s, \"empty\": \"%s\"",
-						 options->balance > 0 ? FormatDouble(options->balance) : "null",
-						 empty_names[options->empty]);
-	if (way & TRAIN_EMA)
-		appendStringInfo(&json, ", \"decay\": %s, \"restart_after\": %u",
-						 FormatDouble(options->decay), options->restart_after);
+	appendStringInfo(&json, ", \"beam\": %d", plan->beam);
+	for (int i = 0; i < method->noptions; i++)
+		if (OptionGoes(&method->options[i], plan, options))
+			OptionDescribe(&method->options[i], plan, &json);
 	return json.data;
 }
 
@@ -262,30 +343,34 @@ TrainOptionsDescribe(const TrainOptions *options, TrainWay way)
 static const char *const described[] = {"epochs", "batch_size", "init", "seed", "sample", "from"};
 
 static void
-CheckImportedOption(const JsonbValue *key, const JsonbValue *value, TrainOptions *unused)
+CheckImportedOption(const JsonbValue *key, const JsonbValue *value)
 {
 	char *name = pnstrdup(key->val.string.val, key->val.string.len);
+	const stk_option *option = OptionFindAnywhere(name);
+	stk_train_plan unused;
+	TrainOptions nowhere;
 
 	for (int i = 0; i < lengthof(described); i++)
 		if (strcmp(described[i], name) == 0)
 			return;
-	for (int i = 0; i < lengthof(known_options); i++)
+	if (strcmp(name, "eval_source") == 0)
 	{
-		if (strcmp(known_options[i].name, name) != 0)
-			continue;
 		if (value->type != jbvNull)
-			known_options[i].read(name, value, unused);
+			OptionReadSource(name, value, &nowhere);
 		return;
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown option \"%s\"", name),
-					errhint("Options of an import are those that semtok.tokenizers shows, of which "
-							"beam and refine have an effect.")));
+	if (!option)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown option \"%s\"", name),
+				 errhint("Options of an import are those that semtok.tokenizers shows, of which "
+						 "beam and refine have an effect.")));
+	if (value->type != jbvNull)
+		OptionRead(option, value, &unused);
 }
 
 void
 TrainOptionsCheckImported(const Jsonb *options)
 {
-	TrainOptions unused;
 	JsonbIterator *it;
 	JsonbValue key;
 	JsonbValue value;
@@ -298,6 +383,6 @@ TrainOptionsCheckImported(const Jsonb *options)
 	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
 		(void) JsonbIteratorNext(&it, &value, true);
-		CheckImportedOption(&key, &value, &unused);
+		CheckImportedOption(&key, &value);
 	}
 }

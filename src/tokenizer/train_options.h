@@ -1,42 +1,33 @@
 /*
  * The argument `options` of the training verbs.
+ *
+ * Those of a method are what core's method.h lists; beside them there are a few of every method.
  */
 #ifndef SEMTOK_TRAIN_OPTIONS_H
 #define SEMTOK_TRAIN_OPTIONS_H
 
 #include "postgres.h"
 
-#include "core/train.h"
+#include "core/method.h"
 #include "tokenizer/catalog.h"
 #include "utils/jsonb.h"
 
-/* A way of training; which options there are depends on it. */
-typedef enum TrainWay
-{
-	TRAIN_LLOYD = 1 << 0,   /* rqkmeans, all rows at once */
-	TRAIN_BATCHES = 1 << 1, /* rqkmeans in mini-batches */
-	TRAIN_EMA = 1 << 2,
-	TRAIN_FIT = 1 << 3 /* partial_fit */
-} TrainWay;
-
+/* What is asked for beside the plan. */
 typedef struct TrainOptions
 {
-	int refine;             /* rounds, 0 = none */
-	int beam;               /* encoding width, of refinement and from then on; 0 = not given */
-	double balance;         /* 0 = off */
-	stk_empty empty;        /* what becomes of codewords without rows */
-	double decay;           /* of averages */
-	uint32_t restart_after; /* idle batches, 0 = never */
-	char *eval_source;      /* query of held-out rows; NULL = none */
-	int eval_every;         /* epochs; 0 = only at the end */
+	bool fit; /* for partial_fit, which takes a method's options from what it goes on from */
+	char *eval_source; /* query of held-out rows; NULL = none */
 } TrainOptions;
 
+/* The method of this name; another one is an error (22023) that lists them. */
+extern stk_train_method TrainMethodByName(const char *name);
+
 /*
- * Read options, which may be NULL, for this way of training; what is not given has its default.
- * An unknown key, a key of another way, a value of the wrong type or out of range is an error
- * (22023).
+ * Read options, which may be NULL, for plan->method, with plan->batch_size as it is or without one;
+ * what is not given has the method's defaults, and beam is 0 then. An unknown key, a key of another
+ * method, a value of the wrong type or out of range is an error (22023).
  */
-extern void TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *to);
+extern void TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to);
 
 /*
  * Check what semtok.tokenizer.options says of a tokenizer that comes from elsewhere: keys that a
@@ -45,9 +36,9 @@ extern void TrainOptionsRead(const Jsonb *options, TrainWay way, TrainOptions *t
 extern void TrainOptionsCheckImported(const Jsonb *options);
 
 /*
- * The ones that this way has and that make a difference to what is learnt, as members of a JSON
- * object: ", \"refine\": 0, …"; palloc'd.
+ * The ones that the plan's method has and that make a difference to what is learnt, as members of a
+ * JSON object: ", \"refine\": 0, …"; palloc'd.
  */
-extern char *TrainOptionsDescribe(const TrainOptions *options, TrainWay way);
+extern char *TrainOptionsDescribe(const TrainOptions *options, const stk_train_plan *plan);
 
 #endif

@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "client/offload.h"
+#include "core/method.h"
 #include "storage/shmem.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/source.h"
@@ -165,11 +166,11 @@ TrainingLogEvaluation(Training *t, const stk_evaluation *e, int first, bool whol
 	TrainingLog(t, -1, epoch, psprintf("%sperplexity", prefix), e->perplexity);
 }
 
-/* Do all levels learn at once, batch by batch, or each behind those that are finished? */
+/* Is it of all levels, which learn at once, or of one behind those that are finished? */
 static bool
 TrainingIsJoint(const Training *t, const stk_train_report *r)
 {
-	return t->plan.method == STK_TRAIN_EMA || t->plan.batch_size > 0 || r->level < 0;
+	return r->level < 0 || stk_method_of(t->plan.method)->joint(&t->plan);
 }
 
 static void

@@ -164,8 +164,7 @@ codes(wire *w, stk_codes *m)
 static void
 plan(wire *w, stk_train_plan *p)
 {
-	p->method =
-		(stk_train_method) within(w, p->method, STK_TRAIN_RQKMEANS, STK_TRAIN_EMA, "method");
+	p->method = (stk_train_method) within(w, p->method, 0, STK_TRAIN_METHODS - 1, "method");
 	p->metric = (stk_metric) within(w, p->metric, STK_L2, STK_COSINE, "metric");
 	p->levels = (int) within(w, (uint32_t) p->levels, 1, STK_MAX_LEVELS, "number of levels");
 	for (int l = 0; l < p->levels; l++)
