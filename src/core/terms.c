@@ -5,10 +5,8 @@
 #include <string.h>
 
 #include "explog.h"
+#include "explog_inline.h"
 #include "least.h"
-
-/* Shares of a probability, 2^-46 each: sums do not depend on their order (explog.h). */
-#define FIXED_ONE 0x1p46
 
 void
 terms_init(terms *t, const stk_decode_options *options, const stk_allocator *a)
@@ -134,7 +132,7 @@ compare_entries(const void *x, const void *y)
 static uint64_t
 share_of(double cost, double least)
 {
-	return (uint64_t) (stk_exp(least - cost) * FIXED_ONE + 0.5);
+	return stk_share(cost - least);
 }
 
 /* The fewest entries, best first, whose shares add up to top_p of all. */
@@ -176,7 +174,7 @@ renormalise(double *cost, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (cost[i] < INFINITY)
 			total += share_of(cost[i], least);
-	log_total = stk_log((double) total * (1 / FIXED_ONE));
+	log_total = stk_log_of_shares(total);
 	for (size_t i = 0; i < n; i++)
 	{
 		double c = log_total + (cost[i] - least);
