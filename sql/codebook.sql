@@ -55,7 +55,12 @@ COMMENT ON FUNCTION @extschema@.codebook_sizes(@extschema@.codebook) IS
 CREATE FUNCTION codebook_dim(@extschema@.codebook) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@.codebook_dim(@extschema@.codebook) IS
-	'dimensions of a codebook''s codewords';
+	'dimensions of the embeddings that a codebook encodes';
+
+CREATE FUNCTION codebook_latent_dim(@extschema@.codebook) RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@.codebook_latent_dim(@extschema@.codebook) IS
+	'dimensions of a codebook''s codewords: the same, unless it carries a network';
 
 CREATE FUNCTION codebook_metric(@extschema@.codebook) RETURNS text
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

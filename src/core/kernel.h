@@ -51,6 +51,15 @@ typedef struct stk_reference
 	bool (*subtract)(const float *x, const float *c, size_t dim, float *r);
 	/* Are all n values finite? */
 	bool (*finite)(const float *x, size_t n);
+	/*
+	 * Reference dot products of every row with every row of weights.
+	 *
+	 *   x       [n][stk_wide_dim(dim)]  widened
+	 *   weight  [outs][dim]
+	 *   out     [n][stride]             out, outs of each row; stride >= outs
+	 */
+	void (*products)(const double *x, size_t n, const float *weight, size_t outs, size_t dim,
+					 double *out, size_t stride);
 } stk_reference;
 
 typedef struct stk_kernel

@@ -36,6 +36,12 @@ add_lanes(__m256d low, __m256d high)
 	return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+#define BLOCK_ROWS 3
+#define BLOCK_OUTS 2
+#define MULTIPLY_ADD(x, y, sums) ((stk_columns) _mm256_fmadd_pd(x, y, sums))
+#define ADD_PARTS(parts) add_lanes((parts)[0], (parts)[1])
+#include "kernel_layers.h"
+
 /* `n` rows, a constant, so that their sums do not wait for one another. */
 INLINE void
 some_dots(const int n, const float *x, const float *const *rows, size_t dim, double *out)
@@ -145,7 +151,7 @@ all_finite(const float *x, size_t n)
 	return finite && !_mm256_movemask_ps(bad);
 }
 
-const stk_reference stk_reference_avx2 = {dots, add, add_rows, subtract, all_finite};
+const stk_reference stk_reference_avx2 = {dots, add, add_rows, subtract, all_finite, products};
 
 /* Numbers from one row of a tile to the next. */
 static size_t

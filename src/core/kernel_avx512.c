@@ -26,6 +26,12 @@ add_lanes(__m512d lanes)
 	return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+#define BLOCK_ROWS 6
+#define BLOCK_OUTS 4
+#define MULTIPLY_ADD(x, y, sums) ((stk_columns) _mm512_fmadd_pd(x, y, sums))
+#define ADD_PARTS(parts) add_lanes((parts)[0])
+#include "kernel_layers.h"
+
 /* Add the products of eight elements of x and of each of n rows, from i on, to the rows' sums. */
 INLINE void
 add_products(const int n, __mmask8 some, const float *x, const float *const *rows, size_t i,
@@ -137,7 +143,7 @@ all_finite(const float *x, size_t n)
 	return !bad;
 }
 
-const stk_reference stk_reference_avx512 = {dots, add, add_rows, subtract, all_finite};
+const stk_reference stk_reference_avx512 = {dots, add, add_rows, subtract, all_finite, products};
 
 static size_t
 panel_bytes(size_t dim)

@@ -57,6 +57,12 @@ add_lanes(lanes8 sum)
 	return vgetq_lane_f64(pair, 0) + vgetq_lane_f64(pair, 1);
 }
 
+#define BLOCK_ROWS 3
+#define BLOCK_OUTS 2
+#define MULTIPLY_ADD(x, y, sums) ((stk_columns) vfmaq_f64(sums, x, y))
+#define ADD_PARTS(parts) add_lanes((lanes8){{(parts)[0], (parts)[1], (parts)[2], (parts)[3]}})
+#include "kernel_layers.h"
+
 /* The last dim % 8 elements of a row, zeros behind them. */
 static inline lanes8
 widen_tail(const float *x, size_t dim)
@@ -159,7 +165,7 @@ all_finite(const float *x, size_t n)
 	return all && vmaxvq_u32(bad) == 0;
 }
 
-const stk_reference stk_reference_neon = {dots, add, add_rows, subtract, all_finite};
+const stk_reference stk_reference_neon = {dots, add, add_rows, subtract, all_finite, products};
 
 static size_t
 panel_bytes(size_t dim)

@@ -17,6 +17,21 @@
 #define COLUMNS 2
 #define WIDEN(x) ((stk_columns){(x)[0], (x)[1]})
 #include "kernel_sums.h"
+#define BLOCK_ROWS 2
+#define BLOCK_OUTS 1
+#define MULTIPLY_ADD(x, y, sums) ((sums) + (x) * (y))
+#define ADD_PARTS(parts) add_parts(parts)
+
+/* ((0+4)+(2+6))+((1+5)+(3+7)) */
+static inline double
+add_parts(const stk_columns *parts)
+{
+	stk_columns two = (parts[0] + parts[2]) + (parts[1] + parts[3]);
+
+	return two[0] + two[1];
+}
+
+#include "kernel_layers.h"
 
 typedef float lanes4 __attribute__((vector_size(16)));
 
@@ -57,7 +72,7 @@ all_finite(const float *x, size_t n)
 	return all;
 }
 
-const stk_reference stk_reference_scalar = {dots, add, add_rows, subtract, all_finite};
+const stk_reference stk_reference_scalar = {dots, add, add_rows, subtract, all_finite, products};
 
 static size_t
 panel_bytes(size_t dim)

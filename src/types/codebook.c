@@ -20,8 +20,6 @@
 #error "a codebook's hash is its SHA-256"
 #endif
 
-/* Enough of a stored form for its shape. */
-#define SHAPE_BYTES (8 + 4 * STK_MAX_LEVELS)
 /* Interrupts are checked after hashing this many bytes. */
 #define HASH_STEP (1024 * 1024)
 
@@ -36,10 +34,19 @@ CodebookReadView(struct varlena *v, stk_codebook *view)
 		SemtokReportStatus(status, &err, "could not read codebook");
 }
 
-struct varlena *
-CodebookAllocate(stk_metric metric, int levels, const uint32 *sizes, int dim, float **codewords)
+stk_codebook
+CodebookShape(stk_metric metric, int levels, const uint32 *sizes, int dim)
 {
-	Size bytes = stk_codebook_bytes(levels, sizes, dim);
+	stk_codebook shape = {.metric = metric, .levels = levels, .dim = dim};
+
+	memcpy(shape.sizes, sizes, sizeof(uint32) * Min(levels, STK_MAX_LEVELS));
+	return shape;
+}
+
+struct varlena *
+CodebookAllocate(const stk_codebook *shape, float **floats)
+{
+	Size bytes = stk_codebook_stored_bytes(shape);
 	struct varlena *v;
 
 	if (bytes == 0)
@@ -53,8 +60,7 @@ CodebookAllocate(stk_metric metric, int levels, const uint32 *sizes, int dim, fl
 							   (Size) MaxAllocSize - VARHDRSZ, bytes)));
 	v = palloc(VARHDRSZ + bytes);
 	SET_VARSIZE(v, VARHDRSZ + bytes);
-	*codewords = (float *) (VARDATA(v) + stk_codebook_write_header((uint8 *) VARDATA(v), metric,
-																   levels, sizes, dim));
+	*floats = (float *) (VARDATA(v) + stk_codebook_write_shape((uint8 *) VARDATA(v), shape));
 	return v;
 }
 
@@ -86,8 +92,9 @@ Datum
 CodebookMakeDatum(stk_metric metric, int levels, const uint32 *sizes, int dim,
 				  const float *codewords)
 {
+	stk_codebook shape = CodebookShape(metric, levels, sizes, dim);
 	float *out;
-	struct varlena *v = CodebookAllocate(metric, levels, sizes, dim, &out);
+	struct varlena *v = CodebookAllocate(&shape, &out);
 
 	memcpy(out, codewords, (char *) v + VARSIZE(v) - (char *) out);
 	CodebookCheckFinite(v);
@@ -122,7 +129,7 @@ CodebookComputeHash(struct varlena *v, uint8 *hash)
 static void
 CodebookReadShape(Datum codebook, stk_codebook *shape)
 {
-	struct varlena *v = PG_DETOAST_DATUM_SLICE(codebook, 0, SHAPE_BYTES);
+	struct varlena *v = PG_DETOAST_DATUM_SLICE(codebook, 0, STK_CODEBOOK_HEADER_MAX);
 	stk_error err = {0};
 	stk_status status =
 		stk_codebook_read_shape((const uint8 *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), shape, &err);
@@ -191,6 +198,16 @@ codebook_dim(PG_FUNCTION_ARGS)
 	stk_codebook shape;
 
 	CodebookReadShape(PG_GETARG_DATUM(0), &shape);
+	PG_RETURN_INT32(stk_codebook_inputs(&shape));
+}
+
+PG_FUNCTION_INFO_V1(codebook_latent_dim);
+Datum
+codebook_latent_dim(PG_FUNCTION_ARGS)
+{
+	stk_codebook shape;
+
+	CodebookReadShape(PG_GETARG_DATUM(0), &shape);
 	PG_RETURN_INT32(shape.dim);
 }
 
@@ -243,7 +260,7 @@ codebook_vector(PG_FUNCTION_ARGS)
 	for (int l = 0; l < level; l++)
 		offset += shape.sizes[l];
 	bytes = shape.dim * (int32) sizeof(float);
-	offset = offset * bytes + 8 + 4 * shape.levels;
+	offset = offset * bytes + (int64) stk_codebook_header_bytes(&shape);
 	v = PG_DETOAST_DATUM_SLICE(codebook, (int32) offset, bytes);
 	if (VARSIZE_ANY_EXHDR(v) != bytes)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("codebook is cut off")));

@@ -52,12 +52,14 @@ extern void CodebookReadView(struct varlena *v, stk_codebook *view);
 /* SHA-256 of a detoasted datum's stored form; hash is [CODEBOOK_HASH_LENGTH]. */
 extern void CodebookComputeHash(struct varlena *v, uint8 *hash);
 
+/* A shape without a network and without floats. */
+extern stk_codebook CodebookShape(stk_metric metric, int levels, const uint32 *sizes, int dim);
 /*
- * A datum of this shape, its codewords still to be filled in: *codewords is where they go,
- * [sum of sizes][dim]. A shape beyond the limits is an error (54000).
+ * A datum of this shape, its floats still to be filled in: *floats is where they go, the codewords,
+ * [sum of sizes][dim], then those of the network (network.h). A shape beyond the limits is an error
+ * (54000).
  */
-extern struct varlena *CodebookAllocate(stk_metric metric, int levels, const uint32 *sizes, int dim,
-										float **codewords);
+extern struct varlena *CodebookAllocate(const stk_codebook *shape, float **floats);
 /* Raise an error (22023) when a codeword is not finite. */
 extern void CodebookCheckFinite(struct varlena *v);
 /* The metric of this name, or an error (22023). */

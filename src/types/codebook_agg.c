@@ -262,6 +262,7 @@ codebook_agg_final(PG_FUNCTION_ARGS)
 	Size first[STK_MAX_LEVELS] = {0}; /* row of a level's first codeword */
 	int levels;
 	float *out;
+	stk_codebook shape;
 	struct varlena *v;
 
 	AggContext(fcinfo);
@@ -271,7 +272,8 @@ codebook_agg_final(PG_FUNCTION_ARGS)
 	levels = AggSizes(state, sizes);
 	for (int l = 1; l < levels; l++)
 		first[l] = first[l - 1] + sizes[l - 1];
-	v = CodebookAllocate(state->metric, levels, sizes, state->dim, &out);
+	shape = CodebookShape(state->metric, levels, sizes, state->dim);
+	v = CodebookAllocate(&shape, &out);
 	for (Size i = 0; i < state->n; i++)
 	{
 		Size row = first[state->places[i].level] + state->places[i].code;

@@ -218,6 +218,7 @@ CodebookFromFile(const stk_safetensors *file, const CodebookNames *names, stk_me
 {
 	Shape shape = {0};
 	stk_error err = {0};
+	stk_codebook whole;
 	struct varlena *v;
 	float *out;
 
@@ -225,7 +226,8 @@ CodebookFromFile(const stk_safetensors *file, const CodebookNames *names, stk_me
 		FindNamedLevels(file, names, &shape);
 	else
 		FindDefaultLevels(file, names->first, &shape);
-	v = CodebookAllocate(metric, shape.levels, shape.sizes, shape.dim, &out);
+	whole = CodebookShape(metric, shape.levels, shape.sizes, shape.dim);
+	v = CodebookAllocate(&whole, &out);
 	for (int l = 0; l < shape.levels; l++)
 	{
 		uint64 count = (uint64) shape.sizes[l] * shape.dim;

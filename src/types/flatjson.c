@@ -125,7 +125,7 @@ FlatJsonParse(const char *type, char *text, FlatJsonKey *keys, int nkeys)
 	actions.scalar = Scalar;
 	pg_parse_json_or_ereport(SemtokJsonLexContext(text, (int) strlen(text)), &actions);
 	for (int i = 0; i < nkeys; i++)
-		if (!keys[i].seen)
+		if (!keys[i].seen && !keys[i].optional)
 			FlatJsonError(type, psprintf("Key \"%s\" is missing.", keys[i].name));
 }
 

@@ -23,16 +23,17 @@ typedef struct FlatJsonKey
 {
 	const char *name;
 	FlatJsonKind kind;
+	bool optional;
 	bool seen;
 	int32 number;                  /* FLAT_JSON_NUMBER */
-	int32 numbers[STK_MAX_LEVELS]; /* FLAT_JSON_NUMBERS: one a level */
+	int32 numbers[STK_MAX_LEVELS]; /* FLAT_JSON_NUMBERS: one a level, or less */
 	int n;
 	char *string; /* FLAT_JSON_STRING; palloc'd */
 } FlatJsonKey;
 
 /*
  * Read text, which must be an object with every one of the keys exactly once, in any order, and
- * no other. Errors are 22P02 and name the type.
+ * no other; those that are optional may be missing. Errors are 22P02 and name the type.
  */
 extern void FlatJsonParse(const char *type, char *text, FlatJsonKey *keys, int nkeys);
 /* The bytes that a string in base64 stands for; palloc'd. The string is freed. */

@@ -15,7 +15,8 @@ static const float golden_codewords[9] = {1, -2, 0.5f, 0, 4, 8, 16, 32, -64};
 static size_t
 golden(uint8_t *out)
 {
-	size_t header = stk_codebook_write_header(out, STK_COSINE, 2, (uint32_t[]){2, 1}, 3);
+	stk_codebook shape = {.metric = STK_COSINE, .levels = 2, .dim = 3, .sizes = {2, 1}};
+	size_t header = stk_codebook_write_shape(out, &shape);
 
 	memcpy(out + header, golden_codewords, sizeof(golden_codewords));
 	return header + sizeof(golden_codewords);
@@ -99,7 +100,8 @@ limits(void **state)
 	sizes[1] = 0;
 	assert_true(stk_codebook_bytes(2, sizes, 1) == 0);
 
-	stk_codebook_write_header(bytes, STK_L2, 2, sizes, 1);
+	stk_codebook_write_shape(bytes,
+							 &(stk_codebook){.levels = 2, .dim = 1, .sizes = {STK_MAX_CODES, 0}});
 	assert_int_equal(stk_codebook_view(bytes, sizeof(bytes), &cb, &err), STK_ECORRUPT);
 }
 

@@ -396,14 +396,14 @@ typedef struct book
 static inline void
 book_store(book *b, int levels, uint32_t codes, int dim, uint64_t seed)
 {
-	uint32_t sizes[STK_MAX_LEVELS];
 	size_t at;
+	stk_codebook shape = {.metric = STK_L2, .levels = levels, .dim = dim};
 
 	for (int l = 0; l < levels; l++)
-		sizes[l] = codes;
-	b->bytes = stk_codebook_bytes(levels, sizes, dim);
+		shape.sizes[l] = codes;
+	b->bytes = stk_codebook_stored_bytes(&shape);
 	b->stored = malloc(b->bytes);
-	at = stk_codebook_write_header(b->stored, STK_L2, levels, sizes, dim);
+	at = stk_codebook_write_shape(b->stored, &shape);
 	fill((float *) (void *) (b->stored + at), (b->bytes - at) / sizeof(float), 1, &seed);
 	assert_int_equal(stk_hash(b->stored, b->bytes, b->hash, NULL), STK_OK);
 	assert_int_equal(stk_codebook_view(b->stored, b->bytes, &b->cb, NULL), STK_OK);

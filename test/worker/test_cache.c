@@ -33,7 +33,8 @@ static stored
 store(uint32_t number)
 {
 	stored s = {.fills = 0};
-	size_t at = stk_codebook_write_header(s.bytes, STK_L2, LEVELS, (uint32_t[]){SIZE, SIZE}, DIM);
+	stk_codebook shape = {.levels = LEVELS, .dim = DIM, .sizes = {SIZE, SIZE}};
+	size_t at = stk_codebook_write_shape(s.bytes, &shape);
 
 	for (int i = 0; i < LEVELS * SIZE * DIM; i++)
 	{
