@@ -200,8 +200,20 @@ $(BENCH_BIN)/worker/common/%.o: bench/worker/common/%.c $(wildcard bench/*/commo
 $(BENCH_BIN)/worker-%: bench/worker/%.c $(BENCH_COMMON) $(BENCH_CLIENT) $(WORKER_OBJS) $(UNIT_OBJS)
 	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench -Ibench/core -o $@ $^ -lcrypto -lm -ldl -pthread
 
-.SECONDARY: $(BENCH_COMMON) $(BENCH_CLIENT)
-bench-core: $(BENCH_PROGRAMS) $(BENCH_WORKER_PROGRAMS)
+# How good ids are by each way of training: each bench/quality/*.c is a data set, over
+# bench/quality/common, too.
+BENCH_QUALITY = $(patsubst bench/%.c,$(BENCH_BIN)/%.o,$(sort $(wildcard bench/quality/common/*.c)))
+BENCH_QUALITY_PROGRAMS = $(patsubst bench/quality/%.c,$(BENCH_BIN)/quality-%,$(sort $(wildcard bench/quality/*.c)))
+
+$(BENCH_BIN)/quality/common/%.o: bench/quality/common/%.c $(wildcard bench/*/common/*.h src/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(UNIT_CFLAGS) -O3 $(UNIT_SANITIZE) -Ibench -Ibench/core -c -o $@ $<
+
+$(BENCH_BIN)/quality-%: bench/quality/%.c $(BENCH_QUALITY) $(BENCH_COMMON) $(UNIT_OBJS)
+	$(CC) $(UNIT_CFLAGS) $(UNIT_SANITIZE) -Ibench -Ibench/core -o $@ $^ -lm -ldl -pthread
+
+.SECONDARY: $(BENCH_COMMON) $(BENCH_CLIENT) $(BENCH_QUALITY)
+bench-core: $(BENCH_PROGRAMS) $(BENCH_WORKER_PROGRAMS) $(BENCH_QUALITY_PROGRAMS)
 
 # The engine for CUDA devices, a library that semtokd opens: kernels/*.cu by nvcc for devices from
 # Turing to Blackwell, and as PTX for what comes after; the rest by $(CC). Its own copy of the little
