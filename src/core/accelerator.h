@@ -169,6 +169,9 @@ typedef struct stk_accelerator_ops
 	/* Where it fails the arrays hold anything. */
 	stk_status (*normal)(void *ctx, stk_accelerator_rows *rows, stk_accelerator_normal *run,
 						 const stk_monitor *monitor);
+
+	/* Steps of an RQ-VAE (rqvae.h), which agree with the processor's to tolerance only. */
+	const struct stk_rqvae_device_ops *rqvae;
 } stk_accelerator_ops;
 
 typedef struct stk_accelerator

@@ -28,7 +28,8 @@ typedef enum stk_purpose
 	STK_RANDOM_BOOTSTRAP = 5, /* intervals: step = resample, index = draw */
 	STK_RANDOM_PATH = 6,      /* decoding, one code on: draws.h */
 	STK_RANDOM_SAMPLE = 7,    /* items: level 0, index = draw; level 1, order by content */
-	STK_RANDOM_ROOT = 8       /* decoding, a tokenizer's root: draws.h */
+	STK_RANDOM_ROOT = 8,      /* decoding, a tokenizer's root: draws.h */
+	STK_RANDOM_WEIGHT = 9     /* a network's weights: level = layer, index = weight, then bias */
 } stk_purpose;
 
 /* One block: ten rounds. */

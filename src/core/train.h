@@ -9,6 +9,7 @@
 #include "evaluate.h"
 #include "exec.h"
 #include "kmeans.h"
+#include "rqvae_plan.h"
 #include "train_rows.h"
 
 /* What a plan may ask for at most, beside codebook.h's limits. */
@@ -33,7 +34,8 @@ typedef enum stk_train_method
 {
 	STK_TRAIN_RQKMEANS = 0, /* Lloyd without a batch_size, else mini-batches */
 	STK_TRAIN_EMA = 1,
-	STK_TRAIN_METHODS
+	STK_TRAIN_METHODS,
+	STK_TRAIN_RQVAE = STK_TRAIN_METHODS /* rqvae.h; no method of stk_train yet */
 } stk_train_method;
 
 /* What to train and how: numbers only, so that a plan travels as it is. Methods are in method.h. */
@@ -51,11 +53,12 @@ typedef struct stk_train_plan
 	stk_empty empty;        /* Lloyd */
 	double balance;         /* Lloyd; 0 = off, else >= 1 */
 	bool resume;            /* rqkmeans with a batch_size: codewords and counts come in */
-	double decay;           /* EMA; >= 0, < 1 */
-	uint32_t restart_after; /* EMA; batches, 0 = never */
+	double decay;           /* EMA, RQ-VAE; >= 0, < 1 */
+	uint32_t restart_after; /* EMA, RQ-VAE; batches, 0 = never */
 	int refine;             /* rounds; 0 = none. Not with the inner product */
 	int beam;               /* >= 1: width of refinement's encodings and of all measuring */
 	int eval_every; /* epochs, or rounds, between measurings on held-out rows; 0 = at the end */
+	stk_rqvae_plan rqvae; /* RQ-VAE */
 } stk_train_plan;
 
 /* Said after every epoch of every level, and after every encoding of refinement (level -1). */
