@@ -7,6 +7,7 @@
  */
 #include "am/check.h"
 
+#include "am/family.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"

@@ -5,6 +5,7 @@
  * the roots by the order of records: what is below a child comes after what is below the one
  * before it, so that most families need not be read.
  */
+#include "am/family.h"
 #include "am/semtrie.h"
 
 #include "miscadmin.h"

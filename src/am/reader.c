@@ -11,6 +11,7 @@
  */
 #include "am/reader.h"
 
+#include "am/family.h"
 #include "am/semtrie.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
@@ -20,6 +21,7 @@
 #define HANDLE_LIST (UINT64CONST(1) << 62)
 #define NO_POSTING PG_UINT64_MAX
 #define TAIL_CHUNK 2048 /* codes allocated at once for tails */
+#define TAIL_STEP 4     /* codes of a tail copied at once */
 
 typedef struct ReaderNode
 {
@@ -91,13 +93,20 @@ grow(SemtrieReader *reader, void *array, size_t *capacity, size_t need, size_t s
 	return repalloc_huge(array, mul_size(wanted, size));
 }
 
+/* Room for so many more children. */
+static void
+reserve_children(SemtrieReader *reader, Children *children, size_t n)
+{
+	children->array =
+		grow(reader, children->array, &children->capacity, children->n + n, sizeof(stk_child));
+}
+
 static stk_child *
 next_child(SemtrieReader *reader, Children *children)
 {
 	stk_child *child;
 
-	children->array =
-		grow(reader, children->array, &children->capacity, children->n + 1, sizeof(stk_child));
+	reserve_children(reader, children, 1);
 	child = &children->array[children->n++];
 	memset(child, 0, sizeof(*child));
 	return child;
@@ -137,14 +146,15 @@ add_posting(SemtrieReader *reader, uint64 run, size_t lo, size_t hi)
  * Room for a tail, which lives as long as the reader. A long walk sees a tail for nearly every id,
  * so they are packed: no header, no padding.
  */
-static uint16 *
+static inline uint16 *
 tail_room(SemtrieReader *reader, size_t codes)
 {
 	uint16 *tail;
 
 	if (reader->tails_left < codes)
 	{
-		reader->tails = MemoryContextAlloc(reader->context, TAIL_CHUNK * sizeof(uint16));
+		reader->tails =
+			MemoryContextAlloc(reader->context, (TAIL_CHUNK + TAIL_STEP) * sizeof(uint16));
 		reader->tails_left = TAIL_CHUNK;
 	}
 	tail = reader->tails;
@@ -153,8 +163,22 @@ tail_room(SemtrieReader *reader, size_t codes)
 	return tail;
 }
 
+/*
+ * Copy the codes of a tail, four at a time: what is read behind the last one is the row's TID or the
+ * reference of several, what is written there is room for coming tails.
+ */
+static inline void
+copy_tail(uint16 *tail, const SemtrieRunChild *from)
+{
+	int i = 0;
+
+	do
+		memcpy(tail + i, from->tail + i * sizeof(uint16), TAIL_STEP * sizeof(uint16));
+	while ((i += TAIL_STEP) < from->tail_len);
+}
+
 /* Has a child of the run rows of its own? Removed single rows are none. */
-static bool
+static inline bool
 has_rows(const SemtrieRunChild *child)
 {
 	return child->count > 0 &&
@@ -162,39 +186,38 @@ has_rows(const SemtrieRunChild *child)
 }
 
 /* Does core see this child of the run? */
-static bool
+static inline bool
 is_shown(const SemtrieRunChild *child)
 {
 	return child->type & SEMTRIE_INNER || has_rows(child);
 }
 
-/* One child of the run, which core sees, as core sees children; child is zeroed. */
-static void
+/* One child of the run, which core sees, as core sees children. */
+static pg_attribute_always_inline void
 show_run_child(SemtrieReader *reader, const SemtrieRunChild *from, stk_child *child)
 {
-	bool has_posting = has_rows(from);
+	stk_child shown = {.code = from->code, .items = from->items};
 
-	child->code = from->code;
-	child->items = from->items;
 	if (from->type & SEMTRIE_INNER)
 	{
-		child->flags |= STK_CHILD_INNER;
-		child->node = from->family;
+		shown.flags = STK_CHILD_INNER;
+		shown.node = from->family;
 	}
-	if (has_posting)
+	if (has_rows(from))
 	{
-		child->flags |= from->type & SEMTRIE_TAIL ? STK_CHILD_TAIL : STK_CHILD_ID;
-		child->posting =
+		shown.flags |= from->type & SEMTRIE_TAIL ? STK_CHILD_TAIL : STK_CHILD_ID;
+		shown.posting =
 			from->posting != SEMTRIE_NO_REF ? HANDLE_LIST | from->posting : tid_handle(&from->tid);
 	}
-	if (child->flags & STK_CHILD_TAIL)
+	if (shown.flags & STK_CHILD_TAIL)
 	{
 		uint16 *tail = tail_room(reader, from->tail_len);
 
-		memcpy(tail, from->tail, from->tail_len * sizeof(uint16));
-		child->tail = tail;
-		child->tail_len = from->tail_len;
+		copy_tail(tail, from);
+		shown.tail = tail;
+		shown.tail_len = from->tail_len;
 	}
+	*child = shown;
 }
 
 static void
@@ -220,9 +243,10 @@ read_family(SemtrieReader *reader, SemtrieRef ref)
 		if (status != STK_OK)
 			return status;
 		SemtrieFamilyCursorInit(&cursor, record.data);
+		reserve_children(reader, &reader->run, cursor.header.count);
 		while (SemtrieFamilyCursorNext(&cursor, &child, &corrupt))
 			if (is_shown(&child))
-				show_run_child(reader, &child, next_child(reader, &reader->run));
+				show_run_child(reader, &child, &reader->run.array[reader->run.n++]);
 		if (corrupt)
 			report_family(reader, ref);
 		if (!(cursor.header.flags & SEMTRIE_CONTINUED))

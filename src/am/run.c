@@ -1,6 +1,7 @@
 /*
  * Reading a run: pages through the map, records, children, and the whole run in order.
  */
+#include "am/family.h"
 #include "am/semtrie.h"
 
 #include "miscadmin.h"
@@ -133,97 +134,6 @@ SemtrieRef
 SemtrieRunContinuation(SemtrieRef ref)
 {
 	return SemtrieMakeRef((uint64) SemtrieRefPage(ref) + 1, SEMTRIE_PAGE_BEGIN);
-}
-
-void
-SemtrieFamilyCursorInit(SemtrieFamilyCursor *cursor, const char *record)
-{
-	const char *after_codes;
-
-	cursor->record = record;
-	memcpy(&cursor->header, record, sizeof(cursor->header));
-	after_codes = record + sizeof(cursor->header) + cursor->header.count * sizeof(uint16);
-	cursor->types = cursor->header.type == SEMTRIE_MIXED ? after_codes : NULL;
-	cursor->payload = cursor->types ? after_codes + cursor->header.count : after_codes;
-	cursor->i = 0;
-}
-
-/* Types that a child can have. */
-static bool
-type_is_possible(uint8 type)
-{
-	switch (type)
-	{
-		case SEMTRIE_INNER:
-		case SEMTRIE_ID:
-		case SEMTRIE_ID | SEMTRIE_LIST:
-		case SEMTRIE_INNER | SEMTRIE_ID:
-		case SEMTRIE_INNER | SEMTRIE_ID | SEMTRIE_LIST:
-		case SEMTRIE_TAIL:
-		case SEMTRIE_TAIL | SEMTRIE_LIST:
-			return true;
-		default:
-			return false;
-	}
-}
-
-bool
-SemtrieFamilyCursorNext(SemtrieFamilyCursor *cursor, SemtrieRunChild *child, bool *corrupt)
-{
-	const char *end = cursor->record + cursor->header.bytes;
-	const char *p = cursor->payload;
-	size_t need;
-
-	if (cursor->i >= cursor->header.count)
-		return false;
-	memset(child, 0, sizeof(*child));
-	memcpy(&child->code, cursor->record + sizeof(cursor->header) + cursor->i * sizeof(uint16),
-		   sizeof(uint16));
-	child->type = cursor->types ? (uint8) cursor->types[cursor->i] : cursor->header.type;
-	*corrupt = true;
-	if (!type_is_possible(child->type) || p >= end)
-		return false;
-
-	if (child->type & SEMTRIE_TAIL)
-	{
-		child->tail_len = cursor->header.tail_len ? cursor->header.tail_len : (uint8) *p++;
-		child->tail = p;
-		if (child->tail_len == 0 || child->tail_len >= STK_MAX_LEVELS)
-			return false;
-	}
-	need = child->tail_len * sizeof(uint16);
-	if (child->type & (SEMTRIE_ID | SEMTRIE_TAIL))
-		need += child->type & SEMTRIE_LIST ? SEMTRIE_LIST_BYTES : sizeof(ItemPointerData);
-	if (child->type & SEMTRIE_INNER)
-		need += SEMTRIE_INNER_BYTES;
-	if (p + need > end)
-		return false;
-
-	p += child->tail_len * sizeof(uint16);
-	if (child->type & SEMTRIE_LIST)
-	{
-		memcpy(&child->count, p, sizeof(uint32));
-		child->posting = SemtrieReadRef(p + sizeof(uint32));
-		p += SEMTRIE_LIST_BYTES;
-	}
-	else if (child->type & (SEMTRIE_ID | SEMTRIE_TAIL))
-	{
-		memcpy(&child->tid, p, sizeof(ItemPointerData));
-		child->tid_at = (uint32) (p - cursor->record);
-		child->count = 1;
-		p += sizeof(ItemPointerData);
-	}
-	child->items = child->count;
-	if (child->type & SEMTRIE_INNER)
-	{
-		child->family = SemtrieReadRef(p);
-		memcpy(&child->items, p + SEMTRIE_REF_BYTES, sizeof(uint32));
-		p += SEMTRIE_INNER_BYTES;
-	}
-	cursor->payload = p;
-	cursor->i++;
-	*corrupt = false;
-	return true;
 }
 
 /* Bytes of every child's payload; 0 where they differ. */

@@ -392,30 +392,6 @@ typedef struct SemtrieRunView
 	BufferAccessStrategy strategy;
 } SemtrieRunView;
 
-typedef struct SemtrieRunChild
-{
-	uint16 code;
-	uint8 type;
-	uint8 tail_len;
-	const char *tail; /* u16[tail_len], unaligned, in the record */
-	ItemPointerData tid;
-	uint32 tid_at;      /* where the record holds tid */
-	SemtrieRef posting; /* LIST */
-	uint32 count;       /* TIDs of the id */
-	SemtrieRef family;  /* INNER */
-	uint32 items;       /* at and below */
-} SemtrieRunChild;
-
-/* A cursor over one record's children. */
-typedef struct SemtrieFamilyCursor
-{
-	const char *record;
-	SemtrieRecord header;
-	const char *types;   /* NULL when all are alike */
-	const char *payload; /* of the next child */
-	int i;
-} SemtrieFamilyCursor;
-
 /* Make a map of a directory's LIVE or HISTORY entries. Its context is a child of the parent. */
 extern SemtrieMap *SemtrieMapMake(MemoryContext parent, const SemtrieDirectoryEntry *entries,
 								  size_t n, uint64 kind);
@@ -429,14 +405,6 @@ extern stk_status SemtrieRunReadRecord(const SemtrieRunView *view, SemtrieRef re
 extern SemtrieRef SemtrieRunContinuation(SemtrieRef ref);
 /* Check a record's header: sane and within room bytes. */
 extern bool SemtrieRecordIsSane(const char *record, size_t room);
-extern void SemtrieFamilyCursorInit(SemtrieFamilyCursor *cursor, const char *record);
-/* False at the end. A family that contradicts itself sets *corrupt and ends. */
-extern bool SemtrieFamilyCursorNext(SemtrieFamilyCursor *cursor, SemtrieRunChild *child,
-									bool *corrupt);
-/* The child with this code, if it is not behind the cursor, which then stands after it. */
-extern bool SemtrieFamilyCursorFind(SemtrieFamilyCursor *cursor, uint16 code,
-									SemtrieRunChild *child, bool *corrupt);
-
 /* Where the TIDs of one page are: calls back with the offset of each, removed ones too. */
 typedef void (*SemtrieTidCallback)(uint32 offset, ItemPointer tid, void *state);
 extern bool SemtrieRunPageTids(const char *page, SemtrieTidCallback callback, void *state);

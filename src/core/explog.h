@@ -37,4 +37,19 @@ extern stk_status stk_softmax_costs_at(const float *z, size_t n, double temperat
 extern stk_status stk_softmax_log_sum(const float *z, size_t n, double temperature, double *max,
 									  double *log_sum);
 
+/* The greatest logit; STK_EINVAL as stk_softmax_costs says. */
+extern stk_status stk_softmax_greatest(const float *z, size_t n, double *max);
+
+/*
+ * The terms that a denominator adds, for all of z [n] at once: subsets whose greatest logit is max
+ * sum theirs up, and have stk_softmax_costs' bits with stk_log_of_shares(sum) + quotient.
+ *
+ *   quotient [n]  out: max - z[i]
+ *   share    [n]  out: exp(z[i] - max) in fixed point, 0 where z[i] is above max
+ *
+ * By the caller's rounding mode (fpenv.h).
+ */
+extern void stk_softmax_shares(const float *z, size_t n, double max, double *quotient,
+							   uint64_t *share);
+
 #endif

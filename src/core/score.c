@@ -5,8 +5,12 @@
 #include <string.h>
 
 #include "explog.h"
+#include "explog_inline.h"
 #include "query_form.h"
 #include "search_impl.h"
+
+/* One in so many of a level's codes are many children. */
+#define MANY 4
 
 static stk_status
 reserve(stk_search *s, size_t n)
@@ -92,13 +96,71 @@ score_neighbors(stk_search *s, const search_prefix *prefix, const stk_child *chi
 	}
 }
 
+/*
+ * The terms of a level's codes for nodes of this greatest logit, where it pays to know them all:
+ * NULL where it does not.
+ */
+static stk_status
+share_terms(stk_search *s, int l, double max, size_t n, const search_level **known)
+{
+	search_level *level = &s->masked[l];
+	uint32_t size = s->q->sizes[l];
+
+	*known = NULL;
+	if (!level->seen || level->max != max)
+	{
+		level->seen = n >= size / MANY;
+		level->made = false;
+		level->max = max;
+		return STK_OK;
+	}
+	if (!level->made)
+	{
+		if (!level->share)
+		{
+			level->quotient = stk_alloc_array(&s->a, size, sizeof(double));
+			level->share = stk_alloc_array(&s->a, size, sizeof(uint64_t));
+			if (!level->quotient || !level->share)
+				return STK_ENOMEM;
+		}
+		stk_softmax_shares(s->q->logits[l], size, max, level->quotient, level->share);
+		level->made = true;
+	}
+	*known = level;
+	return STK_OK;
+}
+
+/* stk_softmax_costs of children that are dense or not, from the terms of all codes. */
 static void
+add_shares(const search_level *level, const stk_child *children, size_t n, bool dense, double *cost)
+{
+	const uint64_t *share = level->share + (dense ? children[0].code : 0);
+	const double *quotient = level->quotient + (dense ? children[0].code : 0);
+	uint64_t sum = 0;
+	double log_sum;
+
+	for (size_t i = 0; i < n; i++)
+		sum += share[dense ? i : children[i].code];
+	log_sum = stk_log_of_shares(sum);
+	for (size_t i = 0; i < n; i++)
+	{
+		double c = log_sum + quotient[dense ? i : children[i].code];
+
+		cost[i] = c > 0 ? c : 0.0;
+	}
+}
+
+static stk_status
 score_masked(stk_search *s, const search_prefix *prefix, const stk_child *children, size_t n)
 {
 	int l = prefix->levels;
+	bool dense = is_dense(children, n, s->q->sizes[l]);
+	const search_level *level = NULL;
 	size_t known = 0;
+	double max;
+	stk_status status = STK_OK;
 
-	if (is_dense(children, n, s->q->sizes[l]))
+	if (dense)
 	{
 		memcpy(s->z, s->q->logits[l] + children[0].code, n * sizeof(float));
 		known = n;
@@ -108,10 +170,17 @@ score_masked(stk_search *s, const search_prefix *prefix, const stk_child *childr
 		s->z[known] = s->q->logits[l][children[known].code];
 		known++;
 	}
-	if (stk_softmax_costs(s->z, known, s->cost) != STK_OK)
+	if (stk_softmax_greatest(s->z, known, &max) != STK_OK)
 		known = 0;
+	else
+		status = share_terms(s, l, max, known, &level);
+	if (level)
+		add_shares(level, children, known, dense, s->cost);
+	else if (known > 0 && status == STK_OK)
+		status = stk_softmax_costs(s->z, known, s->cost);
 	for (size_t i = known; i < n; i++)
 		s->cost[i] = INFINITY;
+	return status;
 }
 
 stk_status
@@ -132,8 +201,8 @@ search_score(stk_search *s, const search_prefix *prefix, const stk_child *childr
 	else if (s->q->kind == STK_QUERY_NEIGHBORS)
 		score_neighbors(s, prefix, children, n);
 	else
-		score_masked(s, prefix, children, n);
-	if (s->options && scored)
+		status = score_masked(s, prefix, children, n);
+	if (status == STK_OK && s->options && scored)
 		status = terms_truncate(&s->terms, s->cost, n);
 	for (size_t i = 0; i < n; i++)
 		s->cost[i] = prefix->cost + s->cost[i];

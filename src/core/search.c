@@ -110,5 +110,10 @@ stk_search_free(stk_search *s)
 	stk_free(&a, s->cost);
 	stk_free(&a, s->set_node);
 	stk_free(&a, s->z);
+	for (int l = 0; l < STK_MAX_LEVELS; l++)
+	{
+		stk_free(&a, s->masked[l].quotient);
+		stk_free(&a, s->masked[l].share);
+	}
 	stk_free(&a, s);
 }

@@ -16,6 +16,16 @@ typedef struct search_root
 	uint64_t node;
 } search_root;
 
+/* Nodes whose greatest logit is the same share a softmax's terms: those of a level's codes. */
+typedef struct search_level
+{
+	double max;
+	bool seen;        /* a node has had this max */
+	bool made;        /* the terms are known */
+	double *quotient; /* [size] max - z */
+	uint64_t *share;  /* [size] of the denominator */
+} search_level;
+
 /* A search of either kind begins with this. */
 struct stk_search
 {
@@ -43,6 +53,7 @@ struct stk_search
 	uint32_t *set_node; /* WITHIN: the child's index in the set's level */
 	float *z;
 	size_t room;
+	search_level masked[STK_MAX_LEVELS]; /* MASKED */
 };
 
 /* A prefix as the scoring functions see it. */
