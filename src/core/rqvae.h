@@ -30,7 +30,8 @@
  * Codewords that are not learnable follow r_l of their rows by moving averages (ema.h), level by
  * level, with the codes and residuals above; dead ones restart as there. Learnable ones restart the
  * same way once AdamW has moved the rest, and their moments are 0 then. Under cosine the first level's
- * codewords are kept at length 1. Last, averages: a <- keep * a + (1 - keep) * p, codewords too.
+ * codewords are kept at length 1. Last, averages: a <- a + (1 - keep) (p - a), codewords too, and
+ * under cosine the first level's at length 1 as well.
  *
  * On the processor the same state comes out whatever the threads and the vector unit. A device
  * agrees to tolerance, and with itself bit for bit.

@@ -115,12 +115,15 @@ extern stk_status stk_rqvae_choose(const stk_train_plan *plan, const stk_exec *e
 								   size_t n, const size_t *order, stk_rqvae_state *state,
 								   stk_error *err);
 
-/* Take mean and scale from rows x [n][inputs]. STK_ENOMEM. */
-extern void stk_rqvae_take_scale(const stk_train_plan *plan, const stk_exec *exec, const float *x,
-								 size_t n, stk_rqvae_state *state);
+/* How many rows codewords are chosen for. */
+extern size_t stk_rqvae_sample_rows(const stk_train_plan *plan, size_t n);
+
+/* Take mean and scale from rows x [n][inputs], as the plan says. STK_ENOMEM. */
+extern stk_status stk_rqvae_take_scale(const stk_train_plan *plan, const stk_exec *exec,
+									   const float *x, size_t n, stk_rqvae_state *state);
 /* to = (x - mean) * scale, [n][inputs]; to may be x. */
 extern void stk_rqvae_standardize_rows(const stk_rqvae_state *state, const stk_exec *exec,
-								  const float *x, size_t n, float *to);
+									   const float *x, size_t n, float *to);
 
 /* How parameters do on rows x [n][inputs], as they came. STK_ENOMEM, STK_ECANCELED; numbers that
  * are not finite: *finite. */

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "philox.h"
-#include "rqvae.h"
+#include "rqvae_impl.h"
 
 #define VERSION 1
 #define HEADER 64
@@ -295,4 +295,43 @@ stk_rqvae_result(const stk_train_plan *plan, const stk_rqvae_state *s)
 	if (plan->rqvae.patience > 0 && s->best_epoch > 0)
 		return s->best;
 	return plan->rqvae.average > 0 ? s->average : s->parameters;
+}
+
+/* Views of layers among parameters. */
+static void
+view_layers(const stk_rqvae_layer *from, int n, const float *parameters, stk_layer *to)
+{
+	for (int i = 0; i < n; i++)
+		to[i] = (stk_layer){.in = from[i].in,
+							.out = from[i].out,
+							.weight = parameters + from[i].weight,
+							.bias = parameters + from[i].bias};
+}
+
+void
+stk_rqvae_codebook(const stk_train_plan *plan, const stk_rqvae_state *s, const float *parameters,
+				   stk_codebook *cb)
+{
+	const stk_rqvae_shape *shape = &s->shape;
+	stk_network *net = &cb->network;
+
+	memset(cb, 0, sizeof(*cb));
+	cb->metric = plan->metric;
+	cb->levels = shape->levels;
+	cb->dim = (int) shape->latent;
+	for (int l = 0; l < shape->levels; l++)
+	{
+		cb->sizes[l] = shape->sizes[l];
+		cb->codewords[l] = stk_rqvae_codewords(shape, parameters, l);
+	}
+	net->inputs = shape->inputs;
+	net->activation = plan->rqvae.activation;
+	net->n_encoder = shape->n_encoder;
+	net->n_decoder = shape->n_decoder;
+	view_layers(shape->layers, shape->n_encoder, parameters, net->encoder);
+	view_layers(shape->layers + shape->n_encoder, shape->n_decoder, parameters, net->decoder);
+	if (plan->rqvae.standardize == STK_RQVAE_AS_IS)
+		return;
+	net->mean = s->mean;
+	net->scale = s->scale;
 }

@@ -226,6 +226,15 @@ learn_codewords(stk_rqvae_device *d, size_t n)
 	return STK_OK;
 }
 
+/* Averages of the first level's codewords under cosine have a length again. */
+static void
+lengthen_averages(stk_rqvae_state *s)
+{
+	for (uint32_t k = 0; k < s->shape.sizes[0]; k++)
+		stk_kmeans_normalise(s->average + s->shape.network + k * (size_t) s->shape.latent,
+							 s->shape.latent);
+}
+
 /* One step on the n rows in the net. *finite: the state may go on from it. */
 static stk_status
 step(stk_rqvae_device *d, size_t n, bool quantize, const stk_rqvae_pace *pace, stk_rqvae_loss *loss,
@@ -247,6 +256,8 @@ step(stk_rqvae_device *d, size_t n, bool quantize, const stk_rqvae_pace *pace, s
 		status = learn_codewords(d, n);
 	if (d->plan->rqvae.average > 0)
 		run_numbers(&u, average_task, s->shape.total);
+	if (d->plan->rqvae.average > 0 && d->plan->metric == STK_COSINE && quantize)
+		lengthen_averages(s);
 	s->step++;
 	return status;
 }

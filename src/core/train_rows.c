@@ -298,6 +298,16 @@ order_batch(stk_batches *b, const stk_exec *exec, size_t next, size_t *count)
 }
 
 stk_status
+stk_batches_order(stk_batches *b, const stk_exec *exec)
+{
+	stk_status status = STK_OK;
+
+	for (size_t next = b->next, count; next < b->n && status == STK_OK; next += count)
+		status = order_batch(b, exec, next, &count);
+	return status;
+}
+
+stk_status
 stk_batches_next(stk_batches *b, const stk_exec *exec, const float *x, size_t dim, float *rows,
 				 size_t *count)
 {
@@ -323,13 +333,12 @@ stk_batches_rest_there(stk_batches *b, stk_exec *exec, const float *x, size_t di
 					   stk_accelerator_batches *run, bool *done)
 {
 	const stk_accelerator *a = exec->accelerator;
-	stk_status status = STK_OK;
+	stk_status status;
 
 	*done = false;
 	if (!a || !a->ops->rows_create || !a->ops->rows_free || !a->ops->batches || b->next == b->n)
 		return STK_OK;
-	for (size_t next = b->next, count; next < b->n && status == STK_OK; next += count)
-		status = order_batch(b, exec, next, &count);
+	status = stk_batches_order(b, exec);
 	if (status != STK_OK)
 		return status;
 	b->accelerator = a;

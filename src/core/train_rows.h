@@ -58,7 +58,7 @@ typedef struct stk_batches
 	size_t n;
 	size_t size;   /* rows of a batch; the last of an epoch may have fewer */
 	size_t next;   /* rows of this epoch drawn so far */
-	size_t *order; /* [n] */
+	size_t *order; /* [n] places in x, batch by batch */
 	/* An accelerator's copy of all rows; NULL: it has none. */
 	const stk_accelerator *accelerator;
 	stk_accelerator_rows *there;
@@ -70,6 +70,9 @@ extern void stk_batches_free(stk_batches *b, const stk_exec *exec);
 
 /* Begin an epoch, 1-based: its order depends on nothing but seed, epoch and n. */
 extern void stk_batches_begin(stk_batches *b, uint64_t seed, int epoch);
+
+/* Put the places of every batch that is yet to come in order. STK_ENOMEM, STK_ECANCELED. */
+extern stk_status stk_batches_order(stk_batches *b, const stk_exec *exec);
 
 /*
  * Copy the next batch out of x [n][dim].
