@@ -180,13 +180,12 @@ task_rows(const stk_gemm_tile *tile, const stk_exec *exec, size_t m)
 }
 
 size_t
-stk_gemm_scratch(const stk_exec *exec, size_t m, size_t n, size_t k)
+stk_gemm_scratch(int threads, size_t m, size_t n, size_t k)
 {
 	size_t terms = smaller(k, BLOCK_TERMS);
 	size_t rows = smaller(m, TASK_ROWS) + STK_GEMM_MAX_ROWS;
 
-	return terms * (n + STK_GEMM_MAX_COLUMNS) +
-		   (size_t) stk_threads(exec->pool) * rows * BLOCK_TERMS;
+	return terms * (n + STK_GEMM_MAX_COLUMNS) + (size_t) threads * rows * BLOCK_TERMS;
 }
 
 void

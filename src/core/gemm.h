@@ -31,8 +31,8 @@ stk_matrix_transposed(const float *data, size_t columns)
 	return (stk_matrix){data, 1, columns};
 }
 
-/* Floats of scratch for products of up to m x n with up to k terms, on exec's threads. */
-extern size_t stk_gemm_scratch(const stk_exec *exec, size_t m, size_t n, size_t k);
+/* Floats of scratch for products of up to m x n with up to k terms, on so many threads. */
+extern size_t stk_gemm_scratch(int threads, size_t m, size_t n, size_t k);
 
 /*
  * c = a b.

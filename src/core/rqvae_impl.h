@@ -11,6 +11,8 @@
 #include "pack.h"
 #include "rqvae.h"
 
+/* Rows of a network that looks forward only. */
+#define STK_RQVAE_PIECE 2048
 /* Rows, and numbers of a long array, that are one task. */
 #define STK_RQVAE_CHUNK 32
 #define STK_RQVAE_NUMBERS 8192
@@ -54,7 +56,7 @@ extern stk_status stk_rqvae_net_init(stk_rqvae_net *net, const stk_exec *exec,
 									 const stk_train_plan *plan, const stk_rqvae_shape *shape,
 									 size_t rows, bool backward);
 extern void stk_rqvae_net_free(stk_rqvae_net *net);
-/* What both take, as stk_rqvae_net_init would with these threads; SIZE_MAX at overflow. */
+/* Bytes of that beside packed codewords and groups of rows, with these threads; SIZE_MAX at overflow. */
 extern size_t stk_rqvae_net_bytes(const stk_train_plan *plan, const stk_rqvae_shape *shape,
 								  size_t rows, bool backward, int threads);
 

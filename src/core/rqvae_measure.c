@@ -8,9 +8,6 @@
 #include "evaluate.h"
 #include "rqvae_impl.h"
 
-/* Rows at a time. */
-#define PIECE 2048
-
 typedef struct error_job
 {
 	const stk_rqvae_net *net;
@@ -138,7 +135,8 @@ stk_rqvae_measure_rows(const stk_train_plan *plan, const stk_exec *exec,
 	const stk_rqvae_shape *shape = &state->shape;
 	stk_codebook cb = {.metric = STK_L2, .levels = shape->levels, .dim = (int) shape->latent};
 	measuring m = {.codes = NULL};
-	stk_status status = stk_rqvae_net_init(&m.net, exec, plan, shape, n < PIECE ? n : PIECE, false);
+	stk_status status = stk_rqvae_net_init(&m.net, exec, plan, shape,
+										   n < STK_RQVAE_PIECE ? n : STK_RQVAE_PIECE, false);
 
 	*finite = true;
 	m.net.parameters = parameters;

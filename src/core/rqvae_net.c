@@ -25,8 +25,7 @@ typedef struct widths
 } widths;
 
 static widths
-widths_of(const stk_exec *exec, const stk_train_plan *plan, const stk_rqvae_shape *shape,
-		  size_t rows)
+widths_of(int threads, const stk_train_plan *plan, const stk_rqvae_shape *shape, size_t rows)
 {
 	widths w = {.widest = larger(shape->inputs, shape->latent)};
 
@@ -35,7 +34,7 @@ widths_of(const stk_exec *exec, const stk_train_plan *plan, const stk_rqvae_shap
 	for (int l = 0; l < shape->levels; l++)
 		w.largest = larger(w.largest, shape->sizes[l]);
 	w.products = larger(w.widest, plan->rqvae.diversity > 0 ? w.largest : 0);
-	w.products = stk_gemm_scratch(exec, larger(rows, w.widest), w.products,
+	w.products = stk_gemm_scratch(threads, larger(rows, w.widest), w.products,
 								  larger(rows, larger(w.widest, w.largest)));
 	return w;
 }
@@ -102,7 +101,7 @@ stk_status
 stk_rqvae_net_init(stk_rqvae_net *net, const stk_exec *exec, const stk_train_plan *plan,
 				   const stk_rqvae_shape *shape, size_t rows, bool backward)
 {
-	widths w = widths_of(exec, plan, shape, rows);
+	widths w = widths_of(stk_threads(exec->pool), plan, shape, rows);
 	stk_status status = STK_OK;
 	size_t bytes;
 
@@ -120,6 +119,16 @@ stk_rqvae_net_init(stk_rqvae_net *net, const stk_exec *exec, const stk_train_pla
 	if (status == STK_OK && backward)
 		status = stk_members_init(&net->members, &exec->a, rows, (uint32_t) w.largest);
 	return status;
+}
+
+size_t
+stk_rqvae_net_bytes(const stk_train_plan *plan, const stk_rqvae_shape *shape, size_t rows,
+					bool backward, int threads)
+{
+	stk_rqvae_net net = {.plan = plan, .shape = shape, .rows = rows};
+	widths w = widths_of(threads, plan, shape, rows);
+
+	return place_arrays(&net, &w, backward, NULL);
 }
 
 void

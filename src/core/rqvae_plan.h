@@ -50,7 +50,7 @@ typedef struct stk_rqvae_plan
 	double beta1;         /* >= 0, < 1 */
 	double beta2;
 	double epsilon;  /* > 0 */
-	uint64_t warmup; /* steps in which the rate grows to learning_rate; 0 = none */
+	uint32_t warmup; /* steps in which the rate grows to learning_rate; 0 = none */
 	stk_rqvae_schedule schedule;
 	double clip;    /* gradients longer than this are made so long; 0 = never */
 	double average; /* weight averaging: what an average keeps at a step, >= 0, < 1; 0 = off */

@@ -13,9 +13,6 @@
 /* Rows of a sample for each codeword of the largest level, and Lloyd's iterations on them. */
 #define SAMPLE_ROWS 64
 #define SAMPLE_EPOCHS 25
-/* Rows that are encoded at a time. */
-#define PIECE 2048
-
 typedef struct scale_job
 {
 	const stk_rqvae_state *state;
@@ -119,8 +116,8 @@ encode_sample(const stk_train_plan *plan, const stk_exec *exec, const stk_rqvae_
 	size_t inputs = state->shape.inputs;
 	size_t latent = state->shape.latent;
 	stk_rqvae_net net;
-	stk_status status =
-		stk_rqvae_net_init(&net, exec, plan, &state->shape, count < PIECE ? count : PIECE, false);
+	stk_status status = stk_rqvae_net_init(
+		&net, exec, plan, &state->shape, count < STK_RQVAE_PIECE ? count : STK_RQVAE_PIECE, false);
 
 	net.parameters = state->parameters;
 	for (size_t first = 0; first < count && status == STK_OK; first += net.rows)

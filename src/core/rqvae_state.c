@@ -332,6 +332,7 @@ stk_rqvae_codebook(const stk_train_plan *plan, const stk_rqvae_state *s, const f
 	view_layers(shape->layers + shape->n_encoder, shape->n_decoder, parameters, net->decoder);
 	if (plan->rqvae.standardize == STK_RQVAE_AS_IS)
 		return;
+	net->standardized = true;
 	net->mean = s->mean;
 	net->scale = s->scale;
 }
