@@ -1,15 +1,16 @@
 /*
- * The engine of CUDA devices: encodes there, and computes the steps of trainings. Rows of a call
- * come from and codes go to ordinary memory, in pieces (lane.h) that take turns on the devices; a
- * codebook is copied to a device when it is first used there (gpu.h). What a device cannot do ends
- * with STK_EDEVICE, for the processor to compute: beams, too, that one of them does not take.
+ * The engine of CUDA devices: encodes there, searches tries, and computes the steps of trainings.
+ * Rows of a call come from and codes go to ordinary memory, in pieces (lane.h) that take turns on
+ * the devices; a codebook is copied to a device when it is first used there (gpu.h), a trie lies
+ * on one. What a device cannot do ends with STK_EDEVICE, for the processor to compute: beams, too,
+ * that one of them does not take.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "beam_shape.h"
 #include "engine/plugin.h"
-#include "lane.h"
+#include "search_cuda.h"
 #include "train_cuda.h"
 
 typedef struct cuda_engine
@@ -245,6 +246,41 @@ cuda_train(stk_engine *engine, const stk_exec *exec, const stk_train_plan *plan,
 	return status;
 }
 
+static stk_status
+cuda_trie_load(stk_engine *engine, const stk_exec *exec, const uint8_t *stored, size_t bytes,
+			   stk_resident_trie **out, stk_error *err)
+{
+	return stk_cuda_trie_load(roomiest(own(engine)), exec, stored, bytes, out, err);
+}
+
+static void
+cuda_trie_unload(stk_engine *engine, stk_resident_trie *t)
+{
+	(void) engine;
+	stk_cuda_trie_unload(t);
+}
+
+static bool
+cuda_takes_search(const stk_engine *engine, const stk_search_batch *b)
+{
+	const cuda_engine *e = (const cuda_engine *) engine;
+	bool takes = stk_cuda_takes_search(b);
+
+	for (int i = 0; i < e->ngpus && takes; i++)
+		takes = stk_step_shared((uint32_t) b->beam_size) <=
+				stk_beam_shared(e->gpus[i].major, e->gpus[i].minor);
+	return takes;
+}
+
+static stk_status
+cuda_search(stk_engine *engine, const stk_exec *exec, const stk_resident_trie *t,
+			const stk_search_batch *b, stk_error *err)
+{
+	if (!cuda_takes_search(engine, b))
+		return stk_fail(err, STK_EDEVICE, "no device searches such a batch here");
+	return stk_cuda_search(exec, t, b, err);
+}
+
 static void
 cuda_state(stk_engine *engine, stk_engine_state *state)
 {
@@ -290,6 +326,11 @@ static const stk_engine_ops cuda_ops = {.name = "cuda",
 										.takes = cuda_takes,
 										.encode = cuda_encode,
 										.train = cuda_train,
+										.trie_load = cuda_trie_load,
+										.trie_unload = cuda_trie_unload,
+										.trie_bytes = stk_cuda_trie_bytes,
+										.takes_search = cuda_takes_search,
+										.search = cuda_search,
 										.state = cuda_state,
 										.close = cuda_close};
 

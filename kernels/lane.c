@@ -30,9 +30,16 @@ stk_lane_rows(const stk_codebook *cb)
 	return rows < coded ? rows : coded;
 }
 
+size_t
+stk_lane_bytes(void)
+{
+	return PIECE_BYTES;
+}
+
 static void
 lane_free(stk_lane *l)
 {
+	stk_trie_graphs_free(l->graphs);
 	(void) cudaFreeHost(l->x_here);
 	(void) cudaFreeHost(l->codes_here);
 	(void) cudaFreeHost(l->sums_here);
@@ -175,6 +182,14 @@ copy_part(void *arg, size_t index, int thread)
 	memcpy(c->to + at, c->from + at, bytes);
 }
 
+void
+stk_lane_copy(const stk_exec *exec, void *to, const void *from, size_t bytes)
+{
+	copy c = {to, from, bytes};
+
+	stk_run(exec->pool, copy_part, &c, (bytes + COPY_BYTES - 1) / COPY_BYTES);
+}
+
 /* Bytes of a piece's sums. */
 static size_t
 sums_bytes(const stk_lanes *lanes, size_t n)
@@ -215,7 +230,6 @@ stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *
 	const stk_device_codebook *cb = lanes->cb;
 	size_t row = (size_t) cb->dim * sizeof(float);
 	size_t codes = n * (size_t) cb->levels * sizeof(uint16_t);
-	copy c = {(char *) l->x_here, (const char *) x + first * row, n * row};
 	stk_encode_call call = {.cb = cb,
 							.x = l->x,
 							.n = n,
@@ -228,10 +242,10 @@ stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *
 
 	if (status != STK_OK)
 		return status;
-	stk_run(exec->pool, copy_part, &c, (c.bytes + COPY_BYTES - 1) / COPY_BYTES);
+	stk_lane_copy(exec, l->x_here, (const char *) x + first * row, n * row);
 	l->first = first;
 	l->n = n;
-	code = cudaMemcpyAsync(l->x, l->x_here, c.bytes, cudaMemcpyHostToDevice, l->stream);
+	code = cudaMemcpyAsync(l->x, l->x_here, n * row, cudaMemcpyHostToDevice, l->stream);
 	if (code == cudaSuccess)
 		code = cudaMemsetAsync(l->failure, 0xff, sizeof(*l->failure), l->stream);
 	status = stk_cuda_status(code, "copy rows to the device", err);

@@ -1,11 +1,13 @@
 /*
  * Rows on their way to a device and codes on their way back: pieces of a call in pinned memory, of
- * which one is copied, one travels and one is computed at the same time.
+ * which one is copied, one travels and one is computed at the same time. Queries of searches go the
+ * same way (search_cuda.h).
  */
 #ifndef STK_LANE_H
 #define STK_LANE_H
 
 #include "gpu.h"
+#include "trie_search.h"
 
 /* Lanes of a call on one device. */
 #define STK_CALL_LANES 3
@@ -23,8 +25,9 @@ typedef struct stk_lane
 	uint16_t *codes;
 	double *sums;
 	unsigned long long *failure;
-	size_t first; /* row of the call that the piece begins with */
-	size_t n;     /* 0: nothing on its way */
+	stk_trie_graphs *graphs; /* of searches that went this way; NULL: none did */
+	size_t first;            /* row of the call that the piece begins with */
+	size_t n;                /* 0: nothing on its way */
 } stk_lane;
 
 /* What one call uses of one device. */
@@ -39,6 +42,11 @@ typedef struct stk_lanes
 
 /* Rows of a piece, at most: of whole chunks (members.h) where they are measured. */
 extern size_t stk_lane_rows(const stk_codebook *cb);
+
+/* Bytes of x_here, x and normalized each; codes_here and codes have an eighth of them. */
+extern size_t stk_lane_bytes(void);
+/* Copy a piece into pinned memory, by the pool's threads. */
+extern void stk_lane_copy(const stk_exec *exec, void *to, const void *from, size_t bytes);
 
 /* Take lanes of the device, which the thread uses. STK_EDEVICE. Give them back, whatever happened. */
 extern stk_status stk_lanes_take(stk_gpu *gpu, stk_lanes **out, stk_error *err);
