@@ -20,7 +20,7 @@ typedef struct Piece
 {
 	size_t n;
 	size_t room;   /* rows */
-	float *x;      /* [room][dim] */
+	float *x;      /* [room][inputs] */
 	int64 *tags;   /* [room] */
 	uint16 *codes; /* [room][levels] */
 

@@ -32,8 +32,9 @@ EncodePipeBegin(const EncodePipeOptions *options)
 	/*
 	 * Behind the first level a beam costs about a look-up in a table for each codeword and prefix.
 	 */
-	pipe->row_multiply_adds =
-		codewords * pipe->cb->dim + (options->beam > 1 ? codewords * options->beam : 0);
+	pipe->row_multiply_adds = codewords * pipe->cb->dim +
+							  (options->beam > 1 ? codewords * options->beam : 0) +
+							  stk_network_multiply_adds(&pipe->cb->network);
 	OffloadWhere(NULL);
 	return pipe;
 }
@@ -138,7 +139,7 @@ PipeGather(EncodePipe *pipe, Piece *piece)
 		rows = pipe->rows;
 	if (piece->room < rows)
 	{
-		piece->x = PipeArray(pipe, piece->x, rows, sizeof(float) * pipe->cb->dim);
+		piece->x = PipeArray(pipe, piece->x, rows, sizeof(float) * stk_codebook_inputs(pipe->cb));
 		piece->tags = PipeArray(pipe, piece->tags, rows, sizeof(int64));
 		piece->codes = PipeArray(pipe, piece->codes, rows, sizeof(uint16) * pipe->cb->levels);
 		piece->room = rows;
@@ -174,7 +175,8 @@ EncodePipeAdd(EncodePipe *pipe, const float *x, int64 tag)
 
 	if (piece->n == 0)
 		PipeGather(pipe, piece);
-	memcpy(piece->x + piece->n * pipe->cb->dim, x, sizeof(float) * pipe->cb->dim);
+	memcpy(piece->x + piece->n * stk_codebook_inputs(pipe->cb), x,
+		   sizeof(float) * stk_codebook_inputs(pipe->cb));
 	piece->tags[piece->n++] = tag;
 	if (piece->n == pipe->full)
 		PipeHandIn(pipe);

@@ -17,7 +17,7 @@
 static Size
 PipeRowBytes(const EncodePipe *pipe)
 {
-	return sizeof(float) * pipe->cb->dim;
+	return sizeof(float) * stk_codebook_inputs(pipe->cb);
 }
 
 static Size
@@ -80,7 +80,7 @@ PipeAsk(EncodePipe *pipe, Piece *piece)
 	Size codes_from = TYPEALIGN(8, rows_bytes);
 	stk_encode m = {.device = pipe->device,
 					.beam = pipe->options.beam,
-					.dim = pipe->cb->dim,
+					.dim = stk_codebook_inputs(pipe->cb),
 					.levels = pipe->cb->levels,
 					.n = (uint32) piece->n};
 	uint64 number;

@@ -13,6 +13,8 @@
 /* Rows of a task, and those that are measured before they are summed. */
 #define TASK_ROWS 64
 #define PIECE 8192
+/* Numbers of a piece where there is a network. */
+#define NETWORK_FLOATS ((size_t) 1 << 21)
 
 typedef double lanes __attribute__((vector_size(STK_LANES * sizeof(double))));
 typedef float narrow_lanes __attribute__((vector_size(STK_LANES * sizeof(float))));
@@ -82,6 +84,8 @@ typedef struct addition
 	double *values;           /* [PIECE][levels + 1] squared norm and distances of its rows */
 	float *scratch;           /* [threads][2][wide dim] */
 	stk_rq_failure *failures; /* [threads] */
+	float *latent;            /* [PIECE of a network][dim] sums of codewords so far */
+	float *decoded;           /* [PIECE of a network][inputs] what they stand for */
 } addition;
 
 /* Eight columns of add_codeword. */
@@ -238,6 +242,115 @@ add_pieces(addition *ad)
 	return failure;
 }
 
+/*
+ * Rows of embeddings with a network are measured level by level: what the sums of codewords so far
+ * stand for is decoded for many rows at once.
+ */
+
+/* Rows of a piece: a few megabytes of numbers. */
+static size_t
+network_piece(const stk_codebook *cb)
+{
+	size_t rows = NETWORK_FLOATS / ((size_t) cb->dim + cb->network.inputs) + 1;
+
+	return rows < PIECE ? rows : PIECE;
+}
+
+/* |x - y|^2 in binary64, by the reference's lanes. */
+static double
+squared_distance(const float *x, const float *y, size_t dim)
+{
+	double lane[STK_LANES] = {0};
+
+	for (size_t i = 0; i < dim; i++)
+	{
+		double e = (double) x[i] - (double) y[i];
+
+		lane[i % STK_LANES] += e * e;
+	}
+	return stk_add_lanes(lane);
+}
+
+/* Add the codewords of level l to the sums, and their codes to the ids. */
+static stk_status
+add_level(const addition *ad, size_t n, int l, stk_error *err)
+{
+	const stk_codebook *cb = &ad->ev->cb;
+	size_t dim = (size_t) cb->dim;
+	size_t width = 2 * (size_t) cb->levels;
+
+	for (size_t r = 0; r < n; r++)
+	{
+		uint16_t code = ad->codes[(ad->first + r) * (size_t) cb->levels + (size_t) l];
+		uint8_t *id = ad->ev->ids + (ad->ev->rows + r) * width + 2 * l;
+		float *sum = ad->latent + r * dim;
+
+		if (code >= cb->sizes[l])
+			return stk_fail(stk_rq_place(err, ad->first + r, l), STK_EINVAL,
+							"code %d of level %d is not in the codebook", code, l);
+		for (size_t i = 0; i < dim; i++)
+			sum[i] += cb->codewords[l][code * dim + i];
+		if (!ad->exec->cpu->reference->finite(sum, dim))
+			return stk_fail(stk_rq_place(err, ad->first + r, l), STK_ERANGE,
+							"sum of the codewords is out of range for type real");
+		id[0] = (uint8_t) (code >> 8);
+		id[1] = (uint8_t) code;
+	}
+	return STK_OK;
+}
+
+static stk_status
+measure_network_piece(const addition *ad, size_t n, stk_error *err)
+{
+	const stk_codebook *cb = &ad->ev->cb;
+	size_t inputs = cb->network.inputs;
+	size_t columns = (size_t) cb->levels + 1;
+	const float *x = ad->x + ad->first * inputs;
+	stk_status status = STK_OK;
+
+	for (size_t r = 0; r < n; r++)
+	{
+		if (!ad->exec->cpu->reference->finite(x + r * inputs, inputs))
+			return stk_fail(stk_rq_place(err, ad->first + r, -1), STK_EINVAL,
+							"embedding holds NaN or infinity");
+		ad->values[r * columns] = stk_dot(x + r * inputs, x + r * inputs, inputs);
+	}
+	/* Minus zeros: the first codeword's own zeros keep their sign. */
+	for (size_t i = 0; i < n * (size_t) cb->dim; i++)
+		ad->latent[i] = -0.0f;
+	for (int l = 0; l < cb->levels && status == STK_OK; l++)
+	{
+		status = add_level(ad, n, l, err);
+		if (status != STK_OK)
+			return status;
+		status = stk_network_decode(&cb->network, ad->exec, ad->latent, n, ad->decoded, err);
+		for (size_t r = 0; r < n && status == STK_OK; r++)
+			ad->values[r * columns + (size_t) l + 1] =
+				squared_distance(x + r * inputs, ad->decoded + r * inputs, inputs);
+		if (status == STK_EINVAL || status == STK_ERANGE)
+			stk_rq_place(err, ad->first + err->row, l);
+	}
+	return status;
+}
+
+/* Measure and take in piece after piece. */
+static stk_rq_failure
+add_network_pieces(addition *ad)
+{
+	size_t piece = network_piece(&ad->ev->cb);
+	stk_rq_failure failure = {.status = STK_OK, .err = {.level = -1}};
+
+	for (; ad->first < ad->n && failure.status == STK_OK; ad->first += piece)
+	{
+		size_t n = ad->n - ad->first < piece ? ad->n - ad->first : piece;
+
+		failure.status = measure_network_piece(ad, n, &failure.err);
+		if (failure.status == STK_OK)
+			take_piece(ad, n);
+	}
+	return failure;
+}
+
 /* Room for the ids of n more rows. */
 static stk_status
 grow_ids(stk_evaluator *ev, size_t n)
@@ -264,6 +377,8 @@ stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x, const
 	size_t threads = (size_t) stk_threads(exec->pool);
 	size_t columns = (size_t) ev->cb.levels + 1;
 	size_t wide = stk_wide_dim((size_t) ev->cb.dim);
+	bool network = ev->cb.network.inputs > 0;
+	size_t decoded = network ? network_piece(&ev->cb) : 0;
 	addition ad = {.ev = ev,
 				   .exec = exec,
 				   .x = x,
@@ -275,18 +390,26 @@ stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x, const
 				   .failures = stk_alloc_array(a, threads, sizeof(stk_rq_failure))};
 	stk_status status = STK_ENOMEM;
 
-	if (ad.values && ad.scratch && ad.failures)
+	decoded = decoded < n ? decoded : n;
+	if (decoded > 0)
+	{
+		ad.latent = stk_alloc_array(a, decoded, (size_t) ev->cb.dim * sizeof(float));
+		ad.decoded = stk_alloc_array(a, decoded, ev->cb.network.inputs * sizeof(float));
+	}
+	if (ad.values && ad.scratch && ad.failures && (decoded == 0 || (ad.latent && ad.decoded)))
 		status = grow_ids(ev, n);
 	if (status == STK_OK)
 	{
 		stk_fpenv env = stk_fpenv_enter();
-		stk_rq_failure failure = add_pieces(&ad);
+		stk_rq_failure failure = network ? add_network_pieces(&ad) : add_pieces(&ad);
 
 		stk_fpenv_leave(env);
 		status = failure.status;
 		if (err && (status == STK_EINVAL || status == STK_ERANGE))
 			*err = failure.err;
 	}
+	stk_free(a, ad.latent);
+	stk_free(a, ad.decoded);
 	stk_free(a, ad.values);
 	stk_free(a, ad.scratch);
 	stk_free(a, ad.failures);
@@ -331,7 +454,8 @@ stk_evaluator_encode_there(stk_evaluator *ev, const stk_exec *exec, stk_attached
 	stk_status said;
 
 	*done = 0;
-	if (!there->codebook || run.n == 0 || ev->rows % STK_SUM_CHUNK != 0)
+	/* A device measures in the space of the codewords. */
+	if (!there->codebook || ev->cb.network.inputs || run.n == 0 || ev->rows % STK_SUM_CHUNK != 0)
 		return STK_OK;
 	run.sums = stk_alloc_array(a, run.n / STK_SUM_CHUNK, columns * sizeof(double));
 	status = run.sums ? grow_ids(ev, run.n) : STK_ENOMEM;

@@ -13,7 +13,8 @@
 
 typedef struct stk_level_evaluation
 {
-	double mse;            /* mean squared distance of a row from its sum of codewords up to here */
+	double mse;            /* mean squared distance of a row from its sum of codewords up to here,
+							* which the decoder of a codebook's network has decoded */
 	double relative_error; /* mse / mean squared norm of the rows; 0 when all rows are zero */
 	uint32_t size;
 	uint32_t used;     /* codes that some row has */
@@ -49,13 +50,15 @@ extern void stk_evaluator_free(stk_evaluator *ev);
 /*
  * Add rows, on exec->pool's threads.
  *
- *   x      [n][dim]     embeddings; measured as the metric does (cosine: normalised)
+ *   x      [n][inputs]  embeddings; measured as the metric does (cosine: normalised), but as they
+ *                       are where there is a network, whose codewords alone the metric is about
  *   codes  [n][levels]  their codes
  *
  * Returns STK_EINVAL (a row not finite, a zero row under cosine, a code not in the codebook),
  * STK_ERANGE (a sum of codewords left binary32's range; err->level is the level whose codeword
- * did it), STK_ENOMEM, STK_ECANCELED; err->row is the first such row within this call. After an
- * error the evaluator can only be freed.
+ * did it) or what the network makes of it, STK_ENOMEM, STK_ECANCELED; err->row is the first such
+ * row within this call (with a network: at the first level where there is one). After an error the
+ * evaluator can only be freed.
  */
 extern stk_status stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, const float *x,
 									const uint16_t *codes, size_t n, stk_error *err);
@@ -65,7 +68,7 @@ extern stk_status stk_evaluator_add(stk_evaluator *ev, const stk_exec *exec, con
  * add them: the first *done of them, as many as whole chunks have. The others are the caller's to
  * encode and add.
  *
- *   x      [n][dim]     as of stk_evaluator_add
+ *   x      [n][inputs]  as of stk_evaluator_add
  *   codes  [n][levels]  out, of those rows
  *
  * STK_ENOMEM, STK_ECANCELED. A row at fault is left to the caller, too.

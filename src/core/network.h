@@ -55,6 +55,11 @@ extern stk_status stk_network_shape(stk_network *net, uint32_t inputs, stk_activ
  * the encoder's first.
  */
 extern uint64_t stk_network_floats(const stk_network *net);
+/*
+ * What an embedding's way to its latent vector costs, as many of the multiply-adds that a filter does
+ * in binary32 take as long; 0 without a network.
+ */
+extern double stk_network_multiply_adds(const stk_network *net);
 /* Let the views point into floats, which are in that order. */
 extern void stk_network_attach(stk_network *net, const float *floats);
 /* Copy what the views point to, in that order, to floats. */

@@ -119,7 +119,7 @@ extern stk_status stk_query_gram(const stk_codebook *cb, const stk_allocator *a,
 /*
  * Make a neighbors query.
  *
- *   x     [dim]  embedding, finite
+ *   x     [dim]  embedding, finite; where the codebook has a network, its latent vector
  *   gram  from stk_query_gram of the same codebook; not used (may be NULL) with STK_IP
  */
 extern stk_status stk_query_neighbors(const stk_codebook *cb, uint32_t tokenizer, const float *x,

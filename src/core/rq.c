@@ -7,6 +7,8 @@
 
 /* Rows of a task on a pool. */
 #define TASK_ROWS 240
+/* Numbers of the latent vectors of a piece, about. */
+#define LATENT_FLOATS ((size_t) 1 << 21)
 
 stk_error *
 stk_rq_place(stk_error *err, size_t row, int level)
@@ -69,7 +71,7 @@ check_codewords(const stk_codebook *cb, const stk_exec *exec, stk_error *err)
 				return stk_codebook_check_finite(cb, err);
 		}
 	}
-	return STK_OK;
+	return cb->network.inputs ? stk_network_check_values(&cb->network, err) : STK_OK;
 }
 
 stk_status
@@ -333,6 +335,62 @@ encode_greedy(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, 
 	return status;
 }
 
+/* x [n][dim] as the codewords have it. */
+static stk_status
+encode_vectors(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, int beam,
+			   uint16_t *codes, stk_nearest_stats *stats, stk_error *err)
+{
+	return beam > 1 ? stk_rq_encode_beam(rq, exec, x, n, beam, codes, stats, err)
+					: encode_greedy(rq, exec, x, n, codes, stats, err);
+}
+
+/*
+ * Rows through the network, then its latent vectors z [n][dim]. Where a row fails on its way, one
+ * before it may yet fail in the other half.
+ */
+static stk_status
+encode_embeddings(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, float *z,
+				  int beam, uint16_t *codes, stk_nearest_stats *stats, stk_error *err)
+{
+	stk_error why = {.level = -1};
+	stk_status status = stk_network_encode(&rq->cb.network, exec, x, n, z, &why);
+	stk_status second = STK_OK;
+
+	if (status == STK_EINVAL || status == STK_ERANGE)
+		n = why.row;
+	else if (status != STK_OK)
+		return status;
+	if (n > 0)
+		second = encode_vectors(rq, exec, z, n, beam, codes, stats, err);
+	if (second != STK_OK)
+		return second;
+	if (status != STK_OK && err)
+		*err = why;
+	return status;
+}
+
+/* Piece by piece, so that latent vectors need no more than some megabytes. */
+static stk_status
+encode_pieces(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, int beam,
+			  uint16_t *codes, stk_nearest_stats *stats, stk_error *err)
+{
+	size_t dim = (size_t) rq->cb.dim;
+	size_t piece = LATENT_FLOATS / dim + TASK_ROWS;
+	float *z = stk_alloc_array(&exec->a, n < piece ? n : piece, dim * sizeof(float));
+	stk_status status = z ? STK_OK : STK_ENOMEM;
+
+	for (size_t first = 0; first < n && status == STK_OK; first += piece)
+	{
+		status = encode_embeddings(rq, exec, x + first * rq->cb.network.inputs,
+								   n - first < piece ? n - first : piece, z, beam,
+								   codes + first * (size_t) rq->cb.levels, stats, err);
+		if (err && (status == STK_EINVAL || status == STK_ERANGE))
+			err->row += first;
+	}
+	stk_free(&exec->a, z);
+	return status;
+}
+
 stk_status
 stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, int beam,
 			  uint16_t *codes, stk_nearest_stats *stats, stk_error *err)
@@ -345,11 +403,28 @@ stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const float *x, size_t n, 
 	if (n == 0)
 		return STK_OK;
 	env = stk_fpenv_enter();
-	if (beam > 1)
-		status = stk_rq_encode_beam(rq, exec, x, n, beam, codes, stats, err);
+	if (rq->cb.network.inputs)
+		status = encode_pieces(rq, exec, x, n, beam, codes, stats, err);
 	else
-		status = encode_greedy(rq, exec, x, n, codes, stats, err);
+		status = encode_vectors(rq, exec, x, n, beam, codes, stats, err);
 	stk_fpenv_leave(env);
+	return status;
+}
+
+stk_status
+stk_rq_latent(const stk_codebook *cb, const stk_exec *exec, const float **x, float **made,
+			  stk_error *err)
+{
+	stk_status status;
+
+	*made = NULL;
+	if (!cb->network.inputs)
+		return STK_OK;
+	*made = stk_alloc_array(&exec->a, (size_t) cb->dim, sizeof(float));
+	if (!*made)
+		return STK_ENOMEM;
+	status = stk_network_encode(&cb->network, exec, *x, 1, *made, err);
+	*x = *made;
 	return status;
 }
 
@@ -396,5 +471,24 @@ stk_rq_prepare_row(const stk_codebook *cb, const float *x, float *out, stk_error
 	stk_status status = stk_rq_prepare(cb, &stk_reference_scalar, x, out, 0, err);
 
 	stk_fpenv_leave(env);
+	return status;
+}
+
+stk_status
+stk_rq_reconstruct(const stk_codebook *cb, const stk_exec *exec, const uint16_t *codes, int levels,
+				   float *x, stk_error *err)
+{
+	float *z;
+	stk_status status;
+
+	if (!cb->network.inputs)
+		return stk_rq_decode(cb, codes, levels, x, err);
+	z = stk_alloc_array(&exec->a, (size_t) cb->dim, sizeof(float));
+	if (!z)
+		return STK_ENOMEM;
+	status = stk_rq_decode(cb, codes, levels, z, err);
+	if (status == STK_OK)
+		status = stk_network_decode(&cb->network, exec, z, 1, x, err);
+	stk_free(&exec->a, z);
 	return status;
 }

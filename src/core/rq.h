@@ -36,9 +36,10 @@ extern stk_status stk_rq_prepare_beam(stk_rq *rq, const stk_exec *exec);
 extern size_t stk_rq_bytes(const stk_rq *rq);
 
 /*
- * Encode rows greedily, or with a beam.
+ * Encode rows greedily, or with a beam. Those of a codebook with a network go through its encoder
+ * first.
  *
- *   x      [n][dim]     embeddings, finite
+ *   x      [n][inputs]  embeddings, finite
  *   beam   1 = greedy, by definition; w > 1 keeps the w best prefixes a level, key
  *          d_parent + 2 s in binary64, ties by s, then by code sequence
  *   codes  [n][levels]  out
@@ -55,7 +56,7 @@ extern stk_status stk_rq_encode(const stk_rq *rq, const stk_exec *exec, const fl
 /*
  * The best ids of one row by a beam search, best first.
  *
- *   x      [dim]           finite
+ *   x      [inputs]        finite
  *   beam   prefixes kept at every level but the last, >= 1
  *   keep   ids wanted, >= 1
  *   codes  [keep][levels]  out; the first is what stk_rq_encode finds with this beam
@@ -85,8 +86,8 @@ typedef struct stk_rq_step
 /*
  * Encode one row greedily and tell how. The same bits on every machine.
  *
- *   x      [dim]     finite
- *   steps  [levels]  out
+ *   x      [inputs]  finite
+ *   steps  [levels]  out; distances are between latent vectors where there is a network
  *
  * Errors as stk_rq_encode.
  */
@@ -105,8 +106,20 @@ extern stk_status stk_rq_decode(const stk_codebook *cb, const uint16_t *codes, i
 								stk_error *err);
 
 /*
+ * The embedding that an id stands for: the same sum, through the decoder of a codebook that has a
+ * network.
+ *
+ *   codes  [levels]
+ *   x      [inputs]  out
+ *
+ * Errors as stk_rq_decode, STK_ERANGE also of the network, STK_ENOMEM, STK_ECANCELED.
+ */
+extern stk_status stk_rq_reconstruct(const stk_codebook *cb, const stk_exec *exec,
+									 const uint16_t *codes, int levels, float *x, stk_error *err);
+
+/*
  * What the codebook measures against under its metric: a copy of x, normalised when the metric
- * is cosine. out may be x. Returns STK_EINVAL when a value is not finite or a zero vector cannot
+ * is cosine. x [dim] is a latent vector where there is a network. out may be x. Returns STK_EINVAL when a value is not finite or a zero vector cannot
  * be normalised.
  */
 extern stk_status stk_rq_prepare_row(const stk_codebook *cb, const float *x, float *out,

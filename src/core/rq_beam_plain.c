@@ -241,6 +241,7 @@ stk_rq_encode_best(const stk_rq *rq, const stk_exec *exec, const float *x, int b
 {
 	size_t width = stk_rq_beam_width(&rq->cb, beam);
 	int last = rq->cb.levels - 1;
+	float *latent;
 	stk_status status;
 	beam_work *b;
 	stk_fpenv env;
@@ -253,7 +254,10 @@ stk_rq_encode_best(const stk_rq *rq, const stk_exec *exec, const float *x, int b
 	if (!b)
 		return STK_ENOMEM;
 	env = stk_fpenv_enter();
-	status = search_row(rq, b, width, keep, x, 0, &side, found, exec->monitor, err);
+	status = stk_rq_latent(&rq->cb, exec, &x, &latent, err);
+	if (status == STK_OK)
+		status = search_row(rq, b, width, keep, x, 0, &side, found, exec->monitor, err);
+	stk_free(&exec->a, latent);
 	/* The worst of the heap is the last of those that are left. */
 	for (size_t n = status == STK_OK ? *found : 0; n > 0; n--)
 	{

@@ -88,15 +88,19 @@ stk_rq_trace(const stk_rq *rq, const stk_exec *exec, const float *x, stk_rq_step
 	trace_work w = {.residual = stk_alloc_array(&exec->a, dim, sizeof(float)),
 					.scores = stk_alloc_array(&exec->a, rq->largest, sizeof(double)),
 					.wide = stk_alloc_array(&exec->a, 2 * stk_wide_dim(dim), sizeof(double))};
-	stk_status status = STK_ENOMEM;
+	float *latent;
+	stk_status status = stk_rq_latent(&rq->cb, exec, &x, &latent, err);
 
-	if (w.residual && w.scores && w.wide)
+	if (status == STK_OK && !(w.residual && w.scores && w.wide))
+		status = STK_ENOMEM;
+	if (status == STK_OK)
 	{
 		stk_fpenv env = stk_fpenv_enter();
 
 		status = trace(rq, &w, x, exec->monitor, steps, err);
 		stk_fpenv_leave(env);
 	}
+	stk_free(&exec->a, latent);
 	stk_free(&exec->a, w.residual);
 	stk_free(&exec->a, w.scores);
 	stk_free(&exec->a, w.wide);

@@ -23,7 +23,7 @@ make_neighbors(const TokenizerRef *ref, Datum embedding)
 	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
 	stk_error err = {.level = -1};
 	int dim;
-	const float *x = EmbeddingArg(embedding, cb->dim, &dim);
+	const float *x = CodebookLatent(cb, EmbeddingArg(embedding, stk_codebook_inputs(cb), &dim));
 	uint8 *bytes;
 	size_t len;
 	stk_status status =

@@ -26,7 +26,7 @@ EncodeEmbedding(CodebookEntry *entry, int32 tokenizer, Datum embedding, int32 be
 	stk_error err = {.level = -1};
 	int dim;
 
-	const float *x = EmbeddingArg(embedding, cb->dim, &dim);
+	const float *x = EmbeddingArg(embedding, stk_codebook_inputs(cb), &dim);
 	stk_status status =
 		stk_rq_encode(CodebookQuantizer(entry, beam), &exec, x, 1, beam, id.codes, NULL, &err);
 
@@ -89,13 +89,15 @@ static Datum
 DecodeSemid(CodebookEntry *entry, const stk_semid *id)
 {
 	const stk_codebook *cb = CodebookView(entry);
-	float *x = palloc(mul_size(cb->dim, sizeof(float)));
+	stk_exec exec = SemtokExec(CurrentMemoryContext);
+	float *x = palloc(mul_size(stk_codebook_inputs(cb), sizeof(float)));
 	stk_error err = {.level = -1};
-	stk_status status = stk_rq_decode(cb, id->codes, Min(id->levels, cb->levels), x, &err);
+	stk_status status =
+		stk_rq_reconstruct(cb, &exec, id->codes, Min(id->levels, cb->levels), x, &err);
 
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not decode semantic ID");
-	return PointerGetDatum(EmbeddingArray(x, cb->dim));
+	return PointerGetDatum(EmbeddingArray(x, stk_codebook_inputs(cb)));
 }
 
 static Datum

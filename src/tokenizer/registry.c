@@ -216,7 +216,7 @@ TokenizerCodebookColumns(const NewTokenizer *tokenizer, CodebookEntry *entry, Da
 	const stk_codebook *cb = CodebookView(entry);
 
 	values[NEW_METRIC] = CStringGetTextDatum(stk_metric_name(cb->metric));
-	values[NEW_DIM] = Int32GetDatum(cb->dim);
+	values[NEW_DIM] = Int32GetDatum(stk_codebook_inputs(cb));
 	values[NEW_SIZES] = SizesDatum(cb->levels, cb->sizes);
 	values[NEW_HASH] = HashDatum(CodebookHash(entry));
 	values[NEW_CODEBOOK] = tokenizer->codebook;

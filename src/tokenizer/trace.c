@@ -30,7 +30,7 @@ EncodeTrace(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 	int dim;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	x = EmbeddingArg(PG_GETARG_DATUM(1), cb->dim, &dim);
+	x = EmbeddingArg(PG_GETARG_DATUM(1), stk_codebook_inputs(cb), &dim);
 	status = stk_rq_trace(CodebookQuantizer(entry, 1), &exec, x, steps, &err);
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not encode embedding");
@@ -90,7 +90,7 @@ EncodeCandidates(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected n of 1 to %d, not %d", ENCODE_MAX_BEAM, n)));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	x = EmbeddingArg(PG_GETARG_DATUM(1), cb->dim, &dim);
+	x = EmbeddingArg(PG_GETARG_DATUM(1), stk_codebook_inputs(cb), &dim);
 	codes = palloc(sizeof(uint16_t) * n * cb->levels);
 	keys = palloc(sizeof(double) * n);
 	status = stk_rq_encode_best(CodebookQuantizer(entry, 1), &exec, x, Max(n, info->beam), n, codes,

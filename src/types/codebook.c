@@ -101,6 +101,23 @@ CodebookMakeDatum(stk_metric metric, int levels, const uint32 *sizes, int dim,
 	return PointerGetDatum(v);
 }
 
+const float *
+CodebookLatent(const stk_codebook *cb, const float *x)
+{
+	stk_exec exec = SemtokExec(CurrentMemoryContext);
+	stk_error err = {.level = -1};
+	stk_status status;
+	float *latent;
+
+	if (!cb->network.inputs)
+		return x;
+	latent = palloc(sizeof(float) * cb->dim);
+	status = stk_network_encode(&cb->network, &exec, x, 1, latent, &err);
+	if (status != STK_OK)
+		SemtokReportStatus(status, &err, "could not encode embedding");
+	return latent;
+}
+
 void
 CodebookComputeHash(struct varlena *v, uint8 *hash)
 {

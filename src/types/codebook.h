@@ -34,6 +34,11 @@ extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_
 /* The stored form that the hash is of; *bytes is its length. */
 extern const uint8 *CodebookStored(const CodebookEntry *entry, Size *bytes);
 /*
+ * What the codewords are measured against: x [inputs] itself, or what the network's encoder makes of
+ * it, palloc'd.
+ */
+extern const float *CodebookLatent(const stk_codebook *cb, const float *x);
+/*
  * Prepared to encode with a beam of this width and the vector unit of semtok.simd. Tables that only
  * wider beams than 1 need are made at the first such call, everything anew after the setting has
  * changed: so the result is good as long as no other code runs.

@@ -125,6 +125,7 @@ SemqueryNeighbors(CodebookEntry *codebook, int32 tokenizer, const float *embeddi
 {
 	const stk_codebook *view = CodebookView(codebook);
 	stk_allocator a = SemtokAllocator(CurrentMemoryContext);
+	const float *latent = CodebookLatent(view, embedding);
 	const float *gram = NULL;
 	uint8 *out;
 	size_t len;
@@ -141,7 +142,7 @@ SemqueryNeighbors(CodebookEntry *codebook, int32 tokenizer, const float *embeddi
 									  stk_query_gram_count(view), MaxAllocSize / sizeof(float))));
 		gram = CodebookGram(codebook);
 	}
-	status = stk_query_neighbors(view, (uint32) tokenizer, embedding, gram, &a, &out, &len, &err);
+	status = stk_query_neighbors(view, (uint32) tokenizer, latent, gram, &a, &out, &len, &err);
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not make semquery");
 	return SemqueryDatum(out, len);
@@ -154,7 +155,8 @@ semtok_neighbors_codebook(PG_FUNCTION_ARGS)
 {
 	CodebookEntry *codebook = CodebookArg(fcinfo, 0);
 	int dim;
-	const float *embedding = EmbeddingArg(PG_GETARG_DATUM(1), CodebookView(codebook)->dim, &dim);
+	const float *embedding =
+		EmbeddingArg(PG_GETARG_DATUM(1), stk_codebook_inputs(CodebookView(codebook)), &dim);
 
 	PG_RETURN_DATUM(SemqueryNeighbors(codebook, 0, embedding));
 }

@@ -234,7 +234,8 @@ encode_cost(const stk_codebook *cb, const stk_encode *m)
 
 	for (int l = 0; l < cb->levels; l++)
 		codewords += cb->sizes[l];
-	return (uint64_t) m->n * codewords * (uint64_t) cb->dim * (uint64_t) m->beam;
+	return (uint64_t) m->n * (codewords * (uint64_t) cb->dim * (uint64_t) m->beam +
+							  (uint64_t) stk_network_multiply_adds(&cb->network));
 }
 
 /* Encode here and now. False when it is not to be: too much, or not everything is at hand. */
@@ -317,7 +318,7 @@ stk_request_admit(stk_server *s, stk_job *job)
 		return;
 	}
 	cb = stk_cached_codebook(pin);
-	if (cb->dim != m->dim || cb->levels != m->levels)
+	if (stk_codebook_inputs(cb) != m->dim || cb->levels != m->levels)
 		fail_job(s, job, STK_FAILED_REQUEST, STK_EINVAL, "the codebook has another shape");
 	else
 	{
@@ -361,7 +362,8 @@ take_encode(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 	{
 		const stk_codebook *cb = stk_cached_codebook(pin);
 
-		done = cb->dim == e.dim && cb->levels == e.levels && encode_at_once(s, session, m, &e, pin);
+		done = stk_codebook_inputs(cb) == e.dim && cb->levels == e.levels &&
+			   encode_at_once(s, session, m, &e, pin);
 		stk_cache_unpin(s->shop.cache, pin);
 	}
 	if (done || !(job = begin_job(s, session, m)))

@@ -208,7 +208,10 @@ stk_speeds_measure(const stk_shop *shop, const stk_pool *pool, stk_speeds *s)
 stk_work
 stk_work_of_encoding(const stk_codebook *cb, double n, int beam)
 {
-	stk_work work = {.rows = n, .dim = cb->dim, .bytes = n * cb->dim * sizeof(float)};
+	stk_work work = {.rows = n,
+					 .dim = cb->dim,
+					 .bytes = n * stk_codebook_inputs(cb) * sizeof(float),
+					 .multiply_adds = n * stk_network_multiply_adds(&cb->network)};
 	double prefixes = 1; /* that a level may keep */
 
 	for (int l = 0; l < cb->levels; l++)
