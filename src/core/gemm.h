@@ -46,28 +46,4 @@ extern size_t stk_gemm_scratch(int threads, size_t m, size_t n, size_t k);
 extern void stk_gemm(const stk_exec *exec, float *scratch, stk_matrix a, stk_matrix b, float *c,
 					 size_t m, size_t n, size_t k);
 
-/*
- * A vector unit's part: a tile of c, in registers.
- *
- *   a  [k][rows]     a column after the other
- *   b  [k][columns]  a row after the other
- *   c  [rows][columns] at `stride`; what is there already is gone on from, but with `fresh`
- */
-typedef struct stk_gemm_tile
-{
-	uint32_t rows;
-	uint32_t columns;
-	void (*multiply)(const float *a, const float *b, size_t k, float *c, size_t stride, bool fresh);
-} stk_gemm_tile;
-
-#define STK_GEMM_MAX_ROWS 12
-#define STK_GEMM_MAX_COLUMNS 32
-
-#if defined(__x86_64__)
-extern const stk_gemm_tile stk_gemm_tile_avx2;
-extern const stk_gemm_tile stk_gemm_tile_avx512;
-#elif defined(__aarch64__)
-extern const stk_gemm_tile stk_gemm_tile_neon;
-#endif
-
 #endif

@@ -4,11 +4,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "dense.h"
 #include "explog.h"
 #include "rqvae_impl.h"
 
 /* Columns of a matrix that are one task. */
-#define STRIP 16
+#define STRIP 128
 
 static size_t
 larger(size_t a, size_t b)
@@ -177,6 +178,7 @@ static void
 bias_task(void *arg, size_t index, int thread)
 {
 	const rows_job *j = arg;
+	const stk_dense *dense = stk_dense_of(j->net->exec->cpu);
 	stk_activation activation = j->net->plan->rqvae.activation;
 	size_t first;
 	size_t n = chunk_rows(j->n, index, &first);
@@ -188,16 +190,10 @@ bias_task(void *arg, size_t index, int thread)
 
 		if (j->activate && activation == STK_RELU)
 		{
-			for (size_t k = 0; k < j->width; k++)
-			{
-				float sum = y[k] + j->bias[k];
-
-				y[k] = sum > 0 ? sum : 0;
-			}
+			dense->bias_relu(y, j->bias, j->width);
 			continue;
 		}
-		for (size_t k = 0; k < j->width; k++)
-			y[k] += j->bias[k];
+		dense->add(y, j->bias, j->width);
 		if (j->before)
 			memcpy(j->before + i * j->width, y, j->width * sizeof(float));
 		if (j->activate)
@@ -254,35 +250,26 @@ slope_task(void *arg, size_t index, int thread)
 	(void) thread;
 	if (activation == STK_RELU)
 	{
-		const float *y = j->from + first * j->width;
-
-		for (size_t k = 0; k < n * j->width; k++)
-			g[k] = y[k] > 0 ? g[k] : 0;
+		stk_dense_of(j->net->exec->cpu)->relu_slope(g, j->from + first * j->width, n * j->width);
 		return;
 	}
 	for (size_t k = 0; k < n * j->width; k++)
 		g[k] = (float) (g[k] * slope(activation, j->before[first * j->width + k]));
 }
 
-/* Sums over rows, one strip of columns. */
+/* Sums over rows, in their order, one strip of columns. */
 static void
 columns_task(void *arg, size_t index, int thread)
 {
 	const rows_job *j = arg;
+	const stk_dense *dense = stk_dense_of(j->net->exec->cpu);
 	size_t first = index * STRIP;
 	size_t n = j->width - first < STRIP ? j->width - first : STRIP;
-	double sums[STRIP] = {0};
 
 	(void) thread;
+	memset(j->to + first, 0, n * sizeof(float));
 	for (size_t i = 0; i < j->n; i++)
-	{
-		const float *row = j->from + i * j->width + first;
-
-		for (size_t k = 0; k < n; k++)
-			sums[k] += row[k];
-	}
-	for (size_t k = 0; k < n; k++)
-		j->to[first + k] = (float) sums[k];
+		dense->add(j->to + first, j->from + i * j->width + first, n);
 }
 
 /*
@@ -384,23 +371,16 @@ static void
 error_task(void *arg, size_t index, int thread)
 {
 	const rows_job *j = arg;
+	const stk_reference *reference = j->net->exec->cpu->reference;
 	size_t first;
-	size_t n = chunk_rows(j->n, index, &first);
-	const float *y = j->from + first * j->width;
-	const float *x = j->net->x + first * j->width;
+	size_t n = chunk_rows(j->n, index, &first) * j->width;
 	float *g = j->to + first * j->width;
-	float scale = (float) j->scale;
-	double lanes[8] = {0};
+	const float *difference = g;
 
 	(void) thread;
-	for (size_t k = 0; k < n * j->width; k++)
-	{
-		float d = y[k] - x[k];
-
-		g[k] = scale * d;
-		lanes[k % 8] += (double) d * d;
-	}
-	j->sums[index] = stk_add_lanes(lanes);
+	reference->subtract(j->from + first * j->width, j->net->x + first * j->width, n, g);
+	reference->dots(g, &difference, 1, n, &j->sums[index]);
+	stk_dense_of(j->net->exec->cpu)->scale(g, g, (float) j->scale, n);
 }
 
 static double

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dense.h"
 #include "ema.h"
 #include "fpenv.h"
 #include "kmeans_impl.h"
@@ -23,15 +24,8 @@ struct stk_rqvae_device
 typedef struct update
 {
 	stk_rqvae_device *d;
-	float cut;    /* gradients times this */
-	float decay;  /* 1 - rate * weight_decay */
-	float first;  /* 1 - beta1 */
-	float second; /* beta2 */
-	float fresh;  /* 1 - beta2 */
-	float root;   /* sqrt(1 - beta2^t) */
-	float rate;   /* rate / (1 - beta1^t) */
-	float epsilon;
-	float keep; /* of averages */
+	stk_adamw adamw;
+	float take; /* of averages: 1 - keep */
 } update;
 
 static size_t
@@ -54,12 +48,9 @@ square_task(void *arg, size_t index, int thread)
 	size_t first;
 	size_t n = chunk_numbers(u->d->state.shape.trained, index, &first);
 	const float *g = u->d->net.gradients + first;
-	double lanes[8] = {0};
 
 	(void) thread;
-	for (size_t i = 0; i < n; i++)
-		lanes[i % 8] += (double) g[i] * g[i];
-	u->d->net.sums[index] = stk_add_lanes(lanes);
+	u->d->exec.cpu->reference->dots(g, &g, 1, n, &u->d->net.sums[index]);
 }
 
 /* Length of all gradients together. */
@@ -82,20 +73,11 @@ adamw_task(void *arg, size_t index, int thread)
 	stk_rqvae_state *s = &u->d->state;
 	size_t first;
 	size_t n = chunk_numbers(s->shape.trained, index, &first);
-	const float *gradients = u->d->net.gradients + first;
-	float *p = s->parameters + first;
-	float *m = s->first + first;
-	float *v = s->second + first;
 
 	(void) thread;
-	for (size_t i = 0; i < n; i++)
-	{
-		float g = gradients[i] * u->cut;
-
-		m[i] += u->first * (g - m[i]);
-		v[i] = v[i] * u->second + u->fresh * g * g;
-		p[i] = p[i] * u->decay - u->rate * (m[i] / (sqrtf(v[i]) / u->root + u->epsilon));
-	}
+	stk_dense_of(u->d->exec.cpu)
+		->adamw(&u->adamw, u->d->net.gradients + first, s->first + first, s->second + first,
+				s->parameters + first, n);
 }
 
 static void
@@ -105,13 +87,9 @@ average_task(void *arg, size_t index, int thread)
 	stk_rqvae_state *s = &u->d->state;
 	size_t first;
 	size_t n = chunk_numbers(s->shape.total, index, &first);
-	const float *p = s->parameters + first;
-	float *a = s->average + first;
-	float take = 1 - u->keep;
 
 	(void) thread;
-	for (size_t i = 0; i < n; i++)
-		a[i] += take * (p[i] - a[i]);
+	stk_dense_of(u->d->exec.cpu)->approach(s->average + first, s->parameters + first, u->take, n);
 }
 
 /* base^t, the same on every machine. */
@@ -137,15 +115,15 @@ set_rates(update *u, const stk_rqvae_pace *pace, double norm)
 	uint64_t t = u->d->state.step + 1;
 	double cut = p->clip > 0 ? p->clip / (norm + 1e-6) : 1;
 
-	u->cut = cut < 1 ? (float) cut : 1;
-	u->decay = (float) (1 - pace->rate * p->weight_decay);
-	u->first = (float) (1 - p->beta1);
-	u->second = (float) p->beta2;
-	u->fresh = (float) (1 - p->beta2);
-	u->root = (float) sqrt(1 - power(p->beta2, t));
-	u->rate = (float) (pace->rate / (1 - power(p->beta1, t)));
-	u->epsilon = (float) p->epsilon;
-	u->keep = (float) pace->keep;
+	u->adamw = (stk_adamw){.cut = cut < 1 ? (float) cut : 1,
+						   .decay = (float) (1 - pace->rate * p->weight_decay),
+						   .first = (float) (1 - p->beta1),
+						   .second = (float) p->beta2,
+						   .fresh = (float) (1 - p->beta2),
+						   .root = (float) sqrt(1 - power(p->beta2, t)),
+						   .rate = (float) (pace->rate / (1 - power(p->beta1, t))),
+						   .epsilon = (float) p->epsilon};
+	u->take = 1 - (float) pace->keep;
 }
 
 /* Codewords of a level that are moving averages learn from their rows. */
@@ -262,10 +240,38 @@ step(stk_rqvae_device *d, size_t n, bool quantize, const stk_rqvae_pace *pace, s
 	return status;
 }
 
+/* Rows of a batch on their way to the net. */
+typedef struct gathering
+{
+	const stk_rqvae_device *d;
+	const size_t *places;
+	size_t n;
+} gathering;
+
+static void
+gather_task(void *arg, size_t index, int thread)
+{
+	const gathering *g = arg;
+	size_t inputs = g->d->state.shape.inputs;
+	size_t first = index * STK_RQVAE_CHUNK;
+	size_t end = g->n - first < STK_RQVAE_CHUNK ? g->n : first + STK_RQVAE_CHUNK;
+
+	(void) thread;
+	for (size_t i = first; i < end; i++)
+		memcpy(g->d->net.x + i * inputs, g->d->x + g->places[i] * inputs, inputs * sizeof(float));
+}
+
+static void
+gather(const stk_rqvae_device *d, const size_t *places, size_t n)
+{
+	gathering g = {d, places, n};
+
+	stk_run(d->exec.pool, gather_task, &g, stk_rqvae_chunks(n, STK_RQVAE_CHUNK));
+}
+
 static stk_status
 processor_run(stk_rqvae_device *d, stk_rqvae_run *run)
 {
-	size_t inputs = d->state.shape.inputs;
 	int levels = d->state.shape.levels;
 	stk_fpenv env = stk_fpenv_enter();
 	stk_status status = STK_OK;
@@ -282,9 +288,7 @@ processor_run(stk_rqvae_device *d, stk_rqvae_run *run)
 			run->losses[i] = (stk_rqvae_loss){.reconstruction = NAN, .norm = NAN};
 		if (status != STK_OK || !finite)
 			continue;
-		for (size_t r = 0; r < n; r++)
-			memcpy(d->net.x + r * inputs, d->x + run->places[first + r] * inputs,
-				   inputs * sizeof(float));
+		gather(d, run->places + first, n);
 		status = step(d, n, run->quantize, &run->paces[i], &run->losses[i], &finite);
 		if (status == STK_OK && !finite)
 			run->losses[i].norm = NAN;
