@@ -219,15 +219,15 @@ bench_stored
 bench_store(int levels, uint32_t size, int dim, const float *codewords)
 {
 	bench_stored s;
-	uint32_t sizes[STK_MAX_LEVELS];
+	stk_codebook shape = {.metric = STK_L2, .levels = levels, .dim = dim};
 	size_t at;
 	stk_error err;
 
 	for (int l = 0; l < levels; l++)
-		sizes[l] = size;
-	s.size = stk_codebook_bytes(levels, sizes, dim);
+		shape.sizes[l] = size;
+	s.size = stk_codebook_stored_bytes(&shape);
 	s.bytes = bench_alloc(s.size, 1);
-	at = stk_codebook_write_header(s.bytes, STK_L2, levels, sizes, dim);
+	at = stk_codebook_write_shape(s.bytes, &shape);
 	memcpy(s.bytes + at, codewords, s.size - at);
 	bench_check("hash", stk_hash(s.bytes, s.size, s.hash, &err), &err);
 	bench_check("codebook", stk_codebook_view(s.bytes, s.size, &s.cb, &err), &err);
