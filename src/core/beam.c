@@ -90,8 +90,11 @@ static stk_status
 start(beam_search *b)
 {
 	beam_rules rules = {children_of, score, least, flags, b};
+	const stk_decode_options *options = b->s.options;
 
 	find_level_mins(b);
+	b->s.glances = b->s.q->kind != STK_QUERY_MASKED &&
+				   (!options || (options->top_k == 0 && options->top_p >= 1));
 	for (int i = 0; i < 2; i++)
 		beam_step_init(&b->steps[i], b->s.trie, b->width, &rules, b->s.options, &b->s.a);
 	b->last = &b->steps[0];

@@ -220,11 +220,12 @@ is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *le
 }
 
 /*
- * The flags of a child at a place that are left, and its handle. Calls the trie, so that its
- * children are those of another node afterwards.
+ * The flags of a child at a place that are left, and its handle; with `glance` without a look at
+ * what is below an inner one. Else this calls the trie, whose children are those of another node
+ * afterwards.
  */
 static stk_status
-restrict_child(stk_restricted *r, restricted_node *at, stk_child *child)
+restrict_child(stk_restricted *r, restricted_node *at, stk_child *child, bool glance)
 {
 	uint64_t below = ids_below(child);
 	stk_status status = STK_OK;
@@ -234,7 +235,12 @@ restrict_child(stk_restricted *r, restricted_node *at, stk_child *child)
 		child->flags = 0;
 	if (child->flags & STK_CHILD_ID && !is_left(r, at))
 		child->flags &= (uint8_t) ~STK_CHILD_ID;
-	if (child->flags & STK_CHILD_INNER)
+	if (child->flags & STK_CHILD_INNER && glance)
+	{
+		child->flags |= STK_CHILD_UNSURE;
+		status = add_node(r, *at, &child->node);
+	}
+	else if (child->flags & STK_CHILD_INNER)
 	{
 		bool left;
 
@@ -323,9 +329,8 @@ copy_children(stk_restricted *r, const restricted_node *at, size_t *n)
 }
 
 static stk_status
-restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+list_children(stk_restricted *r, uint64_t node, bool glance, const stk_child **children, size_t *n)
 {
-	stk_restricted *r = (stk_restricted *) trie;
 	set_cursor within, exclude;
 	restricted_node at;
 	size_t n_inner;
@@ -352,7 +357,7 @@ restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, siz
 				continue;
 		}
 		if (next.within != NONE || next.exclude != NONE || child->node & OWN)
-			status = restrict_child(r, &next, child);
+			status = restrict_child(r, &next, child, glance);
 		if (status != STK_OK)
 			return status;
 		if (child->flags != 0 && *n != i)
@@ -361,6 +366,32 @@ restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, siz
 	}
 	*children = r->children;
 	return STK_OK;
+}
+
+static stk_status
+restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+{
+	return list_children((stk_restricted *) trie, node, false, children, n);
+}
+
+static stk_status
+restricted_glance(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+{
+	return list_children((stk_restricted *) trie, node, true, children, n);
+}
+
+/* Calls the trie within: what glance gave is a copy of its children. */
+static stk_status
+restricted_settle(stk_trie *trie, const stk_child *child, uint8_t *flags)
+{
+	stk_restricted *r = (stk_restricted *) trie;
+	restricted_node at = r->nodes[child->node & ~OWN];
+	bool left;
+	stk_status status = is_any_left(r, &at, ids_below(child), &left);
+
+	if (status == STK_OK)
+		*flags &= (uint8_t) ~(left ? STK_CHILD_UNSURE : STK_CHILD_UNSURE | STK_CHILD_INNER);
+	return status;
 }
 
 /* Keep the roots below which an id is left. */
@@ -406,6 +437,8 @@ stk_restricted_create(stk_restricted **out, stk_trie *trie, const stk_root *root
 		return STK_ENOMEM;
 	memset(r, 0, sizeof(*r));
 	r->trie.expand = restricted_expand;
+	r->trie.glance = restricted_glance;
+	r->trie.settle = restricted_settle;
 	r->inner = trie;
 	r->within = within;
 	r->exclude = exclude;

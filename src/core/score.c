@@ -213,13 +213,15 @@ stk_status
 search_children(stk_search *s, uint64_t node, int levels, uint32_t set_node,
 				const stk_child **children, size_t *n)
 {
+	stk_status (*list)(stk_trie *, uint64_t, const stk_child **, size_t *) =
+		s->glances && s->trie->glance ? s->trie->glance : s->trie->expand;
 	uint32_t from, to;
 
 	if (!s->set || !s->trie->find)
-		return s->trie->expand(s->trie, node, children, n);
+		return list(s->trie, node, children, n);
 	stk_semset_children(s->set, levels, set_node, &from, &to);
 	if (to - from > STK_FEW_CHILDREN)
-		return s->trie->expand(s->trie, node, children, n);
+		return list(s->trie, node, children, n);
 	*children = s->few;
 	*n = 0;
 	if (from == to)
@@ -296,5 +298,8 @@ search_live_flags(const stk_search *s, const stk_child *child, int levels, uint3
 		(levels + child->tail_len < s->q->levels ||
 		 (s->set && !tail_in_set(s->set, child, levels, set_node))))
 		*flags &= (uint8_t) ~STK_CHILD_TAIL;
+	if (*flags & STK_CHILD_INNER && *flags & STK_CHILD_UNSURE)
+		return s->trie->settle(s->trie, child, flags);
+	*flags &= (uint8_t) ~STK_CHILD_UNSURE;
 	return STK_OK;
 }

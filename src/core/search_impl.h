@@ -40,6 +40,7 @@ struct stk_search
 	stk_search_stats stats;
 	stk_status status; /* the first failure is the last answer */
 	bool dropped;      /* a prefix was given up for want of room */
+	bool glances;      /* children may be unsure: few are wanted, none costs what another is */
 
 	/* Of a decoding search, else NULL. */
 	const stk_decode_options *options;
@@ -103,8 +104,8 @@ extern stk_status search_score(stk_search *s, const search_prefix *prefix,
 							   const stk_child *children, size_t n);
 
 /*
- * The child's flags without those that cannot lead to an id of finite cost; levels counts the
- * child's code. STK_ECORRUPT when it goes deeper than an id can.
+ * The child's flags without those that cannot lead to an id of finite cost, and sure; levels counts
+ * the child's code. STK_ECORRUPT when it goes deeper than an id can.
  */
 extern stk_status search_live_flags(const stk_search *s, const stk_child *child, int levels,
 									uint32_t set_node, uint8_t *flags);

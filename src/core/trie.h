@@ -16,9 +16,10 @@
 #include "status.h"
 
 /* What a child is; bits may be combined (a ragged catalog has ids below ids). */
-#define STK_CHILD_INNER 1 /* has children: `node` is its handle */
-#define STK_CHILD_ID 2    /* an id ends at this child: `posting` is its handle */
-#define STK_CHILD_TAIL 4  /* exactly one id below, `tail` levels deeper; never with the others */
+#define STK_CHILD_INNER 1  /* has children: `node` is its handle */
+#define STK_CHILD_ID 2     /* an id ends at this child: `posting` is its handle */
+#define STK_CHILD_TAIL 4   /* exactly one id below, `tail` levels deeper; never with the others */
+#define STK_CHILD_UNSURE 8 /* of glance, with INNER: whether an id is left below, settle says */
 
 typedef struct stk_child
 {
@@ -53,6 +54,16 @@ struct stk_trie
 	 * them all; NULL: it never is. An array that expand gave stays.
 	 */
 	stk_status (*exceeds)(stk_trie *trie, uint64_t node, uint64_t children, bool *more);
+	/*
+	 * expand for those who want few of the children: without a look below each, so that some are
+	 * STK_CHILD_UNSURE; NULL: expand does without, too.
+	 */
+	stk_status (*glance)(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n);
+	/*
+	 * The look: *flags are those of an unsure child, of which UNSURE goes, and INNER where nothing
+	 * is left. An array that glance gave stays.
+	 */
+	stk_status (*settle)(stk_trie *trie, const stk_child *child, uint8_t *flags);
 };
 
 /* So many children are looked for one by one rather than among all that a node has. */
