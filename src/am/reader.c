@@ -227,8 +227,9 @@ report_family(const SemtrieReader *reader, SemtrieRef ref)
 						 "family that contradicts itself");
 }
 
-static stk_status
-read_family(SemtrieReader *reader, SemtrieRef ref)
+/* Append a family's children, or of each the code alone, to the scratch array. */
+static pg_attribute_always_inline stk_status
+read_children(SemtrieReader *reader, SemtrieRef ref, bool codes_alone)
 {
 	PGAlignedBlock record;
 
@@ -245,14 +246,29 @@ read_family(SemtrieReader *reader, SemtrieRef ref)
 		SemtrieFamilyCursorInit(&cursor, record.data);
 		reserve_children(reader, &reader->run, cursor.header.count);
 		while (SemtrieFamilyCursorNext(&cursor, &child, &corrupt))
-			if (is_shown(&child))
-				show_run_child(reader, &child, &reader->run.array[reader->run.n++]);
+		{
+			stk_child *shown = &reader->run.array[reader->run.n];
+
+			if (!is_shown(&child))
+				continue;
+			reader->run.n++;
+			if (codes_alone)
+				shown->code = child.code;
+			else
+				show_run_child(reader, &child, shown);
+		}
 		if (corrupt)
 			report_family(reader, ref);
 		if (!(cursor.header.flags & SEMTRIE_CONTINUED))
 			return STK_OK;
 		ref = SemtrieRunContinuation(ref);
 	}
+}
+
+static stk_status
+read_family(SemtrieReader *reader, SemtrieRef ref)
+{
+	return read_children(reader, ref, false);
 }
 
 /* The child of a family with this code, where core sees it. */
@@ -487,6 +503,22 @@ reader_expand(stk_trie *trie, uint64_t handle, const stk_child **children, size_
 	*children = reader->merged.array;
 	*n = reader->merged.n;
 	return STK_OK;
+}
+
+/* stk_trie's codes: of a node of the run alone. */
+static stk_status
+reader_codes(stk_trie *trie, uint64_t handle, const stk_child **children, size_t *n)
+{
+	SemtrieReader *reader = (SemtrieReader *) trie;
+	stk_status status;
+
+	if (handle & HANDLE_POOL)
+		return reader_expand(trie, handle, children, n);
+	reader->run.n = 0;
+	status = read_children(reader, handle, true);
+	*children = reader->run.array;
+	*n = reader->run.n;
+	return status;
 }
 
 /* First of the items lo .. hi, which share `depth` codes and go on, whose next is not below this. */
@@ -791,6 +823,7 @@ SemtrieReaderOpen(Relation index, MemoryContext context)
 	SemtrieReader *reader = palloc0(sizeof(SemtrieReader));
 
 	reader->trie.expand = reader_expand;
+	reader->trie.codes = reader_codes;
 	reader->trie.find = reader_find;
 	reader->trie.exceeds = reader_exceeds;
 	reader->context = own;

@@ -24,6 +24,7 @@ typedef struct lookup
 	lookup_run *runs;  /* [n] nodes of a level */
 	lookup_run *next;  /* [n] nodes of the next one */
 	stk_child in_tail; /* the child of a node that is inside a tail */
+	bool codes_alone;
 	stk_lookup_found found;
 	void *ctx;
 } lookup;
@@ -42,11 +43,13 @@ compare_prefixes(const void *x, const void *y, const void *ctx)
 	return (a->levels > b->levels) - (a->levels < b->levels);
 }
 
-/* What may follow a node. */
+/* What may follow a node, at which all prefixes end that get there or some go on. */
 static stk_status
-node_children(lookup *l, const stk_child *at, const stk_child **children, size_t *n)
+node_children(lookup *l, const stk_child *at, bool all_end, const stk_child **children, size_t *n)
 {
 	*n = 0;
+	if (at->flags & STK_CHILD_INNER && all_end && l->codes_alone && l->trie->codes)
+		return l->trie->codes(l->trie, at->node, children, n);
 	if (at->flags & STK_CHILD_INNER)
 		return l->trie->expand(l->trie, at->node, children, n);
 	if (at->flags & STK_CHILD_TAIL)
@@ -138,7 +141,8 @@ walk_node(lookup *l, const lookup_run *run, int depth, size_t *n_next)
 	size_t i = run->from;
 	size_t child = 0;
 	size_t n;
-	stk_status status = node_children(l, &run->at, &children, &n);
+	bool all_end = l->prefixes[l->below[run->to - 1]].levels == depth; /* the longer come last */
+	stk_status status = node_children(l, &run->at, all_end, &children, &n);
 
 	for (; status == STK_OK && i < run->to && l->prefixes[l->below[i]].levels == depth; i++)
 		status = l->found(l->ctx, l->below[i], &run->at, children, n);
@@ -195,9 +199,10 @@ walk_root(lookup *l, const stk_root *root, size_t n)
 
 stk_status
 stk_lookup(stk_trie *trie, const stk_root *roots, size_t n_roots, const stk_prefix *prefixes,
-		   size_t n, const stk_allocator *a, stk_lookup_found found, void *ctx)
+		   size_t n, bool codes_alone, const stk_allocator *a, stk_lookup_found found, void *ctx)
 {
-	lookup l = {.trie = trie, .prefixes = prefixes, .found = found, .ctx = ctx};
+	lookup l = {
+		.trie = trie, .prefixes = prefixes, .codes_alone = codes_alone, .found = found, .ctx = ctx};
 	stk_status status = STK_ENOMEM;
 
 	if (n == 0)

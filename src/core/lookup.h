@@ -24,11 +24,11 @@ typedef stk_status (*stk_lookup_found)(void *ctx, size_t prefix, const stk_child
 /*
  * Find prefixes [n], of any order, equal ones among them. One whose tokenizer is 0 is looked for
  * below every root, others below the root of their tokenizer; found is called once for each root
- * that has the prefix. Memory from a, in proportion to n, is given back. STK_ENOMEM, and whatever
- * expand and found return.
+ * that has the prefix. codes_alone: of the children it wants no more than the codes. Memory from a,
+ * in proportion to n, is given back. STK_ENOMEM, and whatever expand and found return.
  */
 extern stk_status stk_lookup(stk_trie *trie, const stk_root *roots, size_t n_roots,
-							 const stk_prefix *prefixes, size_t n, const stk_allocator *a,
-							 stk_lookup_found found, void *ctx);
+							 const stk_prefix *prefixes, size_t n, bool codes_alone,
+							 const stk_allocator *a, stk_lookup_found found, void *ctx);
 
 #endif

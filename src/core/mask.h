@@ -23,7 +23,7 @@ typedef struct stk_mask_form
  * Set the bits of what may follow a prefix of `level` codes.
  *
  *   at        what the prefix leads to: where an id ends there, end_token may follow
- *   children  [n]  its children, whose codes are of this level
+ *   children  [n]  its children, whose codes, which are of this level, are all that is looked at
  *   row       [(vocab + 7) / 8]  bits are set, none is cleared
  *
  * STK_EINVAL, with err naming level and code, for a code whose token is not below vocab, that has

@@ -375,6 +375,15 @@ restricted_expand(stk_trie *trie, uint64_t node, const stk_child **children, siz
 }
 
 static stk_status
+restricted_codes(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+{
+	stk_trie *inner = ((stk_restricted *) trie)->inner;
+
+	return node & OWN ? restricted_expand(trie, node, children, n)
+					  : inner->codes(inner, node, children, n);
+}
+
+static stk_status
 restricted_glance(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
 {
 	return list_children((stk_restricted *) trie, node, true, children, n);
@@ -437,6 +446,7 @@ stk_restricted_create(stk_restricted **out, stk_trie *trie, const stk_root *root
 		return STK_ENOMEM;
 	memset(r, 0, sizeof(*r));
 	r->trie.expand = restricted_expand;
+	r->trie.codes = trie->codes ? restricted_codes : NULL;
 	r->trie.glance = restricted_glance;
 	r->trie.settle = restricted_settle;
 	r->inner = trie;

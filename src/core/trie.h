@@ -45,6 +45,11 @@ struct stk_trie
 	 */
 	stk_status (*expand)(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n);
 	/*
+	 * expand for those who want the codes alone: what else the children say is not known; NULL: it
+	 * costs as much.
+	 */
+	stk_status (*codes)(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n);
+	/*
 	 * One child, where that costs less than all of them; NULL: it does not. *child is the caller's;
 	 * an array that expand gave stays.
 	 */

@@ -14,6 +14,15 @@ guarded_expand(stk_trie *trie, uint64_t node, const stk_child **children, size_t
 }
 
 static stk_status
+guarded_codes(stk_trie *trie, uint64_t node, const stk_child **children, size_t *n)
+{
+	stk_trie *inner = ((GuardedTrie *) trie)->inner;
+
+	CHECK_FOR_INTERRUPTS();
+	return inner->codes(inner, node, children, n);
+}
+
+static stk_status
 guarded_find(stk_trie *trie, uint64_t node, uint16_t code, bool *found, stk_child *child)
 {
 	stk_trie *inner = ((GuardedTrie *) trie)->inner;
@@ -34,7 +43,9 @@ guarded_exceeds(stk_trie *trie, uint64_t node, uint64_t children, bool *more)
 void
 GuardTrie(GuardedTrie *guarded, stk_trie *inner)
 {
-	guarded->trie = (stk_trie){guarded_expand, inner->find ? guarded_find : NULL,
-							   inner->exceeds ? guarded_exceeds : NULL};
+	guarded->trie = (stk_trie){.expand = guarded_expand,
+							   .codes = inner->codes ? guarded_codes : NULL,
+							   .find = inner->find ? guarded_find : NULL,
+							   .exceeds = inner->exceeds ? guarded_exceeds : NULL};
 	guarded->inner = inner;
 }

@@ -168,7 +168,8 @@ static Datum
 make_mask(FunctionCallInfo fcinfo, const char *name, bool items, Datum (*make)(MaskRows *))
 {
 	MaskRows mask = {0};
-	PrefixVerb verb = {.name = name, .ctx = &mask, .begin = begin_rows, .found = fill_row};
+	PrefixVerb verb = {
+		.name = name, .codes_alone = true, .ctx = &mask, .begin = begin_rows, .found = fill_row};
 	Datum result;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(5))

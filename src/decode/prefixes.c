@@ -83,7 +83,7 @@ lookup_chunk(Lookup *lookup, const Scope *scope)
 	stk_allocator allocator = SemtokAllocator(CurrentMemoryContext);
 	stk_status status =
 		stk_lookup(scope->trie, scope->roots, scope->n_roots, lookup->chunk.prefixes,
-				   lookup->chunk.n, &allocator, chunk_found, lookup);
+				   lookup->chunk.n, verb->codes_alone, &allocator, chunk_found, lookup);
 
 	if (status != STK_OK && status != STK_ERETRY)
 		SemtokReportStatus(status, &lookup->err, "could not read what follows the prefixes");

@@ -28,6 +28,7 @@ typedef struct PrefixVerb
 	uint32 tokenizer;          /* of those that name none; 0 = every one */
 	const stk_semset *within;  /* only these ids exist; NULL = all */
 	const stk_semset *exclude; /* these do not; NULL = none */
+	bool codes_alone;          /* found looks at no more of the children than their codes */
 	void *ctx;
 
 	/* Forget all answers: the lookup begins, or begins again as an index was rebuilt under it. */
