@@ -185,7 +185,7 @@ the_same_wherever_it_fails(void **state)
 		runs += whole.calls[FAKE_LLOYD];
 		for (int op = 0; op < FAKE_OPS; op++)
 		{
-			for (long at = 1; at <= whole.calls[op]; at += (long) unit_size(1, 1, 5))
+			for (long at = 1; at <= whole.calls[op]; at += (long) unit_size(1, 1, 9))
 			{
 				for (int kind = 0; kind < 4; kind++)
 				{
@@ -216,7 +216,7 @@ the_same_however_little_it_knows(void **state)
 		float *x = clumped_rows(n, (size_t) plans[i].dim, i);
 		outcome *expected = train(&plans[i], x, n, NULL, NULL);
 
-		for (unsigned without = 0; without < 32; without += (unsigned) unit_size(1, 1, 7))
+		for (unsigned without = 0; without < 32; without += (unsigned) unit_size(1, 1, 11))
 		{
 			fake_accelerator f;
 

@@ -145,7 +145,7 @@ the_same_wherever_it_fails(void **state)
 		assert_int_equal(f.live, 0);
 		for (int op = 0; op < FAKE_OPS; op++)
 		{
-			for (int at = 1; at <= 4; at++)
+			for (int at = 1; at <= 4; at += (int) unit_size(1, 1, 3))
 			{
 				for (int lost = 0; lost < 2; lost++)
 				{

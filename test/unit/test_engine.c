@@ -113,7 +113,7 @@ says_what_it_is(void **state)
 static void
 encodes_like_core(void **state)
 {
-	int kinds = (int) unit_size(60, 20, 8);
+	int kinds = (int) unit_size(60, 20, 5);
 	stk_engine *e = open_engine();
 	stk_crew *crews[MAX_THREADS + 1] = {NULL};
 	uint64_t seed = 8;

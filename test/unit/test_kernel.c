@@ -133,7 +133,7 @@ scores_keep_to_the_bound(void **state)
 	double worst = 0;
 
 	open_path(*state, &cpu, &exec);
-	for (int round = 0; round < 400; round++)
+	for (int round = 0; round < (int) unit_size(400, 400, 100); round++)
 	{
 		size_t dim = round < 70 ? (size_t) round + 1 : 1 + next_bits(&random) % 70;
 		uint32_t size = (uint32_t) (1 + next_bits(&random) % MAX_CODES);
@@ -170,7 +170,7 @@ codes_are_the_reference_s(void **state)
 	stk_nearest_stats stats = {0};
 
 	open_path(*state, &cpu, &exec);
-	for (int round = 0; round < 300; round++)
+	for (int round = 0; round < (int) unit_size(300, 300, 100); round++)
 	{
 		size_t dim = round < 70 ? (size_t) round + 1 : 1 + next_bits(&random) % 70;
 		uint32_t size = (uint32_t) (1 + next_bits(&random) % MAX_CODES);
@@ -321,7 +321,7 @@ exact_arithmetic(void **state)
 	uint64_t random = 15;
 
 	open_path(*state, &cpu, &exec);
-	for (int round = 0; round < 600; round++)
+	for (int round = 0; round < (int) unit_size(600, 600, 240); round++)
 	{
 		size_t dim = round < 200 ? (size_t) round / 2 + 1 : 1 + next_bits(&random) % MOST;
 		size_t n = next_bits(&random) % (ROWS + 1);

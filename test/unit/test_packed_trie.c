@@ -13,6 +13,7 @@
 #include "core/packed_trie.h"
 #include "core/semset.h"
 #include "failing.h"
+#include "rows.h"
 
 /* A set, and its layout. */
 typedef struct packed
@@ -157,7 +158,7 @@ test_all_children(void **state)
 static void
 test_compact(void **state)
 {
-	size_t n = 1000000;
+	size_t n = unit_size(1000000, 200000, 30000);
 	stk_semid *ids = calloc(n, sizeof(stk_semid));
 	prng r = {7};
 	catalog c;

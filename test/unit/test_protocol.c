@@ -12,6 +12,7 @@
 
 #include "bytes.h"
 #include "messages.h"
+#include "rows.h"
 
 #define ROOM (STK_HEADER_BYTES + STK_BODY_MAX)
 
@@ -318,10 +319,11 @@ check_changes(const message *m, const asked *q, const uint8_t *body, size_t byte
 {
 	uint8_t *copy = malloc(bytes ? bytes : 1);
 	uint8_t *again = malloc(ROOM);
+	int many = (int) unit_size(9, 9, 60);
 
 	for (size_t i = 0; i < bytes; i++)
 	{
-		for (int change = 1; change < 256; change += change < 8 ? 1 : 9)
+		for (int change = 1; change < 256; change += change < 8 ? 1 : many)
 		{
 			stk_error err = {.level = -1};
 			message in;
