@@ -6,7 +6,7 @@
 #include "philox.h"
 #include "ranking.h"
 
-/* Queries drawn between two looks at the monitor. */
+/* Queries drawn, or places of a list, between two looks at the monitor. */
 #define LOOK_EVERY 65536
 
 struct stk_ranking
@@ -19,6 +19,7 @@ struct stk_ranking
 	size_t queries;
 	size_t room;
 	uint32_t cutoffs[STK_RANKING_CUTOFFS];
+	int ascending[STK_RANKING_CUTOFFS]; /* their numbers, the least cutoff first */
 };
 
 stk_status
@@ -36,6 +37,14 @@ stk_ranking_create(stk_ranking **out, const uint32_t *cutoffs, int n, int groups
 	r->slots = 1 + groups;
 	r->width = (size_t) r->slots * (size_t) n * STK_RANK_METRICS;
 	memcpy(r->cutoffs, cutoffs, (size_t) n * sizeof(uint32_t));
+	for (int c = 0; c < n; c++)
+	{
+		int at = c;
+
+		for (; at > 0 && cutoffs[r->ascending[at - 1]] > cutoffs[c]; at--)
+			r->ascending[at] = r->ascending[at - 1];
+		r->ascending[at] = c;
+	}
 	return STK_OK;
 }
 
@@ -46,41 +55,64 @@ gain_at(uint32_t place)
 	return stk_log(2.0) / stk_log((double) place + 1.0);
 }
 
-/* The figures of one query for one slot: group -1 is all items. */
-static void
-measure(const stk_ranking *r, const stk_rank_hit *hits, size_t n, int group, uint32_t relevant,
-		double *out)
+/* Is it time to look at the monitor, and does it say stop? */
+static bool
+is_stopped(const stk_monitor *monitor, size_t *steps)
 {
+	return ++*steps % LOOK_EVERY == 0 && stk_should_stop(monitor);
+}
+
+/*
+ * The figures of one query for one slot: group -1 is all items. The list and the best one there
+ * could be are gone through once, from cutoff to cutoff.
+ */
+static stk_status
+measure(const stk_ranking *r, const stk_rank_hit *hits, size_t n, int group, uint32_t relevant,
+		const stk_monitor *monitor, double *out)
+{
+	uint32_t found = 0;
+	uint32_t first = 0;
+	uint32_t place = 1;
+	double gain = 0;
+	double best = 0;
+	size_t steps = 0;
+	size_t i = 0;
+
 	for (int c = 0; c < r->n_cutoffs; c++)
 	{
-		double *figure = out + (size_t) c * STK_RANK_METRICS;
-		uint32_t cutoff = r->cutoffs[c];
-		uint32_t found = 0;
-		uint32_t first = 0;
-		double gain = 0;
-		double best = 0;
+		double *figure = out + (size_t) r->ascending[c] * STK_RANK_METRICS;
+		uint32_t cutoff = r->cutoffs[r->ascending[c]];
 
-		for (size_t i = 0; i < n && hits[i].place <= cutoff; i++)
+		for (; i < n && hits[i].place <= cutoff; i++)
 		{
+			if (is_stopped(monitor, &steps))
+				return STK_ECANCELED;
 			if (group >= 0 && hits[i].group != group)
 				continue;
 			if (found++ == 0)
 				first = hits[i].place;
 			gain += gain_at(hits[i].place);
 		}
-		for (uint32_t place = 1; place <= relevant && place <= cutoff; place++)
+		for (; place <= relevant && place <= cutoff; place++)
+		{
+			if (is_stopped(monitor, &steps))
+				return STK_ECANCELED;
 			best += gain_at(place);
+		}
 		figure[STK_RANK_RECALL] = (double) found / (double) relevant;
 		figure[STK_RANK_NDCG] = gain / best;
 		figure[STK_RANK_MRR] = first > 0 ? 1.0 / (double) first : 0.0;
 	}
+	return STK_OK;
 }
 
 stk_status
-stk_ranking_add(stk_ranking *r, const stk_rank_hit *hits, size_t n, const uint32_t *relevant)
+stk_ranking_add(stk_ranking *r, const stk_rank_hit *hits, size_t n, const uint32_t *relevant,
+				const stk_monitor *monitor)
 {
 	size_t slot_width = (size_t) r->n_cutoffs * STK_RANK_METRICS;
 	double *row;
+	stk_status status = STK_OK;
 
 	if (r->queries == r->room)
 	{
@@ -92,16 +124,17 @@ stk_ranking_add(stk_ranking *r, const stk_rank_hit *hits, size_t n, const uint32
 		r->query = grown;
 		r->room = room;
 	}
-	row = r->query + r->queries++ * r->width;
-	for (int s = 0; s < r->slots; s++, row += slot_width)
+	row = r->query + r->queries * r->width;
+	for (int s = 0; s < r->slots && status == STK_OK; s++, row += slot_width)
 	{
 		if (relevant[s] > 0)
-			measure(r, hits, n, s - 1, relevant[s], row);
+			status = measure(r, hits, n, s - 1, relevant[s], monitor, row);
 		else
 			for (size_t i = 0; i < slot_width; i++)
 				row[i] = NAN;
 	}
-	return STK_OK;
+	r->queries += status == STK_OK;
+	return status;
 }
 
 /* Sums of figures, and how many queries each is a sum of. */

@@ -67,9 +67,12 @@ extern stk_status stk_ranking_create(stk_ranking **out, const uint32_t *cutoffs,
  *
  *   hits      [n]           relevant items of its list, ascending by place, each item once
  *   relevant  [1 + groups]  how many relevant items there are: in all (1 or more), by group
+ *
+ * STK_ENOMEM, STK_ECANCELED: then it was not added. Takes time in proportion to n, relevant[0] and
+ * the groups.
  */
 extern stk_status stk_ranking_add(stk_ranking *r, const stk_rank_hit *hits, size_t n,
-								  const uint32_t *relevant);
+								  const uint32_t *relevant, const stk_monitor *monitor);
 
 /*
  * The figures, the same for the same queries in the same order and the same seed.

@@ -127,7 +127,7 @@ TakeList(Ranking *r, const Datum *ranked, int n, const uint32 *counts)
 		item->found = r->rows;
 		hits[n_hits++] = (stk_rank_hit){.place = place, .group = item->group};
 	}
-	status = stk_ranking_add(r->ranking, hits, n_hits, counts);
+	status = stk_ranking_add(r->ranking, hits, n_hits, counts, &SemtokMonitor);
 	if (status != STK_OK)
 		SemtokReportStatus(status, NULL, RANKING_FAILED);
 }

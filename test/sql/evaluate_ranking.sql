@@ -81,3 +81,8 @@ SELECT groups, r_said('SELECT 1, array[1]', groups => groups)
   FROM (VALUES ('SELECT 1'), ('SELECT 1, 2, 3'), ('SELECT NULL::int, ''a'''), ('VALUES (1, ''a''), (1, ''b'')'), ('SELECT ''x'', ''a'''), ('SELECT i, i FROM generate_series(1, 1001) i'), ('SELECT 1, ''a'' WHERE false')) v(groups);
 SELECT semtok.evaluate_ranking(NULL);
 SELECT semtok.evaluate_ranking('SELECT 1, array[1]', seed => NULL);
+
+-- It can be canceled.
+SET statement_timeout = '100ms';
+SELECT count(*) FROM semtok.evaluate_ranking('SELECT 1, array[1] FROM generate_series(1, 30000)', array(SELECT generate_series(1, 64)));
+RESET statement_timeout;

@@ -32,8 +32,8 @@ test_by_hand(void **state)
 
 	(void) state;
 	assert_int_equal(stk_ranking_create(&r, cutoffs, 3, 0, &stk_malloc), STK_OK);
-	assert_int_equal(stk_ranking_add(r, hits, 2, &(uint32_t){3}), STK_OK);
-	assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){1}), STK_OK);
+	assert_int_equal(stk_ranking_add(r, hits, 2, &(uint32_t){3}, NULL), STK_OK);
+	assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){1}, NULL), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 1, NULL, out), STK_OK);
 	stk_ranking_free(r);
 
@@ -66,14 +66,14 @@ test_edges(void **state)
 
 	(void) state;
 	assert_int_equal(stk_ranking_create(&r, cutoffs, 1, 0, &stk_malloc), STK_OK);
-	assert_int_equal(stk_ranking_add(r, late, 1, &(uint32_t){1}), STK_OK);
+	assert_int_equal(stk_ranking_add(r, late, 1, &(uint32_t){1}, NULL), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 1, NULL, out), STK_OK);
 	for (int m = 0; m < STK_RANK_METRICS; m++)
 		assert_true(out[m].value == 0 && out[m].low == 0 && out[m].high == 0);
 	stk_ranking_free(r);
 
 	assert_int_equal(stk_ranking_create(&r, cutoffs, 1, 0, &stk_malloc), STK_OK);
-	assert_int_equal(stk_ranking_add(r, perfect, 3, &(uint32_t){3}), STK_OK);
+	assert_int_equal(stk_ranking_add(r, perfect, 3, &(uint32_t){3}, NULL), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 1, NULL, out), STK_OK);
 	assert_true(out[STK_RANK_RECALL].value == 2.0 / 3);
 	assert_true(out[STK_RANK_NDCG].value == 1);
@@ -93,8 +93,8 @@ test_groups(void **state)
 
 	(void) state;
 	assert_int_equal(stk_ranking_create(&r, cutoffs, 1, 3, &stk_malloc), STK_OK);
-	assert_int_equal(stk_ranking_add(r, first, 3, (uint32_t[]){4, 1, 2, 0}), STK_OK);
-	assert_int_equal(stk_ranking_add(r, second, 1, (uint32_t[]){1, 1, 0, 0}), STK_OK);
+	assert_int_equal(stk_ranking_add(r, first, 3, (uint32_t[]){4, 1, 2, 0}, NULL), STK_OK);
+	assert_int_equal(stk_ranking_add(r, second, 1, (uint32_t[]){1, 1, 0, 0}, NULL), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 1, NULL, out), STK_OK);
 	stk_ranking_free(r);
 
@@ -127,7 +127,7 @@ test_interval(void **state)
 	(void) state;
 	assert_int_equal(stk_ranking_create(&r, cutoffs, 1, 0, &stk_malloc), STK_OK);
 	for (int i = 0; i < 400; i++)
-		assert_int_equal(stk_ranking_add(r, hit, i % 4 == 0 ? 1 : 0, &(uint32_t){1}), STK_OK);
+		assert_int_equal(stk_ranking_add(r, hit, i % 4 == 0 ? 1 : 0, &(uint32_t){1}, NULL), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 7, NULL, out), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 7, NULL, again), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 8, NULL, other), STK_OK);
@@ -159,9 +159,48 @@ test_canceled(void **state)
 	(void) state;
 	assert_int_equal(stk_ranking_create(&r, cutoffs, 1, 0, &stk_malloc), STK_OK);
 	for (int i = 0; i < 1000; i++)
-		assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){1}), STK_OK);
+		assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){1}, NULL), STK_OK);
 	assert_int_equal(stk_ranking_finish(r, 1, &monitor, out), STK_ECANCELED);
+	/* A long list too; what was broken off does not count. */
+	assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){70000}, &monitor), STK_OK);
 	stk_ranking_free(r);
+	assert_int_equal(stk_ranking_create(&r, &(uint32_t){70000}, 1, 0, &stk_malloc), STK_OK);
+	assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){70000}, &monitor), STK_ECANCELED);
+	assert_int_equal(stk_ranking_add(r, NULL, 0, &(uint32_t){1}, &monitor), STK_OK);
+	assert_int_equal(stk_ranking_finish(r, 1, NULL, out), STK_OK);
+	assert_int_equal(out[STK_RANK_RECALL].queries, 1);
+	stk_ranking_free(r);
+}
+
+/* Cutoffs in any order have each the figures that it has alone. */
+static void
+test_order_of_cutoffs(void **state)
+{
+	static const uint32_t cutoffs[] = {7, 1, 20, 3, 20, 100};
+	static const stk_rank_hit hits[] = {{1, 0}, {3, 1}, {4, 0}, {8, 1}, {19, 0}, {90, 1}};
+	const uint32_t relevant[] = {9, 5, 4};
+	const size_t width = 3 * STK_RANK_METRICS;
+	stk_rank_estimate all[3 * 6 * STK_RANK_METRICS];
+	stk_rank_estimate one[3 * STK_RANK_METRICS];
+	stk_ranking *r;
+
+	(void) state;
+	assert_int_equal(stk_ranking_create(&r, cutoffs, 6, 2, &stk_malloc), STK_OK);
+	assert_int_equal(stk_ranking_add(r, hits, 6, relevant, NULL), STK_OK);
+	assert_int_equal(stk_ranking_finish(r, 1, NULL, all), STK_OK);
+	stk_ranking_free(r);
+	for (size_t c = 0; c < 6; c++)
+	{
+		assert_int_equal(stk_ranking_create(&r, &cutoffs[c], 1, 2, &stk_malloc), STK_OK);
+		assert_int_equal(stk_ranking_add(r, hits, 6, relevant, NULL), STK_OK);
+		assert_int_equal(stk_ranking_finish(r, 1, NULL, one), STK_OK);
+		for (size_t f = 0; f < width; f++)
+			assert_true(
+				one[f].value ==
+				all[(f / STK_RANK_METRICS * 6 + c) * STK_RANK_METRICS + f % STK_RANK_METRICS]
+					.value);
+		stk_ranking_free(r);
+	}
 }
 
 static void
@@ -180,7 +219,7 @@ test_out_of_memory(void **state)
 		stk_status status = stk_ranking_create(&r, cutoffs, 2, 0, &a);
 
 		for (int i = 0; i < 300 && status == STK_OK; i++)
-			status = stk_ranking_add(r, NULL, 0, &(uint32_t){1});
+			status = stk_ranking_add(r, NULL, 0, &(uint32_t){1}, NULL);
 		if (status == STK_OK)
 			status = stk_ranking_finish(r, 1, NULL, out);
 		assert_true(status == STK_OK || status == STK_ENOMEM);
@@ -194,9 +233,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_by_hand),  cmocka_unit_test(test_edges),
-		cmocka_unit_test(test_groups),   cmocka_unit_test(test_interval),
-		cmocka_unit_test(test_canceled), cmocka_unit_test(test_out_of_memory),
+		cmocka_unit_test(test_by_hand),       cmocka_unit_test(test_edges),
+		cmocka_unit_test(test_groups),        cmocka_unit_test(test_interval),
+		cmocka_unit_test(test_canceled),      cmocka_unit_test(test_order_of_cutoffs),
+		cmocka_unit_test(test_out_of_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
