@@ -89,6 +89,18 @@ typedef struct stk_device_joint
 	float fixed;
 } stk_device_joint;
 
+/* The encoder of a codebook's network on the device; network.h. */
+typedef struct stk_device_network
+{
+	uint32_t inputs; /* 0: there is none */
+	int n_layers;
+	stk_activation activation;
+	stk_layer layers[STK_MAX_LAYERS]; /* pointers are the device's */
+	const float *mean, *scale;        /* NULL: embeddings are taken as they are */
+	void *memory;                     /* all of it, in one piece */
+	size_t bytes;
+} stk_device_network;
+
 /* A codebook on the device that was current when it was made. */
 typedef struct stk_device_codebook
 {
@@ -101,7 +113,8 @@ typedef struct stk_device_codebook
 	stk_device_joint joints[STK_MOST_JOINT];
 	int njoints;      /* 0: there are none */
 	uint32_t largest; /* size of the largest level */
-	void *memory;     /* levels, in one piece */
+	stk_device_network network;
+	void *memory; /* levels, in one piece */
 	void *joint_memory;
 	size_t bytes;
 } stk_device_codebook;

@@ -31,11 +31,12 @@ typedef unsigned long long stk_encode_failure;
 typedef enum stk_encode_kind
 {
 	STK_ENCODE_NOT_FINITE = 0,
-	STK_ENCODE_ZERO = 1,        /* under cosine */
-	STK_ENCODE_OUT_OF_RANGE = 2 /* the residual of a level */
+	STK_ENCODE_ZERO = 1,         /* under cosine */
+	STK_ENCODE_OUT_OF_RANGE = 2, /* the residual of a level */
+	STK_ENCODE_LAYER = 3         /* the output of a layer of the network, in the level's place */
 } stk_encode_kind;
 
-/* level -1: of the row itself. Rows below 2^54. */
+/* level -1: of the row itself, standardized or as it came. Rows below 2^54. */
 static STK_BOTH_SIDES inline stk_encode_failure
 stk_encode_failed(size_t row, int level, stk_encode_kind kind)
 {

@@ -14,6 +14,16 @@ stk_encode_error(stk_encode_failure failure, size_t first, stk_error *err)
 		err->row = first + (size_t) (failure >> 10);
 		err->level = level;
 	}
+	if (kind == STK_ENCODE_LAYER)
+	{
+		if (err)
+			err->level = -1;
+		if (level < 0)
+			return stk_fail(err, STK_ERANGE,
+							"standardized embedding is out of range for type real");
+		return stk_fail(err, STK_ERANGE,
+						"output of layer %d of the encoder is out of range for type real", level);
+	}
 	if (kind == STK_ENCODE_OUT_OF_RANGE)
 		return stk_fail(err, STK_ERANGE, "residual of level %d is out of range for type real",
 						level);

@@ -329,6 +329,8 @@ estimate(const stk_codebook *cb)
 	size_t wide = ((size_t) cb->dim + STK_CHUNK - 1) / STK_CHUNK * STK_CHUNK;
 	size_t bytes = sizeof(stk_device_level) * STK_MAX_LEVELS + 4096;
 
+	if (cb->network.inputs > 0)
+		bytes += stk_network_floats(&cb->network) * sizeof(float);
 	for (int l = 0; l < cb->levels; l++)
 	{
 		size_t panels = (cb->sizes[l] + (size_t) STK_PANEL - 1) / STK_PANEL * STK_PANEL;

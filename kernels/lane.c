@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "network.h"
 #include "statistics.h"
 
 /*
@@ -24,9 +25,15 @@
 size_t
 stk_lane_rows(const stk_codebook *cb)
 {
-	size_t rows = PIECE_BYTES / ((size_t) cb->dim * sizeof(float));
-	size_t coded = CODE_BYTES / ((size_t) cb->levels * sizeof(uint16_t));
+	size_t widest =
+		stk_codebook_inputs(cb) > cb->dim ? (size_t) stk_codebook_inputs(cb) : (size_t) cb->dim;
+	size_t rows, coded;
 
+	/* What passes through a network has a piece's room, too. */
+	for (int l = 0; cb->network.inputs > 0 && l < cb->network.n_encoder; l++)
+		widest = cb->network.encoder[l].out > widest ? cb->network.encoder[l].out : widest;
+	rows = PIECE_BYTES / (widest * sizeof(float));
+	coded = CODE_BYTES / ((size_t) cb->levels * sizeof(uint16_t));
 	return rows < coded ? rows : coded;
 }
 
@@ -228,7 +235,7 @@ stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *
 			  size_t n, stk_error *err)
 {
 	const stk_device_codebook *cb = lanes->cb;
-	size_t row = (size_t) cb->dim * sizeof(float);
+	size_t row = (cb->network.inputs > 0 ? cb->network.inputs : (size_t) cb->dim) * sizeof(float);
 	size_t codes = n * (size_t) cb->levels * sizeof(uint16_t);
 	stk_encode_call call = {.cb = cb,
 							.x = l->x,
@@ -249,6 +256,9 @@ stk_lane_send(stk_lanes *lanes, stk_lane *l, const stk_exec *exec, const float *
 	if (code == cudaSuccess)
 		code = cudaMemsetAsync(l->failure, 0xff, sizeof(*l->failure), l->stream);
 	status = stk_cuda_status(code, "copy rows to the device", err);
+	if (status == STK_OK && cb->network.inputs > 0)
+		status =
+			stk_network_launch(&cb->network, l->x, l->normalized, n, l->failure, l->stream, err);
 	if (status == STK_OK)
 		status = stk_encode_launch(&call, l->stream, err);
 	if (status == STK_OK && lanes->sums)

@@ -20,8 +20,8 @@ typedef struct stk_lane
 	uint16_t *codes_here;
 	double *sums_here;
 	unsigned long long *failure_here;
-	float *x; /* on the device */
-	float *normalized;
+	float *x;          /* on the device */
+	float *normalized; /* under cosine; before that, scratch of a network */
 	uint16_t *codes;
 	double *sums;
 	unsigned long long *failure;

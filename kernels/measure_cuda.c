@@ -64,6 +64,9 @@ stk_trainer_codebook_create(void *ctx, const stk_codebook *cb, int beam,
 	stk_accelerator_codebook *c;
 	stk_status status;
 
+	/* Its rows are latent vectors already, or are to be measured as decoded: core's. */
+	if (cb->network.inputs > 0)
+		return STK_ENOMEM;
 	if (beam > 1 &&
 		!stk_beam_shape_choose(cb->sizes, cb->levels, cb->dim, beam, rows_a_look(cb, beam),
 							   stk_beam_shared(t->gpu->major, t->gpu->minor), &shape))

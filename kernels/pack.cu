@@ -35,6 +35,7 @@
 
 #include <cuda_fp16.h>
 
+#include "network.h"
 #include "pack_joint.h"
 
 extern "C"
@@ -279,7 +280,10 @@ stk_device_codebook_create(const stk_codebook *cb, bool lasting, cudaStream_t st
 		pack_level(cb, l, wide_dim, base, &at[l], sum, losses, level, &bounds[l]);
 	}
 	if (status == STK_OK)
+		status = stk_device_network_create(&cb->network, stream, &d->network, err);
+	if (status == STK_OK)
 	{
+		d->bytes += d->network.bytes;
 		memcpy(base, d->on_host, sizeof(d->on_host));
 		d->on_dev = (const stk_device_level *) d->memory;
 		status =
@@ -306,6 +310,7 @@ stk_device_codebook_free(stk_device_codebook *cb)
 {
 	if (!cb)
 		return;
+	stk_device_network_free(&cb->network);
 	(void) cudaFree(cb->joint_memory);
 	(void) cudaFree(cb->memory);
 	free(cb);

@@ -1,6 +1,6 @@
 /*
- * Activations of one number, for kernels too: one source, the same bits. Elsewhere activation.h's are
- * called.
+ * Activations of one number, for kernels too: one source, the same bits. Elsewhere activation.h's
+ * are called.
  */
 #ifndef STK_ACTIVATION_INLINE_H
 #define STK_ACTIVATION_INLINE_H

@@ -1,6 +1,6 @@
 /*
- * What a network's views are about: its shape, its numbers, and where they lie. No inference: a device's
- * engine takes this file alone.
+ * What a network's views are about: its shape, its numbers, and where they lie. No inference: a
+ * device's engine takes this file alone.
  */
 #include "network.h"
 

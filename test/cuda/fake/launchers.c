@@ -10,6 +10,7 @@
 #include "core/member_sums.h"
 #include "core/rq.h"
 #include "fake.h"
+#include "network.h"
 #include "statistics.h"
 
 /* What lies at the beginning of a codebook's memory on the device. */
@@ -41,6 +42,7 @@ stk_device_codebook_create(const stk_codebook *cb, bool lasting, cudaStream_t st
 		d->metric = cb->metric;
 		d->levels = cb->levels;
 		d->dim = cb->dim;
+		d->network.inputs = cb->network.inputs;
 		d->bytes = sizeof(fake_codebook) + floats * sizeof(float);
 		status = stk_cuda_status(cudaMalloc(&d->memory, d->bytes), "make room for a codebook", err);
 	}
@@ -78,6 +80,20 @@ stk_device_codebook_free(stk_device_codebook *cb)
 		return;
 	(void) cudaFree(cb->memory);
 	free(cb);
+}
+
+/* What encodes takes embeddings. */
+stk_status
+stk_network_launch(const stk_device_network *net, float *x, float *scratch, size_t n,
+				   unsigned long long *failure, cudaStream_t stream, stk_error *err)
+{
+	(void) net;
+	(void) x;
+	(void) scratch;
+	(void) n;
+	(void) failure;
+	(void) stream;
+	return launch("compute a network on the device", err);
 }
 
 stk_status
