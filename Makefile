@@ -234,7 +234,8 @@ KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/
 CUDA_ENGINE_OBJS = $(patsubst kernels/%.c,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.c)))
 CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o dot.o network_shape.o packed_trie.o pool.o semid.o semset.o status.o)
 CUDA_TEST_BIN = test/cuda/bin
-TRAINER_OBJS = beam_shape.o encode_error.o gpu.o lane.o measure_cuda.o train_batches.o train_cuda.o trainer.o trie.o
+TRAINER_OBJS = beam_shape.o encode_error.o gpu.o lane.o measure_cuda.o train_batches.o train_blas.o train_cuda.o \
+	train_rqvae.o train_rqvae_step.o trainer.o trie.o
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
 CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/speed.c)
 CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)

@@ -6,13 +6,8 @@
  * codeword, 4 dim. Operations: n dim additions in binary64. Bound: memory, and the launches where
  * rows are few.
  */
-#include "mean.cuh"
+#include "ema.cuh"
 #include "members.cuh"
-#include "philox.cuh"
-#include "update.h"
-
-/* Counts below this divide as this. */
-#define LEAST_COUNT 1e-5
 
 struct ema_finish
 {
@@ -50,13 +45,7 @@ struct ema_finish
 	__device__ void
 	sum(uint32_t k, uint32_t rows, double *sum) const
 	{
-		double take = __dsub_rn(1, rule.decay);
-		double count = __dadd_rn(__dmul_rn(rule.decay, count_before), __dmul_rn(take, rows));
-		double divisor = count > LEAST_COUNT ? count : LEAST_COUNT;
-		double *s = e.sums + k * e.dim;
-		float *c = e.codewords + k * e.dim;
 		bool finite = true;
-		double norm;
 
 		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
 			finite &= isfinite(sum[i]) != 0;
@@ -66,50 +55,19 @@ struct ema_finish
 				check_row(m.rows[m.first[k] + j]);
 			return;
 		}
-		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
-		{
-			double blended = __dadd_rn(__dmul_rn(rule.decay, s[i]), __dmul_rn(take, sum[i]));
-			float mean = __double2float_rn(__ddiv_rn(blended, divisor));
-
-			s[i] = blended;
-			if (rule.unit)
-				sum[i] = mean;
-			else
-				c[i] = mean;
-		}
-		if (threadIdx.x == 0)
-		{
-			e.counts[k] = count;
-			e.idle[k] = 0;
-		}
-		if (!rule.unit)
-			return;
-		/* Rows that cancel out have no direction: the codeword keeps its own. */
-		norm = norm_of(sum, e.dim);
-		for (size_t i = threadIdx.x; i < e.dim && norm != 0; i += blockDim.x)
-			c[i] = __double2float_rn(__ddiv_rn(sum[i], norm));
+		ema_blend(e, rule, k, rows, count_before, sum);
 	}
 
 	/* A code that no row chose: one batch more, or a random row of this one. */
 	__device__ void
 	none(uint32_t k) const
 	{
-		uint32_t idle = e.idle[k];
 		const float *row;
 		bool finite = true;
 
-		idle += idle < UINT32_MAX;
-		/* All have read it before one writes it. */
-		__syncthreads();
-		if (rule.restart_after == 0 || idle < rule.restart_after)
-		{
-			if (threadIdx.x == 0)
-				e.idle[k] = idle;
+		if (!ema_idle(e, rule, k))
 			return;
-		}
-		row = x + random_below(random_bits(rule.seed, STK_RANDOM_RESTART, rule.level, rule.step, k),
-							   n) *
-					  e.dim;
+		row = x + ema_restart_row(rule, k, n) * e.dim;
 		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
 			finite &= isfinite(row[i]) != 0;
 		if (!__syncthreads_and(finite))
@@ -118,16 +76,7 @@ struct ema_finish
 				atomicMin(failure, (stk_update_failure) ((size_t) (row - x) / e.dim));
 			return;
 		}
-		for (size_t i = threadIdx.x; i < e.dim; i += blockDim.x)
-		{
-			e.codewords[k * e.dim + i] = row[i];
-			e.sums[k * e.dim + i] = 0;
-		}
-		if (threadIdx.x == 0)
-		{
-			e.counts[k] = 0;
-			e.idle[k] = 0;
-		}
+		ema_restart(e, k, row);
 	}
 };
 

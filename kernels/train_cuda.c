@@ -266,7 +266,8 @@ static const stk_accelerator_ops ops = {.rows_create = rows_create,
 										.codebook_free = stk_trainer_codebook_free,
 										.encode = stk_trainer_encode,
 										.evaluate = stk_trainer_evaluate,
-										.normal = stk_trainer_normal};
+										.normal = stk_trainer_normal,
+										.rqvae = &stk_trainer_rqvae};
 
 stk_status
 stk_trainer_create(stk_gpu *gpu, stk_trainer **out, stk_error *err)

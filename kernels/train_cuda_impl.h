@@ -51,4 +51,7 @@ extern stk_status stk_trainer_evaluate(void *ctx, const stk_accelerator_codebook
 extern stk_status stk_trainer_normal(void *ctx, stk_accelerator_rows *r,
 									 stk_accelerator_normal *run, const stk_monitor *monitor);
 
+/* What train_rqvae.c is about. */
+extern const struct stk_rqvae_device_ops stk_trainer_rqvae;
+
 #endif

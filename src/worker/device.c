@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/rqvae.h"
 #include "engine/plugin.h"
 #include "worker/log.h"
 
@@ -83,9 +84,20 @@ stk_device_for_train(const stk_server *s, const stk_train_message *m)
 		return s->shop.cores;
 	if (m->device == STK_DEVICE_CUDA)
 		return s->shop.device;
-	for (int l = 0; l < plan->levels; l++)
-		work.multiply_adds += plan->sizes[l];
-	work.multiply_adds *= (double) m->n * plan->dim * plan->epochs;
+	if (plan->method == STK_TRAIN_RQVAE)
+	{
+		stk_rqvae_shape shape;
+
+		/* Forward, and back to what weights and rows are to change by. */
+		stk_rqvae_shape_of(plan, &shape);
+		work.multiply_adds = 3 * (double) shape.network * (double) m->n * plan->epochs;
+	}
+	else
+	{
+		for (int l = 0; l < plan->levels; l++)
+			work.multiply_adds += plan->sizes[l];
+		work.multiply_adds *= (double) m->n * plan->dim * plan->epochs;
+	}
 	return stk_speeds_choose_device(&s->speeds, &work) ? s->shop.device : s->shop.cores;
 }
 
