@@ -281,6 +281,10 @@ save_load_roundtrip(void **state)
 
 	(void) state;
 	stk_rqvae_state_again(&s);
+	s.epoch = 4;
+	s.best_epoch = 3;
+	s.best_loss = 0.25;
+	s.waited = 2;
 	bytes = bytes_of(&plan, &s);
 	assert_int_equal(stk_rqvae_state_init(&back, &plan, &stk_malloc), STK_OK);
 	assert_int_equal(stk_rqvae_state_read(&back, bytes, stk_rqvae_state_bytes(&plan), NULL),
