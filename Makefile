@@ -21,7 +21,7 @@ MODULE_big = semtok
 
 CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
 OBJS = $(CORE_OBJS) $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/types/*.c src/am/*.c \
-	src/client/*.c src/tokenizer/*.c src/decode/*.c)) src/worker/protocol.c)
+	src/client/*.c src/tokenizer/*.c src/decode/*.c)) src/worker/protocol.c src/worker/found.c)
 
 # The worker, a program without PostgreSQL in it, on the same objects of core.
 SEMTOKD = src/worker/semtokd
@@ -115,7 +115,8 @@ uninstall-semtokd:
 # compiler, sanitizers or an emulator: CC=… UNIT_SANITIZE=… UNIT_RUN=… with a UNIT_BIN of its own;
 # UNIT_TESTS=… for some of them. SEMTOK_UNIT_ROWS makes the longest shorter.
 UNIT_BIN = test/unit/bin
-UNIT_SOURCES = $(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/protocol.c
+UNIT_SOURCES = $(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/protocol.c \
+	src/worker/found.c
 UNIT_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(UNIT_SOURCES))
 UNIT_TESTS = $(patsubst test/unit/%.c,$(UNIT_BIN)/%,$(sort $(wildcard test/unit/test_*.c)))
 UNIT_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(SEMTOK_CFLAGS) -Isrc -Itest/unit \
@@ -134,7 +135,7 @@ mutate: $(UNIT_OBJS)
 
 # The worker's parts, which take libcrypto too, and a semtokd of the same objects, which is run as
 # they are: each test/worker/test_*.c. A thread that the end of the program finds is no leak.
-WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faults.c %/protocol.c,$(sort $(wildcard src/worker/*.c))))
+WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faults.c %/protocol.c %/found.c,$(sort $(wildcard src/worker/*.c))))
 WORKER_TESTS = $(patsubst test/worker/%.c,$(UNIT_BIN)/worker-%,$(sort $(wildcard test/worker/test_*.c)))
 
 $(UNIT_BIN)/worker-test_%: test/worker/test_%.c $(WORKER_OBJS) $(UNIT_OBJS) $(wildcard test/unit/*.h test/worker/*.h)
@@ -159,7 +160,8 @@ FUZZ_SECONDS = 10
 
 FUZZ_CC = clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined $(SEMTOK_CFLAGS) -Isrc -Itest/unit
-FUZZ_OBJS = $(patsubst src/%.c,test/fuzz/bin/%.o,$(sort $(wildcard src/core/*.c)) src/worker/protocol.c)
+FUZZ_OBJS = $(patsubst src/%.c,test/fuzz/bin/%.o,$(sort $(wildcard src/core/*.c)) src/worker/protocol.c \
+	src/worker/found.c)
 
 test/fuzz/bin/%.o: src/%.c $(wildcard src/core/*.h src/worker/*.h)
 	@mkdir -p $(@D)

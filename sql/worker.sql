@@ -2,8 +2,9 @@
 
 CREATE FUNCTION semtok.worker_list(OUT kind text, OUT pid int, OUT backend int, OUT engine text,
 	OUT device text, OUT device_memory bigint, OUT device_memory_limit bigint, OUT threads int, OUT memory bigint,
-	OUT memory_limit bigint, OUT codebooks int, OUT cache_bytes bigint, OUT clients int,
-	OUT requests bigint, OUT batches bigint, OUT rows bigint, OUT fallbacks bigint, OUT restarts bigint, OUT round_trip_us float8,
+	OUT memory_limit bigint, OUT codebooks int, OUT tries int, OUT cache_bytes bigint, OUT clients int,
+	OUT requests bigint, OUT batches bigint, OUT rows bigint,
+	OUT searches bigint, OUT fallbacks bigint, OUT restarts bigint, OUT round_trip_us float8,
 	OUT offload_above_us float8, OUT last_error text, OUT started_at timestamptz, OUT state text)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'semtok_worker_list' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED

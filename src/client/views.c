@@ -36,11 +36,13 @@ enum
 	WORKER_MEMORY,
 	WORKER_MEMORY_LIMIT,
 	WORKER_CODEBOOKS,
+	WORKER_TRIES,
 	WORKER_CACHE_BYTES,
 	WORKER_CLIENTS,
 	WORKER_REQUESTS,
 	WORKER_BATCHES,
 	WORKER_ROWS,
+	WORKER_SEARCHES,
 	WORKER_FALLBACKS,
 	WORKER_RESTARTS,
 	WORKER_ROUND_TRIP_US,
@@ -184,11 +186,13 @@ WorkerColumns(ViewRow *row, bool shared, bool details, int64 *fallbacks)
 	ViewSet(row, WORKER_MEMORY, Int64GetDatum((int64) s.memory_used));
 	ViewSet(row, WORKER_MEMORY_LIMIT, Int64GetDatum((int64) s.memory));
 	ViewSet(row, WORKER_CODEBOOKS, Int32GetDatum((int32) s.codebooks));
+	ViewSet(row, WORKER_TRIES, Int32GetDatum((int32) s.tries));
 	ViewSet(row, WORKER_CACHE_BYTES, Int64GetDatum((int64) s.cache_bytes));
 	ViewSet(row, WORKER_CLIENTS, Int32GetDatum((int32) s.clients));
 	ViewSet(row, WORKER_REQUESTS, Int64GetDatum((int64) s.requests));
 	ViewSet(row, WORKER_BATCHES, Int64GetDatum((int64) s.batches));
 	ViewSet(row, WORKER_ROWS, Int64GetDatum((int64) s.rows));
+	ViewSet(row, WORKER_SEARCHES, Int64GetDatum((int64) s.searches));
 	ViewSet(row, WORKER_ROUND_TRIP_US, ViewTenths(round_trip_us));
 	/* What somebody's request failed of is for those who see everybody's requests. */
 	if (details && s.last_error[0])

@@ -16,7 +16,7 @@
 #include "utils/tuplestore.h"
 
 #include "decode/beam.h"
-#include "decode/sets.h"
+#include "decode/beam_call.h"
 #include "types/bridge.h"
 #include "types/semid.h"
 #include "types/semquery.h"
@@ -43,20 +43,6 @@ static const DecodeArgs beam_args = {.k = 2,
 									 .max_per_prefix = 12,
 									 .sampler = 13,
 									 .candidates = 14};
-
-/* A call: what is asked, and where the rows go. */
-typedef struct BeamCall
-{
-	ReturnSetInfo *rsinfo;
-	DecodeOptions options;
-	bool batch; /* rows begin with the query's number */
-	Datum query;
-	Datum *queries; /* [n_queries]; of a single one, &query */
-	bool *nulls;    /* [n_queries]; NULL for a single one */
-	int n_queries;
-	int next;     /* the query that comes next */
-	Items *items; /* NULL for a set */
-} BeamCall;
 
 void
 BeamEmit(BeamSink *sink, double cost, const stk_semid *id, int64 items)
@@ -170,9 +156,8 @@ check_query(const BeamCall *call, const stk_query *query)
 						 "semset_agg.")));
 }
 
-/* A query of the call under the norm asked for, as a datum and a view of it; NULL has no answer. */
-static const stk_query *
-read_query(const BeamCall *call, int number, Datum *semquery)
+const stk_query *
+BeamReadQuery(const BeamCall *call, int number, Datum *semquery)
 {
 	const stk_query *query;
 
@@ -186,9 +171,8 @@ read_query(const BeamCall *call, int number, Datum *semquery)
 	return query;
 }
 
-/* Return the rows of one query. */
-static void
-emit(const BeamCall *call, int number, const BeamResult *result)
+void
+BeamReturn(const BeamCall *call, int number, const BeamResult *result)
 {
 	BeamSink sink = {.rsinfo = call->rsinfo, .query = call->batch ? number + 1 : 0, .k = result->n};
 
@@ -196,26 +180,19 @@ emit(const BeamCall *call, int number, const BeamResult *result)
 		BeamEmit(&sink, result->rows[i].cost, &result->rows[i].id, result->rows[i].items);
 }
 
-/* Answer one query. STK_OK or STK_ERETRY; then nothing was returned. */
-static stk_status
-search_one(const BeamCall *call, const Scope *scope, int number)
+stk_status
+BeamAnswer(const BeamCall *call, const Scope *scope, int number)
 {
 	BeamResult result = {.context = CurrentMemoryContext};
 	Datum semquery;
-	const stk_query *query = read_query(call, number, &semquery);
+	const stk_query *query = BeamReadQuery(call, number, &semquery);
 	stk_status status = STK_OK;
 
 	if (query)
 		status = BeamSearch(scope, query, &call->options, number, &result);
 	if (status == STK_OK)
-		emit(call, number, &result);
+		BeamReturn(call, number, &result);
 	return status;
-}
-
-static bool
-is_null_query(const BeamCall *call, int number)
-{
-	return call->nulls && call->nulls[number];
 }
 
 /*
@@ -232,11 +209,11 @@ search_scope(BeamCall *call, const Scope *scope, MemoryContext scope_context)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!is_null_query(call, call->next))
+		if (!BeamIsNull(call, call->next))
 		{
 			MemoryContext old = MemoryContextSwitchTo(context);
 
-			status = search_one(call, scope, call->next);
+			status = BeamAnswer(call, scope, call->next);
 			MemoryContextSwitchTo(old);
 			if (status != STK_OK)
 				break;
@@ -249,12 +226,8 @@ search_scope(BeamCall *call, const Scope *scope, MemoryContext scope_context)
 	return status;
 }
 
-/*
- * Most of work_mem is for nodes that several queries see; the searches need the rest. The default
- * holds two levels of 256 codes each.
- */
-static void
-remember(const BeamCall *call, Scope *scope)
+void
+BeamRememberForCall(const BeamCall *call, Scope *scope)
 {
 	if (call->n_queries > 1)
 		BeamRemember(scope, work_mem * (Size) 1024 / 4 * 3);
@@ -270,7 +243,7 @@ search_opened(BeamCall *call, MemoryContext context)
 	stk_status status = ScopeOfReader(&scope, reader, NULL, call->options.exclude);
 
 	if (status == STK_OK)
-		remember(call, &scope);
+		BeamRememberForCall(call, &scope);
 	MemoryContextSwitchTo(old);
 	if (status == STK_OK)
 		status = search_scope(call, &scope, context);
@@ -313,13 +286,13 @@ search_by_executor(BeamCall *call)
 		BeamResult result = {.context = context};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!is_null_query(call, call->next))
+		if (!BeamIsNull(call, call->next))
 		{
 			Datum semquery;
 
-			if (read_query(call, call->next, &semquery))
+			if (BeamReadQuery(call, call->next, &semquery))
 				BeamSearchExecutor(call->items, semquery, &call->options, &result);
-			emit(call, call->next, &result);
+			BeamReturn(call, call->next, &result);
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
@@ -365,25 +338,7 @@ beam_search_set(FunctionCallInfo fcinfo, bool batch)
 	BeamCall call;
 
 	if (begin_call(fcinfo, &call, batch))
-	{
-		const stk_semset *set = SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext);
-		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "semtok beam search",
-													  ALLOCSET_DEFAULT_SIZES);
-
-		while (call.next < call.n_queries)
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
-			Scope scope;
-			SetTrie trie;
-
-			SetTrieInit(&trie, set);
-			if (ScopeOfSet(&scope, &trie, NULL, call.options.exclude) == STK_OK) /* always */
-				remember(&call, &scope);
-			MemoryContextSwitchTo(old);
-			(void) search_scope(&call, &scope, context);
-			MemoryContextReset(context);
-		}
-	}
+		BeamSearchSet(&call, PG_DETOAST_DATUM(PG_GETARG_DATUM(0)));
 	PG_RETURN_NULL();
 }
 

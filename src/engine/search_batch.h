@@ -43,4 +43,28 @@ stk_search_batch_terms(const stk_search_batch *b)
 	return terms;
 }
 
+/*
+ * About how long a search takes, in multiply-adds of one thread: by the children that a beam looks
+ * at in a set.
+ */
+#define STK_SEARCH_CHILD_WORK 40.0
+
+static inline double
+stk_search_work(const stk_semset *set, int levels, double beam_size)
+{
+	double beams = 1, children = 0;
+
+	for (int l = 0; l < levels && l < set->depth; l++)
+	{
+		double above = l == 0 ? set->roots : set->nodes[l];
+		double all = set->nodes[l + 1];
+		double looked_at = above > 0 ? beams * all / above : 0;
+
+		looked_at = looked_at < all ? looked_at : all;
+		children += looked_at;
+		beams = looked_at < beam_size ? looked_at : beam_size;
+	}
+	return children * STK_SEARCH_CHILD_WORK;
+}
+
 #endif

@@ -6,7 +6,6 @@
 #include "types/codebook.h"
 
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "funcapi.h"
 #include "libpq/pqformat.h"
@@ -15,13 +14,11 @@
 #include "utils/memutils.h"
 
 #include "types/bridge.h"
+#include "types/content.h"
 
 #if CODEBOOK_HASH_LENGTH != PG_SHA256_DIGEST_LENGTH
 #error "a codebook's hash is its SHA-256"
 #endif
-
-/* Interrupts are checked after hashing this many bytes. */
-#define HASH_STEP (1024 * 1024)
 
 void
 CodebookReadView(struct varlena *v, stk_codebook *view)
@@ -116,30 +113,6 @@ CodebookLatent(const stk_codebook *cb, const float *x)
 	if (status != STK_OK)
 		SemtokReportStatus(status, &err, "could not encode embedding");
 	return latent;
-}
-
-void
-CodebookComputeHash(struct varlena *v, uint8 *hash)
-{
-	const uint8 *bytes = (const uint8 *) VARDATA(v);
-	Size left = VARSIZE(v) - VARHDRSZ;
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
-
-	if (pg_cryptohash_init(ctx) < 0)
-		elog(ERROR, "could not hash codebook: %s", pg_cryptohash_error(ctx));
-	while (left > 0)
-	{
-		Size step = Min(left, HASH_STEP);
-
-		CHECK_FOR_INTERRUPTS();
-		if (pg_cryptohash_update(ctx, bytes, step) < 0)
-			elog(ERROR, "could not hash codebook: %s", pg_cryptohash_error(ctx));
-		bytes += step;
-		left -= step;
-	}
-	if (pg_cryptohash_final(ctx, hash, CODEBOOK_HASH_LENGTH) < 0)
-		elog(ERROR, "could not hash codebook: %s", pg_cryptohash_error(ctx));
-	pg_cryptohash_free(ctx);
 }
 
 /* Read the shape only: a toasted codebook is not fetched whole. */
@@ -245,7 +218,7 @@ codebook_hash(PG_FUNCTION_ARGS)
 	uint8 hash[CODEBOOK_HASH_LENGTH];
 	text *hex = palloc(VARHDRSZ + 2 * CODEBOOK_HASH_LENGTH);
 
-	CodebookComputeHash(PG_GETARG_CODEBOOK_P(0), hash);
+	ContentComputeHash(PG_GETARG_CODEBOOK_P(0), hash);
 	hex_encode((const char *) hash, CODEBOOK_HASH_LENGTH, VARDATA(hex));
 	SET_VARSIZE(hex, VARHDRSZ + 2 * CODEBOOK_HASH_LENGTH);
 	PG_RETURN_TEXT_P(hex);

@@ -54,8 +54,6 @@ extern void CodebookCacheTrim(int kilobytes);
 
 /* View a detoasted datum; a corrupt one is an error. */
 extern void CodebookReadView(struct varlena *v, stk_codebook *view);
-/* SHA-256 of a detoasted datum's stored form; hash is [CODEBOOK_HASH_LENGTH]. */
-extern void CodebookComputeHash(struct varlena *v, uint8 *hash);
 
 /* A shape without a network and without floats. */
 extern stk_codebook CodebookShape(stk_metric metric, int levels, const uint32 *sizes, int dim);

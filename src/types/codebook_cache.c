@@ -16,6 +16,7 @@
 #include "core/query.h"
 #include "guc.h"
 #include "types/bridge.h"
+#include "types/content.h"
 #include "types/funcarg.h"
 
 struct CodebookEntry
@@ -156,7 +157,7 @@ CodebookPin(Datum codebook, MemoryContext owner)
 	Pin *pin = MemoryContextAlloc(owner, sizeof(Pin));
 	CodebookEntry *entry;
 
-	CodebookComputeHash(v, hash);
+	ContentComputeHash(v, hash);
 	entry = CacheFind(hash);
 	if (!entry)
 		entry = CacheAdd(v, hash);

@@ -1,14 +1,49 @@
 /*
- * Equality and hashing by content, for the types whose equal values have equal bytes: codebook
+ * Equality, hashing and naming by content, for the types whose equal values have equal bytes: codebook
  * and semset.
  */
 #include "postgres.h"
 
-#include "compat.h"
+#include "types/content.h"
 
 #include "access/detoast.h"
+#include "common/cryptohash.h"
 #include "common/hashfn.h"
+#include "common/sha2.h"
+#include "compat.h"
 #include "fmgr.h"
+#include "miscadmin.h"
+
+#if CONTENT_HASH_LENGTH != PG_SHA256_DIGEST_LENGTH
+#error "the hash of a content is its SHA-256"
+#endif
+
+/* Interrupts are checked after hashing this many bytes. */
+#define HASH_STEP (1024 * 1024)
+
+void
+ContentComputeHash(const struct varlena *v, uint8 *hash)
+{
+	const uint8 *bytes = (const uint8 *) VARDATA(v);
+	Size left = VARSIZE(v) - VARHDRSZ;
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
+
+	if (pg_cryptohash_init(ctx) < 0)
+		elog(ERROR, "could not hash a value: %s", pg_cryptohash_error(ctx));
+	while (left > 0)
+	{
+		Size step = Min(left, HASH_STEP);
+
+		CHECK_FOR_INTERRUPTS();
+		if (pg_cryptohash_update(ctx, bytes, step) < 0)
+			elog(ERROR, "could not hash a value: %s", pg_cryptohash_error(ctx));
+		bytes += step;
+		left -= step;
+	}
+	if (pg_cryptohash_final(ctx, hash, CONTENT_HASH_LENGTH) < 0)
+		elog(ERROR, "could not hash a value: %s", pg_cryptohash_error(ctx));
+	pg_cryptohash_free(ctx);
+}
 
 static bool
 ContentEqual(FunctionCallInfo fcinfo)

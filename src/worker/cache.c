@@ -9,27 +9,35 @@
 #include "worker/hash.h"
 
 #define BUCKETS 1024
-/* What a codebook takes beside its stored form. */
+/* What one takes beside its stored form. */
 #define OVERHEAD (sizeof(stk_cached) + 64)
 /* How often someone who waits for another thread asks whether to go on. */
 #define WAIT_NS 20000000
 
-/* What an engine has made of a codebook. */
+/* What an engine has made; ready once one of the last two is there, by what it is made of. */
 typedef struct made
 {
 	struct made *next;
 	stk_engine *engine;
 	bool wide;
-	stk_resident *resident; /* NULL while a thread makes it */
-	stk_purse purse;        /* what it is made from */
+	stk_purse purse; /* what it is made from */
+	stk_resident *resident;
+	stk_resident_trie *trie;
 } made;
 
 struct stk_cached
 {
+	stk_cached_kind kind;
 	uint8_t hash[STK_HASH_BYTES];
 	stk_purse purse; /* of the stored form */
 	uint8_t *stored;
-	stk_codebook cb; /* a view of it */
+	size_t stored_bytes;
+	union
+	{
+		/* A view of it. */
+		stk_codebook cb;
+		stk_semset set;
+	};
 
 	/* Under the cache's lock. */
 	stk_cached *chain;         /* of the same bucket */
@@ -74,13 +82,20 @@ link_newest(stk_cache *c, stk_cached *e)
 	c->newest = e;
 }
 
-/* Pin what has this hash; NULL when there is none. With the lock held. */
+/* The count of its kind. */
+static uint32_t *
+number_of(stk_cache *c, stk_cached_kind kind)
+{
+	return kind == STK_CACHED_CODEBOOK ? &c->size.codebooks : &c->size.sets;
+}
+
+/* Pin what is called so; NULL when there is none. With the lock held. */
 static stk_cached *
-find(stk_cache *c, const uint8_t *hash)
+find(stk_cache *c, stk_cached_kind kind, const uint8_t *hash)
 {
 	for (stk_cached *e = *bucket(c, hash); e; e = e->chain)
 	{
-		if (memcmp(e->hash, hash, STK_HASH_BYTES) != 0)
+		if (e->kind != kind || memcmp(e->hash, hash, STK_HASH_BYTES) != 0)
 			continue;
 		e->pins++;
 		unlink_use(c, e);
@@ -100,14 +115,17 @@ take_out(stk_cache *c, stk_cached *e)
 		at = &(*at)->chain;
 	*at = e->chain;
 	unlink_use(c, e);
-	c->size.codebooks--;
+	--*number_of(c, e->kind);
 	c->size.bytes -= e->bytes;
 }
 
 static void
 free_made(made *m)
 {
-	m->engine->ops->unload(m->engine, m->resident);
+	if (m->trie)
+		m->engine->ops->trie_unload(m->engine, m->trie);
+	else
+		m->engine->ops->unload(m->engine, m->resident);
 	stk_purse_close(&m->purse);
 	free(m);
 }
@@ -206,12 +224,12 @@ stk_cache_free(stk_cache *c)
 }
 
 stk_cached *
-stk_cache_pin(stk_cache *c, const uint8_t hash[STK_HASH_BYTES])
+stk_cache_pin(stk_cache *c, stk_cached_kind kind, const uint8_t hash[STK_HASH_BYTES])
 {
 	stk_cached *e;
 
 	pthread_mutex_lock(&c->lock);
-	e = find(c, hash);
+	e = find(c, kind, hash);
 	pthread_mutex_unlock(&c->lock);
 	return e;
 }
@@ -222,6 +240,12 @@ stk_cache_unpin(stk_cache *c, stk_cached *e)
 	pthread_mutex_lock(&c->lock);
 	e->pins--;
 	pthread_mutex_unlock(&c->lock);
+}
+
+static const char *
+name_of(stk_cached_kind kind)
+{
+	return kind == STK_CACHED_CODEBOOK ? "codebook" : "set";
 }
 
 /* Fill e, which has its hash, and see that it is what it is called. */
@@ -236,25 +260,33 @@ read_in(stk_cached *e, size_t bytes,
 
 	e->stored = stk_alloc_array(&a, bytes, 1);
 	if (!e->stored)
-		return stk_fail(err, STK_ENOMEM, "no memory for a codebook of %zu bytes", bytes);
+		return stk_fail(err, STK_ENOMEM, "no memory for a %s of %zu bytes", name_of(e->kind),
+						bytes);
+	e->stored_bytes = bytes;
 	status = fill(ctx, e->stored, bytes, err);
 	if (status == STK_OK)
 		status = stk_hash(e->stored, bytes, found, err);
 	if (status == STK_OK && memcmp(found, e->hash, STK_HASH_BYTES) != 0)
-		status =
-			stk_fail(err, STK_ECORRUPT, "codebook does not have the hash that it is called by");
-	if (status == STK_OK)
+		status = stk_fail(err, STK_ECORRUPT, "%s does not have the hash that it is called by",
+						  name_of(e->kind));
+	if (status == STK_OK && e->kind == STK_CACHED_CODEBOOK)
 		status = stk_codebook_view(e->stored, bytes, &e->cb, err);
+	else if (status == STK_OK)
+	{
+		status = stk_semset_check(e->stored, bytes, err);
+		if (status == STK_OK)
+			status = stk_semset_view(e->stored, bytes, &e->set, err);
+	}
 	e->bytes = stk_purse_held(&e->purse);
 	return status;
 }
 
 stk_status
-stk_cache_put(stk_cache *c, const uint8_t hash[STK_HASH_BYTES], size_t bytes,
+stk_cache_put(stk_cache *c, stk_cached_kind kind, const uint8_t hash[STK_HASH_BYTES], size_t bytes,
 			  stk_status (*fill)(void *ctx, uint8_t *to, size_t bytes, stk_error *err), void *ctx,
 			  stk_cached **out, stk_error *err)
 {
-	stk_cached *e = stk_cache_pin(c, hash);
+	stk_cached *e = stk_cache_pin(c, kind, hash);
 	stk_cached *other;
 	stk_status status;
 
@@ -266,11 +298,12 @@ stk_cache_put(stk_cache *c, const uint8_t hash[STK_HASH_BYTES], size_t bytes,
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return STK_ENOMEM;
+	e->kind = kind;
 	memcpy(e->hash, hash, STK_HASH_BYTES);
 	if (bytes > SIZE_MAX / 2 || !stk_purse_open(&e->purse, c->budget, bytes + OVERHEAD))
 	{
 		free(e);
-		return stk_fail(err, STK_ENOMEM, "no memory for a codebook of %zu bytes", bytes);
+		return stk_fail(err, STK_ENOMEM, "no memory for a %s of %zu bytes", name_of(kind), bytes);
 	}
 	status = read_in(e, bytes, fill, ctx, err);
 	if (status != STK_OK)
@@ -281,14 +314,14 @@ stk_cache_put(stk_cache *c, const uint8_t hash[STK_HASH_BYTES], size_t bytes,
 
 	/* Another thread may have read it meanwhile. */
 	pthread_mutex_lock(&c->lock);
-	other = find(c, hash);
+	other = find(c, kind, hash);
 	if (!other)
 	{
 		e->pins = 1;
 		e->chain = *bucket(c, hash);
 		*bucket(c, hash) = e;
 		link_newest(c, e);
-		c->size.codebooks++;
+		++*number_of(c, kind);
 		c->size.bytes += e->bytes;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -304,25 +337,37 @@ stk_cached_codebook(const stk_cached *e)
 	return &e->cb;
 }
 
+const stk_semset *
+stk_cached_set(const stk_cached *e)
+{
+	return &e->set;
+}
+
+static bool
+is_ready(const made *m)
+{
+	return m->resident || m->trie;
+}
+
 /* What serves: what is made for wide beams serves greedy encoding too. With the lock held. */
-static const stk_resident *
+static const made *
 find_ready(const stk_cached *e, const stk_engine *engine, bool wide)
 {
 	for (const made *m = e->made; m; m = m->next)
-		if (m->resident && m->engine == engine && (m->wide || !wide))
-			return m->resident;
+		if (is_ready(m) && m->engine == engine && (m->wide || !wide))
+			return m;
 	return NULL;
 }
 
 const stk_resident *
 stk_cache_ready(stk_cache *c, stk_cached *e, const stk_engine *engine, bool wide)
 {
-	const stk_resident *r;
+	const made *m;
 
 	pthread_mutex_lock(&c->lock);
-	r = find_ready(e, engine, wide);
+	m = find_ready(e, engine, wide);
 	pthread_mutex_unlock(&c->lock);
-	return r;
+	return m ? m->resident : NULL;
 }
 
 /* Does a thread make this right now? With the lock held. */
@@ -330,7 +375,7 @@ static bool
 is_being_made(const stk_cached *e, const stk_engine *engine, bool wide)
 {
 	for (const made *m = e->made; m; m = m->next)
-		if (!m->resident && m->engine == engine && m->wide == wide)
+		if (!is_ready(m) && m->engine == engine && m->wide == wide)
 			return true;
 	return false;
 }
@@ -351,18 +396,23 @@ wait_a_little(stk_cache *c)
 	pthread_cond_timedwait(&c->finished, &c->lock, &until);
 }
 
-/* Make m, which is in e's list without a resident, or take it out again. */
+/* Make m, which is in e's list and not ready, or take it out again. */
 static stk_status
 make(stk_cache *c, stk_cached *e, made *m, const stk_exec *exec, stk_error *err)
 {
+	const stk_engine_ops *ops = m->engine->ops;
 	stk_exec own = *exec;
 	stk_resident *resident = NULL;
+	stk_resident_trie *trie = NULL;
 	stk_status status = STK_ENOMEM;
 
 	if (stk_purse_open(&m->purse, c->budget, 0))
 	{
 		own.a = stk_purse_allocator(&m->purse);
-		status = m->engine->ops->load(m->engine, &own, &e->cb, m->wide, &resident, err);
+		if (e->kind == STK_CACHED_CODEBOOK)
+			status = ops->load(m->engine, &own, &e->cb, m->wide, &resident, err);
+		else
+			status = ops->trie_load(m->engine, &own, e->stored, e->stored_bytes, &trie, err);
 		if (status != STK_OK)
 			stk_purse_close(&m->purse);
 	}
@@ -373,6 +423,7 @@ make(stk_cache *c, stk_cached *e, made *m, const stk_exec *exec, stk_error *err)
 		uint64_t bytes = stk_purse_held(&m->purse);
 
 		m->resident = resident;
+		m->trie = trie;
 		e->bytes += bytes;
 		c->size.bytes += bytes;
 	}
@@ -391,9 +442,10 @@ make(stk_cache *c, stk_cached *e, made *m, const stk_exec *exec, stk_error *err)
 	return status;
 }
 
-stk_status
-stk_cache_resident(stk_cache *c, stk_cached *e, stk_engine *engine, bool wide, const stk_exec *exec,
-				   const stk_resident **out, stk_error *err)
+/* What the engine has made, or makes now; *out is not moved or freed as long as e is pinned. */
+static stk_status
+get_made(stk_cache *c, stk_cached *e, stk_engine *engine, bool wide, const stk_exec *exec,
+		 const made **out, stk_error *err)
 {
 	made *m = calloc(1, sizeof(*m));
 	stk_status status = STK_OK;
@@ -421,7 +473,29 @@ stk_cache_resident(stk_cache *c, stk_cached *e, stk_engine *engine, bool wide, c
 	pthread_mutex_unlock(&c->lock);
 	status = make(c, e, m, exec, err);
 	if (status == STK_OK)
-		*out = m->resident;
+		*out = m;
+	return status;
+}
+
+stk_status
+stk_cache_resident(stk_cache *c, stk_cached *e, stk_engine *engine, bool wide, const stk_exec *exec,
+				   const stk_resident **out, stk_error *err)
+{
+	const made *m;
+	stk_status status = get_made(c, e, engine, wide, exec, &m, err);
+
+	*out = status == STK_OK ? m->resident : NULL;
+	return status;
+}
+
+stk_status
+stk_cache_trie(stk_cache *c, stk_cached *e, stk_engine *engine, const stk_exec *exec,
+			   const stk_resident_trie **out, stk_error *err)
+{
+	const made *m;
+	stk_status status = get_made(c, e, engine, false, exec, &m, err);
+
+	*out = status == STK_OK ? m->trie : NULL;
 	return status;
 }
 

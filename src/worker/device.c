@@ -75,6 +75,30 @@ stk_device_for_encode(const stk_server *s, const stk_codebook *cb, const stk_enc
 }
 
 stk_engine *
+stk_device_for_search(const stk_server *s, const stk_search_message *m, double multiply_adds)
+{
+	stk_engine *device = s->shop.device;
+	stk_work work = {
+		.rows = m->n, .bytes = (double) m->terms.bytes, .multiply_adds = multiply_adds};
+	stk_search_batch batch = {.n = m->n,
+							  .levels = m->levels,
+							  .tokenizer = m->tokenizer,
+							  .norm = m->norm,
+							  .beam_size = m->beam_size,
+							  .k = m->k,
+							  .width = m->width};
+
+	memcpy(batch.sizes, m->sizes, sizeof(batch.sizes));
+	if (!device || m->device == STK_DEVICE_CPU || !device->ops->search ||
+		(device->ops->takes_search && !device->ops->takes_search(device, &batch)) ||
+		!stk_device_usable(s, NULL, 0))
+		return s->shop.cores;
+	if (m->device == STK_DEVICE_CUDA)
+		return device;
+	return stk_speeds_choose_device(&s->speeds, &work) ? device : s->shop.cores;
+}
+
+stk_engine *
 stk_device_for_train(const stk_server *s, const stk_train_message *m)
 {
 	const stk_train_plan *plan = &m->plan;

@@ -23,6 +23,9 @@ extern bool stk_device_usable(const stk_server *s, char *why, size_t size);
 /* Which engine is to compute this: what the client wants, or what is sooner done. */
 extern stk_engine *stk_device_for_encode(const stk_server *s, const stk_codebook *cb,
 										 const stk_encode *m);
+/* work: of all its queries, in multiply-adds of one thread. */
+extern stk_engine *stk_device_for_search(const stk_server *s, const stk_search_message *m,
+										 double work);
 extern stk_engine *stk_device_for_train(const stk_server *s, const stk_train_message *m);
 
 /*

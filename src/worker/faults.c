@@ -98,6 +98,8 @@ static const struct
 				  {"load", STK_MSG_LOAD},
 				  {"encode", STK_MSG_ENCODE},
 				  {"train", STK_MSG_TRAIN},
+				  {"trie", STK_MSG_TRIE},
+				  {"search", STK_MSG_SEARCH},
 				  {"welcome", STK_MSG_WELCOME},
 				  {"pong", STK_MSG_PONG},
 				  {"statistics_are", STK_MSG_STATISTICS_ARE},
@@ -106,6 +108,7 @@ static const struct
 				  {"codes", STK_MSG_CODES},
 				  {"progress", STK_MSG_PROGRESS},
 				  {"trained", STK_MSG_TRAINED},
+				  {"found", STK_MSG_FOUND},
 				  {"failed", STK_MSG_FAILED}};
 #define KINDS (sizeof(kind_names) / sizeof(*kind_names))
 

@@ -13,9 +13,9 @@ struct stk_session;
 /* Jobs wait by class, so that long ones never stand before short ones. */
 typedef enum stk_class
 {
-	STK_CLASS_SMALL, /* encoding that takes some milliseconds */
+	STK_CLASS_SMALL, /* encoding or searching that takes some milliseconds */
 	STK_CLASS_LOAD,
-	STK_CLASS_BULK, /* other encoding */
+	STK_CLASS_BULK, /* other of that */
 	STK_CLASS_TRAIN,
 	STK_CLASSES
 } stk_class;
@@ -30,13 +30,14 @@ typedef struct stk_job
 	stk_message message; /* the request; what follows points into its body */
 	union
 	{
-		stk_load load;
+		stk_load load; /* of a trie, too */
 		stk_encode encode;
+		stk_search_message search;
 		stk_train_message train;
 	};
 	uint64_t counted; /* bytes of the budget, for the message */
 	uint64_t since;   /* it has been here, monotonic ns */
-	bool held;        /* until its client's codebook is loaded; in no queue */
+	bool held;        /* until what it needs of its client's is loaded; in no queue */
 	uint8_t attempts; /* that found no room in memory */
 
 	/* What the computation made of it. */

@@ -4,32 +4,35 @@
 #include <string.h>
 
 #include "worker/faults.h"
+#include "worker/found.h"
+#include "worker/launch_impl.h"
 #include "worker/outbox.h"
 
-/* Rows of encoding that are in memory at a time are as many bytes, or a share of the budget. */
-#define PIECE_BYTES ((uint64_t) 16 << 20)
-#define PIECE_SHARE 16
-
-/* A launch while it runs. */
-typedef struct run
-{
-	const stk_shop *shop;
-	stk_launch *launch;
-	stk_purse purse;
-	stk_monitor monitor;
-	stk_exec exec;
-	uint64_t reports; /* of the training so far */
-	uint64_t said;    /* of these, said before it began again */
-} run;
-
-uint64_t
-stk_launch_piece(const stk_shop *shop, int dim, int levels)
+/* Rows of so many bytes that are in memory at a time. */
+static uint64_t
+rows_of_a_piece(const stk_shop *shop, uint64_t row)
 {
 	uint64_t bytes = stk_budget_limit(shop->budget) / PIECE_SHARE;
-	uint64_t row = (uint64_t) dim * sizeof(float) + (uint64_t) levels * sizeof(uint16_t);
 
 	bytes = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
 	return bytes < row ? 1 : bytes / row;
+}
+
+/* Bytes of a row and of its answer. */
+static uint64_t
+row_bytes(const stk_job *job)
+{
+	if (job->message.header.kind == STK_MSG_SEARCH)
+		return stk_search_row_bytes(&job->search) +
+			   stk_found_bytes(1, job->search.k, job->search.width);
+	return (uint64_t) job->encode.dim * sizeof(float) +
+		   (uint64_t) job->encode.levels * sizeof(uint16_t);
+}
+
+uint64_t
+stk_launch_piece(const stk_shop *shop, const stk_job *job)
+{
+	return rows_of_a_piece(shop, row_bytes(job));
 }
 
 uint64_t
@@ -45,8 +48,8 @@ stk_launch_train_bytes(const stk_job *job, int threads)
 	return bytes > SIZE_MAX - result ? UINT64_MAX : bytes + result;
 }
 
-static bool
-stop(void *ctx)
+bool
+launch_stops(void *ctx)
 {
 	stk_launch *l = ctx;
 
@@ -82,12 +85,8 @@ begin_codes(stk_job *job)
 	return job->result ? STK_OK : STK_ENOMEM;
 }
 
-/*
- * The device cannot do what it was to do. May the cores? Not where the client insists on the
- * device; then the job's answer says why.
- */
-static bool
-fall_back(run *r, stk_device wanted, const stk_error *err)
+bool
+launch_falls_back(launch_run *r, stk_device wanted, const stk_error *err)
 {
 	if (wanted == STK_DEVICE_CUDA)
 		return false;
@@ -98,7 +97,7 @@ fall_back(run *r, stk_device wanted, const stk_error *err)
 
 /* The launch's codebook, made ready for an engine, encodes with it. */
 static stk_status
-encode_by(run *r, stk_engine *e, const float *x, uint64_t n, int beam, uint16_t *codes,
+encode_by(launch_run *r, stk_engine *e, const float *x, uint64_t n, int beam, uint16_t *codes,
 		  stk_error *err)
 {
 	const stk_resident *resident;
@@ -111,7 +110,7 @@ encode_by(run *r, stk_engine *e, const float *x, uint64_t n, int beam, uint16_t 
 }
 
 static stk_status
-encode(run *r, stk_device wanted, const float *x, uint64_t n, int beam, uint16_t *codes,
+encode(launch_run *r, stk_device wanted, const float *x, uint64_t n, int beam, uint16_t *codes,
 	   size_t bytes, stk_error *err)
 {
 	stk_error why = {.row = SIZE_MAX, .level = -1};
@@ -119,7 +118,7 @@ encode(run *r, stk_device wanted, const float *x, uint64_t n, int beam, uint16_t
 
 	STK_FAULT(STK_STEP_COMPUTE, STK_MSG_ENCODE, false);
 	status = encode_by(r, r->launch->engine, x, n, beam, codes, &why);
-	if (status == STK_EDEVICE && fall_back(r, wanted, &why))
+	if (status == STK_EDEVICE && launch_falls_back(r, wanted, &why))
 		status = encode_by(r, r->shop->cores, x, n, beam, codes, &why);
 	if (err)
 		*err = why;
@@ -132,11 +131,11 @@ encode(run *r, stk_device wanted, const float *x, uint64_t n, int beam, uint16_t
 
 /* Encode one job, in pieces. Returns false when memory ran out. */
 static bool
-encode_one(run *r, stk_job *job)
+encode_one(launch_run *r, stk_job *job)
 {
 	const stk_encode *m = &job->encode;
 	uint64_t row = (uint64_t) m->dim * sizeof(float);
-	uint64_t piece = stk_launch_piece(r->shop, m->dim, m->levels);
+	uint64_t piece = stk_launch_piece(r->shop, job);
 	uint64_t first = 0;
 	float *x;
 	uint16_t *codes;
@@ -152,7 +151,7 @@ encode_one(run *r, stk_job *job)
 	{
 		uint64_t n = m->n - first < piece ? m->n - first : piece;
 
-		status = stop(r->launch) ? STK_ECANCELED : STK_OK;
+		status = launch_stops(r->launch) ? STK_ECANCELED : STK_OK;
 		if (status == STK_OK)
 			status = stk_job_read(job, &m->rows, first * row, x, n * row, &err);
 		if (status == STK_OK)
@@ -176,7 +175,7 @@ encode_one(run *r, stk_job *job)
 
 /* Encode all jobs in one call of the engine. False: they are to be done one by one. */
 static bool
-encode_together(run *r)
+encode_together(launch_run *r)
 {
 	stk_launch *l = r->launch;
 	size_t dim = (size_t) l->jobs->encode.dim;
@@ -209,7 +208,7 @@ encode_together(run *r)
 }
 
 static void
-run_encode(run *r)
+run_encode(launch_run *r)
 {
 	stk_launch *l = r->launch;
 
@@ -220,11 +219,11 @@ run_encode(run *r)
 		l->no_room = !encode_one(r, job);
 }
 
-/* Read a codebook for the cache, piece by piece, so that it can be stopped. */
+/* Read what is to be kept for the cache, piece by piece, so that it can be stopped. */
 static stk_status
-fill_codebook(void *ctx, uint8_t *to, size_t bytes, stk_error *err)
+fill_stored(void *ctx, uint8_t *to, size_t bytes, stk_error *err)
 {
-	run *r = ctx;
+	launch_run *r = ctx;
 	stk_job *job = r->launch->jobs;
 	stk_status status = STK_OK;
 
@@ -232,32 +231,44 @@ fill_codebook(void *ctx, uint8_t *to, size_t bytes, stk_error *err)
 	{
 		size_t n = bytes - at < PIECE_BYTES ? bytes - at : PIECE_BYTES;
 
-		status = stop(r->launch) ? STK_ECANCELED
-								 : stk_job_read(job, &job->load.data, at, to + at, n, err);
+		status = launch_stops(r->launch) ? STK_ECANCELED
+										 : stk_job_read(job, &job->load.data, at, to + at, n, err);
 	}
 	return status;
 }
 
+/* Make it ready for the cores, which may always be needed; a device gets it with the first work. */
+static stk_status
+make_ready(launch_run *r, stk_cached *cached, bool trie, stk_error *err)
+{
+	const stk_resident *resident;
+	const stk_resident_trie *resident_trie;
+
+	if (trie)
+		return stk_cache_trie(r->shop->cache, cached, r->shop->cores, &r->exec, &resident_trie,
+							  err);
+	return stk_cache_resident(r->shop->cache, cached, r->shop->cores, false, &r->exec, &resident,
+							  err);
+}
+
 static void
-run_load(run *r)
+run_load(launch_run *r)
 {
 	stk_job *job = r->launch->jobs;
+	bool trie = job->message.header.kind == STK_MSG_TRIE;
 	stk_error err = {.row = SIZE_MAX, .level = -1};
-	const stk_resident *resident;
 	stk_cached *cached;
 	stk_status status;
 
-	STK_FAULT(STK_STEP_COMPUTE, STK_MSG_LOAD, false);
-	status = stk_cache_put(r->shop->cache, job->load.hash, job->load.data.bytes, fill_codebook, r,
-						   &cached, &err);
+	STK_FAULT(STK_STEP_COMPUTE, job->message.header.kind, false);
+	status = stk_cache_put(r->shop->cache, trie ? STK_CACHED_SET : STK_CACHED_CODEBOOK,
+						   job->load.hash, job->load.data.bytes, fill_stored, r, &cached, &err);
 	if (status == STK_OK)
 	{
-		/* The cores may always be needed; a device gets it with the first rows that go there. */
-		status = stk_cache_resident(r->shop->cache, cached, r->shop->cores, false, &r->exec,
-									&resident, &err);
+		status = make_ready(r, cached, trie, &err);
 		stk_cache_unpin(r->shop->cache, cached);
 	}
-	STK_FAULT(STK_STEP_COMPUTED, STK_MSG_LOAD, false);
+	STK_FAULT(STK_STEP_COMPUTED, job->message.header.kind, false);
 	if (status == STK_OK)
 		job->answer = STK_MSG_DONE;
 	else if (status == STK_ENOMEM)
@@ -288,7 +299,7 @@ read_rows(void *ctx, size_t first, size_t count, float *x, stk_error *err)
 static void
 report(void *ctx, const stk_train_report *progress)
 {
-	run *r = ctx;
+	launch_run *r = ctx;
 
 	/* One that begins again has the same to say. */
 	if (++r->reports > r->said)
@@ -322,7 +333,7 @@ put_result(stk_job *job, const stk_train_result *result, size_t vectors, size_t 
 }
 
 static stk_status
-train_by(run *r, stk_engine *e, stk_job *job, stk_train_result *result, size_t vectors,
+train_by(launch_run *r, stk_engine *e, stk_job *job, stk_train_result *result, size_t vectors,
 		 size_t counts, stk_error *err)
 {
 	const stk_train_message *m = &job->train;
@@ -350,11 +361,12 @@ train_by(run *r, stk_engine *e, stk_job *job, stk_train_result *result, size_t v
 }
 
 static stk_status
-train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t counts, stk_error *err)
+train(launch_run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t counts,
+	  stk_error *err)
 {
 	stk_status status = train_by(r, r->launch->engine, job, result, vectors, counts, err);
 
-	if (status == STK_EDEVICE && fall_back(r, job->train.device, err))
+	if (status == STK_EDEVICE && launch_falls_back(r, job->train.device, err))
 	{
 		r->said = r->reports;
 		r->reports = 0;
@@ -365,7 +377,7 @@ train(run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t cou
 }
 
 static void
-run_train(run *r)
+run_train(launch_run *r)
 {
 	stk_job *job = r->launch->jobs;
 	const stk_train_plan *plan = &job->train.plan;
@@ -403,7 +415,7 @@ run_train(run *r)
 
 /* Bytes that are reserved before anything is begun: what is known of what it will take. */
 static uint64_t
-bytes_needed(const run *r)
+bytes_needed(const launch_run *r)
 {
 	const stk_job *job = r->launch->jobs;
 	uint64_t piece;
@@ -412,23 +424,22 @@ bytes_needed(const run *r)
 		return 0;
 	if (r->launch->class == STK_CLASS_TRAIN)
 		return stk_launch_train_bytes(job, stk_threads(r->launch->pool));
-	piece = stk_launch_piece(r->shop, job->encode.dim, job->encode.levels);
+	piece = stk_launch_piece(r->shop, job);
 	piece = piece < r->launch->rows ? piece : r->launch->rows;
-	return piece * ((uint64_t) job->encode.dim * sizeof(float) +
-					(uint64_t) job->encode.levels * sizeof(uint16_t));
+	return piece * row_bytes(job);
 }
 
 void
 stk_launch_run(const stk_shop *shop, stk_launch *l)
 {
-	run r = {.shop = shop, .launch = l};
+	launch_run r = {.shop = shop, .launch = l};
 
 	if (!stk_purse_open(&r.purse, shop->budget, bytes_needed(&r)))
 	{
 		l->no_room = true;
 		return;
 	}
-	r.monitor = (stk_monitor){stop, l};
+	r.monitor = (stk_monitor){launch_stops, l};
 	r.exec = (stk_exec){.a = stk_purse_allocator(&r.purse),
 						.cpu = &shop->cpu,
 						.pool = l->pool,
@@ -437,6 +448,8 @@ stk_launch_run(const stk_shop *shop, stk_launch *l)
 		run_load(&r);
 	else if (l->class == STK_CLASS_TRAIN)
 		run_train(&r);
+	else if (l->jobs->message.header.kind == STK_MSG_SEARCH)
+		launch_search(&r);
 	else
 		run_encode(&r);
 	stk_purse_close(&r.purse);

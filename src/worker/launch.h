@@ -1,5 +1,6 @@
 /*
- * A launch: one job, or several that ask for encoding with the same codebook, computed together by
+ * A launch: one job, or several that ask for encoding with the same codebook or for searches in the
+ * same trie, computed together by
  * a runner's thread. The loop's thread makes it, hands it over, and has it again when the outbox
  * says that it has ended; in between only `cancelled`, `ticks` and `unread` are shared.
  */
@@ -32,8 +33,8 @@ typedef struct stk_launch
 	stk_engine *engine; /* that it was meant for */
 	stk_job *jobs;      /* linked by next */
 	uint32_t njobs;
-	uint64_t rows;           /* of all jobs */
-	stk_cached *pin;         /* of encoding: the codebook; the loop's to unpin */
+	uint64_t rows;           /* or queries, of all jobs */
+	stk_cached *pin;         /* the codebook or set; NULL: none; the loop's to unpin */
 	uint64_t train_bytes;    /* of a training, the loop's to count */
 	struct stk_team *team;   /* of threads, the loop's to let go */
 	const stk_pool *pool;    /* of the team */
@@ -49,8 +50,10 @@ typedef struct stk_launch
 	char fallback[160];      /* out: why, the last time */
 } stk_launch;
 
-/* Rows of encoding that are in memory at a time, and so the most that are gathered. */
-extern uint64_t stk_launch_piece(const stk_shop *shop, int dim, int levels);
+/*
+ * Rows or queries like this job's that are in memory at a time, and so the most that are gathered.
+ */
+extern uint64_t stk_launch_piece(const stk_shop *shop, const stk_job *job);
 
 /* Bytes that a training takes; UINT64_MAX at overflow. */
 extern uint64_t stk_launch_train_bytes(const stk_job *job, int threads);

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "worker/found.h"
 #include "worker/wire.h"
 
 /*
@@ -92,12 +93,14 @@ statistics(wire *w, stk_statistics *m)
 	m->queued = u32(w, m->queued);
 	m->running = u32(w, m->running);
 	m->codebooks = u32(w, m->codebooks);
+	m->tries = u64(w, m->tries);
 	m->cache_bytes = u64(w, m->cache_bytes);
 	m->memory_used = u64(w, m->memory_used);
 	m->memory = u64(w, m->memory);
 	m->requests = u64(w, m->requests);
 	m->batches = u64(w, m->batches);
 	m->rows = u64(w, m->rows);
+	m->searches = u64(w, m->searches);
 	m->failures = u64(w, m->failures);
 	m->fallbacks = u64(w, m->fallbacks);
 	m->device_memory = u64(w, m->device_memory);
@@ -124,7 +127,7 @@ load(wire *w, stk_load *m)
 	hash(w, m->hash);
 	place(w, &m->data);
 	if (!w->out && m->data.bytes == 0)
-		refuse(w, "codebook is empty");
+		refuse(w, "what is to be kept is empty");
 	inside(w, data, 1);
 }
 
@@ -158,6 +161,55 @@ codes(wire *w, stk_codes *m)
 	stk_data *data[] = {&m->codes};
 
 	place(w, &m->codes);
+	inside(w, data, 1);
+}
+
+/* The sum of sizes. */
+static uint64_t
+terms_of(const stk_search_message *m)
+{
+	uint64_t terms = 0;
+
+	for (int l = 0; l < m->levels; l++)
+		terms += m->sizes[l];
+	return terms;
+}
+
+static void
+search(wire *w, stk_search_message *m)
+{
+	stk_data *data[] = {&m->terms};
+
+	hash(w, m->hash);
+	m->device = (stk_device) within(w, m->device, STK_DEVICE_AUTO, STK_DEVICE_CUDA, "device");
+	m->n = within(w, m->n, 1, STK_SEARCH_MAX_QUERIES, "number of queries");
+	m->levels = (int) within(w, (uint32_t) m->levels, 1, STK_MAX_LEVELS, "number of levels");
+	for (int l = 0; l < m->levels; l++)
+		m->sizes[l] = within(w, m->sizes[l], 1, STK_MAX_CODES, "size of a level");
+	m->tokenizer = u32(w, m->tokenizer);
+	m->norm = (stk_norm) within(w, m->norm, STK_NORM_FULL, STK_NORM_MASKED, "norm");
+	m->beam_size = within(w, m->beam_size, 1, STK_MAX_BEAM, "beam");
+	m->k = within(w, m->k, 1, STK_SEARCH_MAX_IDS, "number of ids");
+	m->width = (int) within(w, (uint32_t) m->width, 1, STK_MAX_LEVELS, "codes of an id");
+	place(w, &m->terms);
+	if (!w->out)
+	{
+		check_bytes(w, m->terms.bytes, m->n, stk_search_row_bytes(m), "terms");
+		if (m->terms.bytes > STK_SEARCH_MAX_BYTES ||
+			stk_found_bytes(m->n, m->k, m->width) > STK_SEARCH_MAX_BYTES)
+			refuse(w, "a search has more than %llu bytes",
+				   (unsigned long long) STK_SEARCH_MAX_BYTES);
+	}
+	m->found_at = answer_at(w, m->found_at, stk_found_bytes(m->n, m->k, m->width));
+	inside(w, data, 1);
+}
+
+static void
+found(wire *w, stk_found *m)
+{
+	stk_data *data[] = {&m->found};
+
+	place(w, &m->found);
 	inside(w, data, 1);
 }
 
@@ -315,6 +367,12 @@ stk_train_result_bytes(const stk_train_plan *p)
 	return bytes;
 }
 
+uint64_t
+stk_search_row_bytes(const stk_search_message *m)
+{
+	return terms_of(m) * (m->norm == STK_NORM_MASKED ? sizeof(float) : sizeof(double));
+}
+
 bool
 stk_encode_needs_file(const stk_encode *m)
 {
@@ -326,6 +384,12 @@ stk_train_needs_file(const stk_train_message *m)
 {
 	return m->rows.in_file || m->heldout.in_file || m->start.in_file ||
 		   stk_train_result_bytes(&m->plan) > STK_INLINE_MAX;
+}
+
+bool
+stk_search_needs_file(const stk_search_message *m)
+{
+	return m->terms.in_file || stk_found_bytes(m->n, m->k, m->width) > STK_INLINE_MAX;
 }
 
 size_t
@@ -365,10 +429,22 @@ WRITER(configure, stk_configure, STK_MSG_CONFIGURE, false)
 WRITER(load, stk_load, STK_MSG_LOAD, m->data.in_file)
 WRITER(encode, stk_encode, STK_MSG_ENCODE, stk_encode_needs_file(m))
 WRITER(codes, stk_codes, STK_MSG_CODES, false)
+WRITER(search, stk_search_message, STK_MSG_SEARCH, stk_search_needs_file(m))
+WRITER(found, stk_found, STK_MSG_FOUND, false)
 WRITER(train, stk_train_message, STK_MSG_TRAIN, stk_train_needs_file(m))
 WRITER(progress, stk_train_report, STK_MSG_PROGRESS, false)
 WRITER(trained, stk_trained, STK_MSG_TRAINED, false)
 WRITER(failed, stk_failed, STK_MSG_FAILED, false)
+
+size_t
+stk_write_trie(uint8_t *out, uint64_t request, const stk_load *m)
+{
+	wire w = writer(out);
+	stk_load copy = *m;
+
+	load(&w, &copy);
+	return written(&w, STK_MSG_TRIE, request, m->data.in_file);
+}
 
 stk_status
 stk_read_header(const uint8_t *in, stk_header *h, stk_error *err)
@@ -397,6 +473,7 @@ READER(statistics, stk_statistics)
 READER(configure, stk_configure)
 READER(load, stk_load)
 READER(encode, stk_encode)
+READER(search, stk_search_message)
 READER(train, stk_train_message)
 READER(failed, stk_failed)
 
@@ -409,6 +486,19 @@ stk_read_codes(const uint8_t *body, size_t bytes, uint32_t n, int levels, stk_co
 	memset(m, 0, sizeof(*m));
 	codes(&w, m);
 	check_answer(&w, &m->codes, codes_bytes(n, levels), "codes");
+	return finish(&w);
+}
+
+stk_status
+stk_read_found(const uint8_t *body, size_t bytes, const stk_search_message *request, stk_found *m,
+			   stk_error *err)
+{
+	wire w = reader(body, bytes, err);
+
+	memset(m, 0, sizeof(*m));
+	found(&w, m);
+	check_answer(&w, &m->found, stk_found_bytes(request->n, request->k, request->width),
+				 "ids found");
 	return finish(&w);
 }
 

@@ -15,8 +15,7 @@
  * that what they return can be computed with. Whether data in a file is really there is found on
  * reading. A message that they refuse ends the connection.
  *
- * Room is left for kinds to come (batched decoding, uploads of tries): a kind that is not known is
- * answered by STK_FAILED_REQUEST.
+ * Room is left for kinds to come: a kind that is not known is answered by STK_FAILED_REQUEST.
  */
 #ifndef STK_PROTOCOL_H
 #define STK_PROTOCOL_H
@@ -24,6 +23,7 @@
 #include <stdbool.h>
 
 #include "core/codebook.h"
+#include "core/query.h"
 #include "core/train.h"
 
 #define STK_PROTOCOL_VERSION 1
@@ -33,12 +33,16 @@
 /* Data of a request or an answer that comes in its body. */
 #define STK_INLINE_MAX 65536
 #define STK_BODY_MAX (STK_INLINE_MAX + 8192)
-#define STK_HASH_BYTES 32 /* SHA-256 of a codebook's stored form */
+#define STK_HASH_BYTES 32 /* SHA-256 of a stored form */
 #define STK_TEXT_BYTES 96
 /* Rows of one encode request. */
 #define STK_ENCODE_MAX_ROWS 1048576
 /* Beams that a request may ask for. */
 #define STK_ENCODE_MAX_BEAM 4096
+/* Queries of one search request, ids that it may ask for, and bytes of their terms. */
+#define STK_SEARCH_MAX_QUERIES 65536
+#define STK_SEARCH_MAX_IDS 1000000
+#define STK_SEARCH_MAX_BYTES ((uint64_t) 1 << 30)
 #define STK_MAX_THREADS 1024
 #define STK_MAX_WINDOW 1024
 #define STK_MAX_BATCH 65536
@@ -57,6 +61,8 @@ typedef enum stk_kind
 	STK_MSG_LOAD = 5,      /* keep a codebook -> DONE */
 	STK_MSG_ENCODE = 6,    /* -> CODES, or MISSING: LOAD the codebook and ask again */
 	STK_MSG_TRAIN = 7,     /* -> PROGRESS ..., TRAINED */
+	STK_MSG_TRIE = 8,      /* keep the trie of a set: as LOAD -> DONE */
+	STK_MSG_SEARCH = 9,    /* -> FOUND, or MISSING: send the TRIE and ask again */
 
 	/* from the worker */
 	STK_MSG_WELCOME = 129,
@@ -67,7 +73,8 @@ typedef enum stk_kind
 	STK_MSG_CODES = 134,
 	STK_MSG_PROGRESS = 135,
 	STK_MSG_TRAINED = 136,
-	STK_MSG_FAILED = 137
+	STK_MSG_FAILED = 137,
+	STK_MSG_FOUND = 138
 } stk_kind;
 
 typedef struct stk_header
@@ -140,14 +147,16 @@ typedef struct stk_statistics
 	uint32_t queued;
 	uint32_t running;
 	uint32_t codebooks; /* in the cache */
+	uint64_t tries;     /* there, too */
 	uint64_t cache_bytes;
 	uint64_t memory_used; /* cache, requests and computations together */
 	uint64_t memory;      /* budget */
 	uint64_t requests;    /* answered, of all kinds that compute */
 	uint64_t batches;     /* launches of the engine; fewer than requests where some were gathered */
 	uint64_t rows;        /* encoded or trained on */
+	uint64_t searches;    /* queries that were searched for */
 	uint64_t failures;    /* answered by STK_MSG_FAILED */
-	uint64_t fallbacks;           /* launches that were meant for a device and went to the cores */
+	uint64_t fallbacks;   /* launches that were meant for a device and went to the cores */
 	uint64_t device_memory;       /* bytes of the devices' memory that it takes */
 	uint64_t device_memory_limit; /* that it allows itself; 0: no device */
 	char engine[STK_TEXT_BYTES];
@@ -166,7 +175,7 @@ typedef struct stk_configure
 typedef struct stk_load
 {
 	uint8_t hash[STK_HASH_BYTES];
-	stk_data data; /* the stored form */
+	stk_data data; /* the stored form of a codebook, or of a set */
 } stk_load;
 
 typedef struct stk_encode
@@ -185,6 +194,29 @@ typedef struct stk_codes
 {
 	stk_data codes;
 } stk_codes;
+
+/* Beam searches of one shape; the numbers are stk_search_batch's. */
+typedef struct stk_search_message
+{
+	uint8_t hash[STK_HASH_BYTES]; /* of the trie */
+	stk_device device;
+	uint32_t n; /* queries */
+	int levels;
+	uint32_t sizes[STK_MAX_LEVELS];
+	uint32_t tokenizer;
+	stk_norm norm;
+	uint32_t beam_size;
+	uint32_t k;
+	int width;
+	stk_data terms;    /* [n][sum of sizes] binary64 costs; norm masked: binary32 logits */
+	uint64_t found_at; /* in the file, when what is found is more than STK_INLINE_MAX */
+} stk_search_message;
+
+/* What was found, laid out as found.h says. */
+typedef struct stk_found
+{
+	stk_data found;
+} stk_found;
 
 typedef struct stk_train_message
 {
@@ -231,12 +263,15 @@ typedef struct stk_failed
  */
 extern uint64_t stk_train_result_bytes(const stk_train_plan *plan);
 
+/* Bytes of a query's terms. */
+extern uint64_t stk_search_row_bytes(const stk_search_message *m);
 /*
  * Must the request's file come with it? What is read may say so and have come without one, which is
  * for its reader to refuse. Of stk_load, data.in_file tells.
  */
 extern bool stk_encode_needs_file(const stk_encode *m);
 extern bool stk_train_needs_file(const stk_train_message *m);
+extern bool stk_search_needs_file(const stk_search_message *m);
 
 /*
  * Write. out has room for STK_HEADER_BYTES and STK_BODY_MAX; the header's bytes are the body's. The
@@ -253,6 +288,9 @@ extern size_t stk_write_configure(uint8_t *out, uint64_t request, const stk_conf
 extern size_t stk_write_load(uint8_t *out, uint64_t request, const stk_load *m);
 extern size_t stk_write_encode(uint8_t *out, uint64_t request, const stk_encode *m);
 extern size_t stk_write_codes(uint8_t *out, uint64_t request, const stk_codes *m);
+extern size_t stk_write_trie(uint8_t *out, uint64_t request, const stk_load *m);
+extern size_t stk_write_search(uint8_t *out, uint64_t request, const stk_search_message *m);
+extern size_t stk_write_found(uint8_t *out, uint64_t request, const stk_found *m);
 extern size_t stk_write_train(uint8_t *out, uint64_t request, const stk_train_message *m);
 extern size_t stk_write_progress(uint8_t *out, uint64_t request, const stk_train_report *m);
 extern size_t stk_write_trained(uint8_t *out, uint64_t request, const stk_trained *m);
@@ -276,6 +314,11 @@ extern stk_status stk_read_encode(const uint8_t *body, size_t bytes, stk_encode 
 /* n and levels are the request's, which the codes must fit. */
 extern stk_status stk_read_codes(const uint8_t *body, size_t bytes, uint32_t n, int levels,
 								 stk_codes *m, stk_error *err);
+extern stk_status stk_read_search(const uint8_t *body, size_t bytes, stk_search_message *m,
+								  stk_error *err);
+/* request is the one that is answered; what was found is stk_found_check's to look at. */
+extern stk_status stk_read_found(const uint8_t *body, size_t bytes,
+								 const stk_search_message *request, stk_found *m, stk_error *err);
 extern stk_status stk_read_train(const uint8_t *body, size_t bytes, stk_train_message *m,
 								 stk_error *err);
 /* plan is the request's, which reports and results must fit. */

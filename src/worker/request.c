@@ -18,8 +18,7 @@
 bool
 stk_request_computes(const stk_message *m)
 {
-	return m->header.kind == STK_MSG_LOAD || m->header.kind == STK_MSG_ENCODE ||
-		   m->header.kind == STK_MSG_TRAIN;
+	return m->header.kind >= STK_MSG_LOAD && m->header.kind <= STK_MSG_SEARCH;
 }
 
 /* Answer a request that has not become a job. */
@@ -97,12 +96,14 @@ take_statistics(stk_server *s, stk_session *session, const stk_message *m)
 						.clients = s->nsessions - (s->settings.listen_path ? 1 : 0),
 						.running = s->running,
 						.codebooks = cache.codebooks,
+						.tries = cache.sets,
 						.cache_bytes = cache.bytes,
 						.memory_used = stk_budget_used(s->shop.budget),
 						.memory = s->settings.memory,
 						.requests = s->requests,
 						.batches = s->batches,
 						.rows = s->rows,
+						.searches = s->searches,
 						.failures = s->failures,
 						.fallbacks = s->fallbacks};
 
@@ -220,7 +221,8 @@ take_load(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 	job->load = load;
 	job->class = STK_CLASS_LOAD;
 	if (load.data.bytes > s->settings.memory)
-		fail_job(s, job, STK_FAILED_MEMORY, STK_ENOMEM, "the codebook is larger than the memory");
+		fail_job(s, job, STK_FAILED_MEMORY, STK_ENOMEM,
+				 "what is to be kept is larger than the memory");
 	else
 		stk_schedule_add(s, job);
 	return STK_OK;
@@ -287,23 +289,64 @@ encode_at_once(stk_server *s, stk_session *session, const stk_message *m, const 
 	return status != STK_ENOMEM;
 }
 
-/* Does this session load the codebook that the job wants? */
+/* The hash of what an encoding or a search needs. */
+static const uint8_t *
+needed(const stk_job *job)
+{
+	return job->message.header.kind == STK_MSG_SEARCH ? job->search.hash : job->encode.hash;
+}
+
+/* Does this session load what the job needs? */
 static bool
 is_loading(const stk_session *session, const stk_job *job)
 {
+	stk_kind load = job->message.header.kind == STK_MSG_SEARCH ? STK_MSG_TRIE : STK_MSG_LOAD;
+
 	for (unsigned i = 0; i < session->njobs; i++)
-		if (session->jobs[i]->message.header.kind == STK_MSG_LOAD &&
-			memcmp(session->jobs[i]->load.hash, job->encode.hash, STK_HASH_BYTES) == 0)
+		if (session->jobs[i]->message.header.kind == load &&
+			memcmp(session->jobs[i]->load.hash, needed(job), STK_HASH_BYTES) == 0)
 			return true;
 	return false;
+}
+
+stk_cached *
+stk_request_pin(stk_server *s, const stk_job *job)
+{
+	return stk_cache_pin(s->shop.cache,
+						 job->message.header.kind == STK_MSG_SEARCH ? STK_CACHED_SET
+																	: STK_CACHED_CODEBOOK,
+						 needed(job));
+}
+
+/* Is what is pinned one that the job can be computed with? Then by which engine, and the work. */
+static bool
+choose_engine(stk_server *s, stk_job *job, const stk_cached *pin, double *work)
+{
+	if (job->message.header.kind == STK_MSG_SEARCH)
+	{
+		const stk_semset *set = stk_cached_set(pin);
+		const stk_search_message *m = &job->search;
+
+		if (m->width < set->depth)
+			return false;
+		*work = stk_search_work(set, m->levels, m->beam_size) * m->n;
+		job->engine = stk_device_for_search(s, m, *work);
+		return true;
+	}
+	const stk_codebook *cb = stk_cached_codebook(pin);
+
+	if (stk_codebook_inputs(cb) != job->encode.dim || cb->levels != job->encode.levels)
+		return false;
+	*work = (double) encode_cost(cb, &job->encode);
+	job->engine = stk_device_for_encode(s, cb, &job->encode);
+	return true;
 }
 
 void
 stk_request_admit(stk_server *s, stk_job *job)
 {
-	const stk_encode *m = &job->encode;
-	stk_cached *pin = stk_cache_pin(s->shop.cache, m->hash);
-	const stk_codebook *cb;
+	stk_cached *pin = stk_request_pin(s, job);
+	double work;
 
 	job->held = false;
 	if (!pin && is_loading(job->session, job))
@@ -317,14 +360,13 @@ stk_request_admit(stk_server *s, stk_job *job)
 		stk_session_answer(s, job);
 		return;
 	}
-	cb = stk_cached_codebook(pin);
-	if (stk_codebook_inputs(cb) != m->dim || cb->levels != m->levels)
-		fail_job(s, job, STK_FAILED_REQUEST, STK_EINVAL, "the codebook has another shape");
+	if (!choose_engine(s, job, pin, &work))
+		fail_job(s, job, STK_FAILED_REQUEST, STK_EINVAL,
+				 job->message.header.kind == STK_MSG_SEARCH ? "the ids of the set are longer"
+															: "the codebook has another shape");
 	else
 	{
-		job->engine = stk_device_for_encode(s, cb, m);
-		job->class = (double) encode_cost(cb, m) <= s->speeds.rate * SMALL_SECONDS ? STK_CLASS_SMALL
-																				   : STK_CLASS_BULK;
+		job->class = work <= s->speeds.rate * SMALL_SECONDS ? STK_CLASS_SMALL : STK_CLASS_BULK;
 		stk_schedule_add(s, job);
 	}
 	stk_cache_unpin(s->shop.cache, pin);
@@ -357,7 +399,7 @@ take_encode(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 		return status;
 	if (!has_device(s, session, m, e.device))
 		return STK_OK;
-	pin = stk_cache_pin(s->shop.cache, e.hash);
+	pin = stk_cache_pin(s->shop.cache, STK_CACHED_CODEBOOK, e.hash);
 	if (pin)
 	{
 		const stk_codebook *cb = stk_cached_codebook(pin);
@@ -369,6 +411,24 @@ take_encode(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
 	if (done || !(job = begin_job(s, session, m)))
 		return STK_OK;
 	job->encode = e;
+	stk_request_admit(s, job);
+	return STK_OK;
+}
+
+static stk_status
+take_search(stk_server *s, stk_session *session, stk_message *m, stk_error *err)
+{
+	stk_search_message search;
+	stk_status status = stk_read_search(m->body, m->header.bytes, &search, err);
+	stk_job *job;
+
+	if (status == STK_OK)
+		status = check_file(m, stk_search_needs_file(&search), err);
+	if (status != STK_OK)
+		return status;
+	if (!has_device(s, session, m, search.device) || !(job = begin_job(s, session, m)))
+		return STK_OK;
+	job->search = search;
 	stk_request_admit(s, job);
 	return STK_OK;
 }
@@ -427,10 +487,14 @@ stk_request_take(stk_server *s, stk_session *session, stk_message *m, stk_error 
 				status = take_configure(s, session, m, err);
 				break;
 			case STK_MSG_LOAD:
+			case STK_MSG_TRIE:
 				status = take_load(s, session, m, err);
 				break;
 			case STK_MSG_ENCODE:
 				status = take_encode(s, session, m, err);
+				break;
+			case STK_MSG_SEARCH:
+				status = take_search(s, session, m, err);
 				break;
 			case STK_MSG_TRAIN:
 				status = take_train(s, session, m, err);

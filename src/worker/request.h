@@ -10,9 +10,9 @@
 extern bool stk_request_computes(const stk_message *m);
 /* Frees the message. False, with the reason, when it is nothing an honest client sends. */
 extern bool stk_request_take(stk_server *s, stk_session *session, stk_message *m, stk_error *err);
-/*
- * Let an encoding wait for its turn, or for its codebook, or answer that the codebook is missing.
- */
+/* Pin the codebook or the set that an encoding or a search needs; NULL when it is not here. */
+extern stk_cached *stk_request_pin(stk_server *s, const stk_job *job);
+/* Let such a job wait for its turn, or for what it needs, or answer that that is missing. */
 extern void stk_request_admit(stk_server *s, stk_job *job);
 
 #endif

@@ -58,6 +58,28 @@ typedef struct gathering
 	uint64_t room; /* rows */
 } gathering;
 
+static bool
+can_join_encoding(const gathering *g, const stk_job *job)
+{
+	const stk_encode *m = &job->encode, *like = &g->like->encode;
+
+	return m->n <= g->room && (m->device == STK_DEVICE_CUDA) == (like->device == STK_DEVICE_CUDA) &&
+		   m->beam == like->beam && m->dim == like->dim && m->levels == like->levels &&
+		   memcmp(m->hash, like->hash, STK_HASH_BYTES) == 0;
+}
+
+static bool
+can_join_search(const gathering *g, const stk_job *job)
+{
+	const stk_search_message *m = &job->search, *like = &g->like->search;
+
+	return m->n <= g->room && (m->device == STK_DEVICE_CUDA) == (like->device == STK_DEVICE_CUDA) &&
+		   m->norm == like->norm && m->beam_size == like->beam_size && m->k == like->k &&
+		   m->width == like->width && m->tokenizer == like->tokenizer &&
+		   m->levels == like->levels && memcmp(m->sizes, like->sizes, sizeof(m->sizes)) == 0 &&
+		   memcmp(m->hash, like->hash, STK_HASH_BYTES) == 0;
+}
+
 /*
  * What fails on a device together goes to the cores together, so not with one that insists on it.
  */
@@ -65,20 +87,24 @@ static bool
 can_join(const void *ctx, const stk_job *job)
 {
 	const gathering *g = ctx;
-	const stk_encode *m = &job->encode, *like = &g->like->encode;
 
-	return m->n <= g->room && job->engine == g->like->engine &&
-		   (m->device == STK_DEVICE_CUDA) == (like->device == STK_DEVICE_CUDA) &&
-		   m->beam == like->beam && m->dim == like->dim && m->levels == like->levels &&
-		   memcmp(m->hash, like->hash, STK_HASH_BYTES) == 0;
+	if (job->message.header.kind != g->like->message.header.kind || job->engine != g->like->engine)
+		return false;
+	return job->message.header.kind == STK_MSG_ENCODE ? can_join_encoding(g, job)
+													  : can_join_search(g, job);
+}
+
+static uint64_t
+rows_of(const stk_job *job)
+{
+	return job->message.header.kind == STK_MSG_SEARCH ? job->search.n : job->encode.n;
 }
 
 /* Let other sessions' jobs, in turn, be computed with the launch's first. */
 static void
 gather(stk_server *s, stk_launch *l)
 {
-	const stk_encode *m = &l->jobs->encode;
-	uint64_t piece = stk_launch_piece(&s->shop, m->dim, m->levels);
+	uint64_t piece = stk_launch_piece(&s->shop, l->jobs);
 	stk_job *last = l->jobs;
 
 	while (l->njobs < s->settings.batch_max && l->rows < piece)
@@ -90,7 +116,7 @@ gather(stk_server *s, stk_launch *l)
 			break;
 		last->next = job;
 		last = job;
-		l->rows += job->encode.n;
+		l->rows += rows_of(job);
 		l->njobs++;
 	}
 }
@@ -153,12 +179,12 @@ static void
 begin(stk_server *s, stk_class class, uint64_t train_bytes)
 {
 	const stk_job *first = stk_queue_peek(&s->queues[class]);
-	bool encodes = first->message.header.kind == STK_MSG_ENCODE;
+	bool gathers = class == STK_CLASS_SMALL || class == STK_CLASS_BULK;
 	stk_cached *pin = NULL;
 	stk_launch *l;
 	stk_letter *last;
 
-	if (encodes && !(pin = stk_cache_pin(s->shop.cache, first->encode.hash)))
+	if (gathers && !(pin = stk_request_pin(s, first)))
 	{
 		answer_first(s, class, STK_MSG_MISSING);
 		return;
@@ -181,9 +207,9 @@ begin(stk_server *s, stk_class class, uint64_t train_bytes)
 	l->jobs = stk_queue_take(&s->queues[class]);
 	l->engine = l->jobs->engine;
 	l->njobs = 1;
-	if (encodes)
+	if (gathers)
 	{
-		l->rows = l->jobs->encode.n;
+		l->rows = rows_of(l->jobs);
 		gather(s, l);
 	}
 	for (stk_job *job = l->jobs; job; job = job->next)
@@ -205,7 +231,7 @@ stk_schedule(stk_server *s)
 	}
 }
 
-/* Jobs that waited for the codebook that this one has loaded, or failed to. */
+/* Jobs that waited for what this one has loaded, or failed to. */
 static void
 admit_held(stk_server *s, stk_session *session)
 {
@@ -226,7 +252,8 @@ static void
 end_job(stk_server *s, const stk_launch *l, stk_job *job)
 {
 	stk_session *session = job->session;
-	bool load = job->message.header.kind == STK_MSG_LOAD;
+	bool load =
+		job->message.header.kind == STK_MSG_LOAD || job->message.header.kind == STK_MSG_TRIE;
 
 	job->launch = NULL;
 	if (!session)

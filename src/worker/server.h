@@ -75,6 +75,7 @@ typedef struct stk_server
 	uint64_t requests;
 	uint64_t batches;
 	uint64_t rows;
+	uint64_t searches;
 	uint64_t failures;
 	uint64_t fallbacks; /* from the device to the cores */
 	char fallback[160]; /* the reason that the log was told last */

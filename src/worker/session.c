@@ -127,6 +127,13 @@ write_answer(stk_server *s, const stk_job *job)
 		m.codes.offset = data.in_file ? job->encode.codes_at : 0;
 		return stk_write_codes(s->scratch, request, &m);
 	}
+	if (job->answer == STK_MSG_FOUND)
+	{
+		stk_found m = {data};
+
+		m.found.offset = data.in_file ? job->search.found_at : 0;
+		return stk_write_found(s->scratch, request, &m);
+	}
 	if (job->answer == STK_MSG_TRAINED)
 	{
 		stk_trained m = {job->evaluations[0], job->evaluations[1], data};
@@ -147,6 +154,8 @@ count_answer(stk_server *s, const stk_job *job)
 	s->requests++;
 	if (job->answer == STK_MSG_CODES)
 		s->rows += job->encode.n;
+	else if (job->answer == STK_MSG_FOUND)
+		s->searches += job->search.n;
 	else if (job->answer == STK_MSG_TRAINED)
 		s->rows += job->train.n;
 	else if (job->answer == STK_MSG_FAILED)

@@ -4,7 +4,7 @@
  *
  *   clang -g -O1 -std=c17 -D_GNU_SOURCE -ffp-contract=off -fsanitize=fuzzer,address,undefined \
  *       -Isrc -Itest/unit -o fuzz_protocol test/fuzz/fuzz_protocol.c src/worker/protocol.c \
- *       src/core/[a-z]*.c -lm
+ *       src/worker/found.c src/core/[a-z]*.c -lm
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,14 @@ extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What the answers among them are read as answers to. */
 static const asked questions[] = {
-	{1, 3, {.levels = 3, .sizes = {2, 2, 2}, .dim = 2, .epochs = 10, .beam = 1}},
-	{100000, 4, {.levels = 1, .sizes = {65536}, .dim = 16000, .epochs = 1, .refine = 9, .beam = 4}},
+	{1,
+	 3,
+	 {.levels = 3, .sizes = {2, 2, 2}, .dim = 2, .epochs = 10, .beam = 1},
+	 {.n = 1, .k = 2, .width = 3}},
+	{100000,
+	 4,
+	 {.levels = 1, .sizes = {65536}, .dim = 16000, .epochs = 1, .refine = 9, .beam = 4},
+	 {.n = 4096, .k = 100, .width = 8}},
 };
 
 static void

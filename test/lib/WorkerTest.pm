@@ -102,7 +102,16 @@ our %verbs = (
 			SELECT md5(string_agg(sid::text, ',' ORDER BY id)), count(sid) FROM given;},
 		prepare => q{CREATE TABLE IF NOT EXISTS given (LIKE items)},
 		request => 'encode',
-		answer => 'codes' });
+		answer => 'codes' },
+	beam_search => {
+		sql => q{SELECT count(*), md5(string_agg(b::text, ',' ORDER BY query, rank)) FROM wanted,
+			semtok.beam_search_batch_set(ids, queries, 20, 60) AS b;},
+		prepare => q{CREATE TABLE IF NOT EXISTS wanted AS SELECT
+			(SELECT semset_agg(semid(ARRAY[i % 16, i * 7 % 13, i * i % 11])) FROM generate_series(1, 4000) AS i) AS ids,
+			ARRAY(SELECT semtok.logits(ARRAY(SELECT (hashint4(q * 100 + j) / 1e9)::real FROM generate_series(1, 48) AS j), '{16,16,16}')
+				FROM generate_series(1, 200) AS q) AS queries},
+		request => 'search',
+		answer => 'found' });
 our @verbs = sort keys %verbs;
 
 # Let the worker do wrong what these lines say (src/worker/faults.h), from now on; nothing: no faults.

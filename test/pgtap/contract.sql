@@ -372,7 +372,7 @@ SELECT checks($$SELECT current_setting('semtok.worker_memory'), current_setting(
 	'1GB 0 64 0 all l2', 'settings of worker processes');
 SELECT checks($$SELECT bool_and(kind IN ('shared', 'private')) IS NOT FALSE FROM semtok.workers$$, 'true', 'view semtok.workers');
 SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.workers'::regclass AND attnum > 0$$,
-	'kind pid backend engine device device_memory device_memory_limit threads memory memory_limit codebooks cache_bytes clients requests batches rows fallbacks restarts round_trip_us offload_above_us last_error started_at state', 'its columns');
+	'kind pid backend engine device device_memory device_memory_limit threads memory memory_limit codebooks tries cache_bytes clients requests batches rows searches fallbacks restarts round_trip_us offload_above_us last_error started_at state', 'its columns');
 SELECT checks($$SELECT count(*) FROM semtok.stat_progress$$, '0', 'view semtok.stat_progress without work');
 SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.stat_progress'::regclass AND attnum > 0$$,
 	'pid datname usename verb subject phase computed level levels epoch epochs rows_done rows_total loss rate began eta', 'its columns');

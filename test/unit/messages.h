@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "worker/found.h"
 #include "worker/protocol.h"
 
 typedef struct message
@@ -21,6 +22,8 @@ typedef struct message
 		stk_load load;
 		stk_encode encode;
 		stk_codes codes;
+		stk_search_message search;
+		stk_found found;
 		stk_train_message train;
 		stk_train_report progress;
 		stk_trained trained;
@@ -34,12 +37,13 @@ typedef struct asked
 	uint32_t n;
 	int levels;
 	stk_train_plan plan;
+	stk_search_message search;
 } asked;
 
-static const stk_kind message_kinds[] = {STK_MSG_HELLO,          STK_MSG_WELCOME,   STK_MSG_PONG,
-										 STK_MSG_STATISTICS_ARE, STK_MSG_CONFIGURE, STK_MSG_LOAD,
-										 STK_MSG_ENCODE,         STK_MSG_CODES,     STK_MSG_TRAIN,
-										 STK_MSG_PROGRESS,       STK_MSG_TRAINED,   STK_MSG_FAILED};
+static const stk_kind message_kinds[] = {
+	STK_MSG_HELLO,   STK_MSG_WELCOME, STK_MSG_PONG,   STK_MSG_STATISTICS_ARE, STK_MSG_CONFIGURE,
+	STK_MSG_LOAD,    STK_MSG_ENCODE,  STK_MSG_CODES,  STK_MSG_TRAIN,          STK_MSG_PROGRESS,
+	STK_MSG_TRAINED, STK_MSG_TRIE,    STK_MSG_SEARCH, STK_MSG_FOUND,          STK_MSG_FAILED};
 
 #define MESSAGE_KINDS ((int) (sizeof(message_kinds) / sizeof(message_kinds[0])))
 
@@ -61,11 +65,16 @@ message_read(stk_kind kind, const uint8_t *body, size_t bytes, const asked *q, m
 		case STK_MSG_CONFIGURE:
 			return stk_read_configure(body, bytes, &m->as.configure, err);
 		case STK_MSG_LOAD:
+		case STK_MSG_TRIE:
 			return stk_read_load(body, bytes, &m->as.load, err);
 		case STK_MSG_ENCODE:
 			return stk_read_encode(body, bytes, &m->as.encode, err);
 		case STK_MSG_CODES:
 			return stk_read_codes(body, bytes, q->n, q->levels, &m->as.codes, err);
+		case STK_MSG_SEARCH:
+			return stk_read_search(body, bytes, &m->as.search, err);
+		case STK_MSG_FOUND:
+			return stk_read_found(body, bytes, &q->search, &m->as.found, err);
 		case STK_MSG_TRAIN:
 			return stk_read_train(body, bytes, &m->as.train, err);
 		case STK_MSG_PROGRESS:
@@ -100,6 +109,12 @@ message_write(uint8_t *out, uint64_t request, const message *m)
 			return stk_write_encode(out, request, &m->as.encode);
 		case STK_MSG_CODES:
 			return stk_write_codes(out, request, &m->as.codes);
+		case STK_MSG_TRIE:
+			return stk_write_trie(out, request, &m->as.load);
+		case STK_MSG_SEARCH:
+			return stk_write_search(out, request, &m->as.search);
+		case STK_MSG_FOUND:
+			return stk_write_found(out, request, &m->as.found);
 		case STK_MSG_TRAIN:
 			return stk_write_train(out, request, &m->as.train);
 		case STK_MSG_PROGRESS:
@@ -120,6 +135,7 @@ message_data(message *m, stk_data *data[3])
 	switch (m->kind)
 	{
 		case STK_MSG_LOAD:
+		case STK_MSG_TRIE:
 			data[0] = &m->as.load.data;
 			return 1;
 		case STK_MSG_ENCODE:
@@ -127,6 +143,12 @@ message_data(message *m, stk_data *data[3])
 			return 1;
 		case STK_MSG_CODES:
 			data[0] = &m->as.codes.codes;
+			return 1;
+		case STK_MSG_SEARCH:
+			data[0] = &m->as.search.terms;
+			return 1;
+		case STK_MSG_FOUND:
+			data[0] = &m->as.found.found;
 			return 1;
 		case STK_MSG_TRAIN:
 			data[0] = &m->as.train.rows;
@@ -211,6 +233,38 @@ train_holds(const stk_train_message *m, const uint8_t *body, size_t bytes)
 		   answer_holds(m->result_at, result_bytes(p));
 }
 
+static inline uint64_t
+found_bytes(const stk_search_message *m)
+{
+	uint64_t ids = (uint64_t) m->n * m->k;
+	uint64_t bytes = ids * 8 + ids * (uint64_t) m->width * 2 + ids;
+
+	while (bytes % 4 != 0)
+		bytes++;
+	return bytes + (uint64_t) m->n * 5;
+}
+
+static inline bool
+search_holds(const stk_search_message *m, const uint8_t *body, size_t bytes)
+{
+	uint64_t terms = 0;
+
+	if (m->levels < 1 || m->levels > STK_MAX_LEVELS)
+		return false;
+	for (int l = 0; l < m->levels; l++)
+	{
+		if (m->sizes[l] < 1 || m->sizes[l] > STK_MAX_CODES)
+			return false;
+		terms += m->sizes[l];
+	}
+	terms *= (uint64_t) m->n * (m->norm == STK_NORM_MASKED ? 4 : 8);
+	return (int) m->device <= STK_DEVICE_CUDA && m->n >= 1 && m->n <= STK_SEARCH_MAX_QUERIES &&
+		   (int) m->norm <= STK_NORM_MASKED && m->beam_size >= 1 && m->beam_size <= STK_MAX_BEAM &&
+		   m->k >= 1 && m->k <= STK_SEARCH_MAX_IDS && m->width >= 1 && m->width <= STK_MAX_LEVELS &&
+		   terms <= STK_SEARCH_MAX_BYTES && found_bytes(m) <= STK_SEARCH_MAX_BYTES &&
+		   data_holds(&m->terms, terms, body, bytes) && answer_holds(m->found_at, found_bytes(m));
+}
+
 static inline bool
 message_holds(const message *m, const asked *q, const uint8_t *body, size_t bytes)
 {
@@ -242,7 +296,12 @@ message_holds(const message *m, const asked *q, const uint8_t *body, size_t byte
 			return m->as.configure.threads >= 1 && m->as.configure.threads <= STK_MAX_THREADS &&
 				   m->as.configure.batch_max >= 1 && m->as.configure.batch_max <= STK_MAX_BATCH &&
 				   m->as.configure.batch_wait_us <= STK_MAX_BATCH_WAIT_US;
+		case STK_MSG_SEARCH:
+			return search_holds(&m->as.search, body, bytes);
+		case STK_MSG_FOUND:
+			return data_holds(&m->as.found.found, found_bytes(&q->search), body, bytes);
 		case STK_MSG_LOAD:
+		case STK_MSG_TRIE:
 			return m->as.load.data.bytes >= 1 &&
 				   data_holds(&m->as.load.data, m->as.load.data.bytes, body, bytes);
 		case STK_MSG_ENCODE:

@@ -106,6 +106,8 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 	q->n = most ? STK_ENCODE_MAX_ROWS : 1;
 	q->levels = most ? STK_MAX_LEVELS : 1;
 	q->plan = most ? large_plan() : small_plan();
+	q->search = most ? (stk_search_message){.n = 70, .k = 30, .width = 32}
+					 : (stk_search_message){.n = 1, .k = 1, .width = 1};
 	switch (kind)
 	{
 		case STK_MSG_HELLO:
@@ -147,6 +149,7 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 								   : (stk_configure){1, 0, 1, 0};
 			break;
 		case STK_MSG_LOAD:
+		case STK_MSG_TRIE:
 			memset(m->as.load.hash, most ? 0xff : 0, STK_HASH_BYTES);
 			m->as.load.data = most ? in_file(INT64_MAX - 7, 7) : in_body(1);
 			break;
@@ -172,6 +175,26 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 		case STK_MSG_CODES:
 			m->as.codes.codes =
 				most ? in_file(8, (uint64_t) q->n * (uint64_t) q->levels * 2) : in_body(2);
+			break;
+		case STK_MSG_SEARCH:
+			m->as.search = (stk_search_message){.n = most ? STK_SEARCH_MAX_QUERIES : 1,
+												.levels = most ? STK_MAX_LEVELS : 1,
+												.tokenizer = most ? UINT32_MAX : 0,
+												.norm = most ? STK_NORM_NONE : STK_NORM_MASKED,
+												.device = most ? STK_DEVICE_CUDA : STK_DEVICE_AUTO,
+												.beam_size = most ? STK_MAX_BEAM : 1,
+												.k = most ? 224 : 1,
+												.width = most ? STK_MAX_LEVELS : 1};
+			memset(m->as.search.hash, most ? 0xff : 0, STK_HASH_BYTES);
+			for (int l = 0; l < m->as.search.levels; l++)
+				m->as.search.sizes[l] = most ? 64 : 1;
+			/* As many bytes as there can be. */
+			m->as.search.terms = most ? in_file(8, STK_SEARCH_MAX_BYTES) : in_body(4);
+			m->as.search.found_at = most ? 1ull << 62 : 0;
+			break;
+		case STK_MSG_FOUND:
+			m->as.found.found =
+				most ? in_file(8, found_bytes(&q->search)) : in_body(found_bytes(&q->search));
 			break;
 		case STK_MSG_TRAIN:
 			m->as.train.plan = q->plan;
@@ -431,6 +454,159 @@ assert_refused(const message *m, const asked *q, const char *reason)
 }
 
 static void
+searches_refused(void **state)
+{
+	message m;
+	asked q;
+	stk_search_message *s = &m.as.search;
+
+	(void) state;
+	sample(STK_MSG_SEARCH, false, &m, &q);
+	s->n = 0;
+	assert_refused(&m, &q, "number of queries is 0, expected 1 to 65536");
+	sample(STK_MSG_SEARCH, false, &m, &q);
+	s->n = 2;
+	assert_refused(&m, &q, "terms have 4 bytes, expected 8");
+	s->norm = STK_NORM_FULL;
+	s->n = 1;
+	assert_refused(&m, &q, "terms have 4 bytes, expected 8");
+	s->norm = (stk_norm) 3;
+	assert_refused(&m, &q, "norm is 3, expected 0 to 2");
+	sample(STK_MSG_SEARCH, false, &m, &q);
+	s->sizes[0] = STK_MAX_CODES + 1;
+	assert_refused(&m, &q, "size of a level is 65537, expected 1 to 65536");
+	sample(STK_MSG_SEARCH, false, &m, &q);
+	s->beam_size = STK_MAX_BEAM + 1;
+	assert_refused(&m, &q, "beam is 1000001, expected 1 to 1000000");
+	sample(STK_MSG_SEARCH, false, &m, &q);
+	s->k = 0;
+	assert_refused(&m, &q, "number of ids is 0, expected 1 to 1000000");
+	sample(STK_MSG_SEARCH, false, &m, &q);
+	s->width = 0;
+	assert_refused(&m, &q, "codes of an id is 0, expected 1 to 32");
+	sample(STK_MSG_SEARCH, true, &m, &q);
+	s->k++;
+	assert_refused(&m, &q, "a search has more than 1073741824 bytes");
+	sample(STK_MSG_SEARCH, true, &m, &q);
+	s->sizes[3]++;
+	assert_refused(&m, &q, "terms have 1073741824 bytes, expected 1074266112");
+	sample(STK_MSG_SEARCH, true, &m, &q);
+	s->found_at = 3;
+	assert_refused(&m, &q, "offset 3 is not a multiple of 8");
+	sample(STK_MSG_FOUND, false, &m, &q);
+	q.search.k = 2;
+	assert_refused(&m, &q, "ids found have 17 bytes, expected 29");
+	sample(STK_MSG_TRIE, false, &m, &q);
+	m.as.load.data.bytes = 0;
+	assert_refused(&m, &q, "what is to be kept is empty");
+}
+
+/* What one query of two levels finds in a set of three ids, and how an answer can be wrong. */
+static void
+found_is_checked(void **state)
+{
+	static const uint8_t ids[3][3] = {{1, 0, 0}, {1, 0, 1}, {1, 1, 0}};
+	stk_semid id = {.tokenizer = 1, .levels = 2};
+	uint8_t packed[3][STK_SEMID_MAX_BYTES];
+	const uint8_t *pointers[3];
+	size_t lens[3], bytes;
+	double cost[4] = {1, 4, 3, 5};
+	_Alignas(8) uint8_t memory[256];
+	stk_search_batch b = {.n = 1,
+						  .levels = 2,
+						  .sizes = {2, 2},
+						  .tokenizer = 1,
+						  .cost = cost,
+						  .beam_size = 4,
+						  .k = 4,
+						  .width = 3};
+	stk_semset set;
+	uint8_t *stored;
+	stk_error err;
+
+	(void) state;
+	for (int i = 0; i < 3; i++)
+	{
+		id.codes[0] = ids[i][1];
+		id.codes[1] = ids[i][2];
+		lens[i] = stk_semid_pack(&id, packed[i]);
+		pointers[i] = packed[i];
+	}
+	assert_int_equal(
+		stk_semset_build(pointers, lens, 3, 0, &stk_malloc, NULL, &stored, &bytes, &err), STK_OK);
+	assert_int_equal(stk_semset_view(stored, bytes, &set, &err), STK_OK);
+	assert_true(stk_found_bytes(b.n, b.k, b.width) <= sizeof(memory));
+
+	for (int wrong = 0; wrong < 14; wrong++)
+	{
+		memset(memory, 0xee, sizeof(memory));
+		stk_found_arrays(memory, &b);
+		b.found[0] = 3;
+		b.dropped[0] = 0;
+		for (int i = 0; i < 3; i++)
+		{
+			b.costs[i] = cost[ids[i][1]] + cost[2 + ids[i][2]];
+			b.lengths[i] = 2;
+			b.codes[3 * i] = ids[i][1];
+			b.codes[3 * i + 1] = ids[i][2];
+			b.codes[3 * i + 2] = 0;
+		}
+		b.tokenizer = 1;
+		b.cost = cost;
+		switch (wrong)
+		{
+			case 1:
+				b.found[0] = 5;
+				break;
+			case 2:
+				b.dropped[0] = 2;
+				break;
+			case 3:
+				b.costs[1] += 1e-9;
+				break;
+			case 4:
+				b.costs[1] = NAN;
+				break;
+			case 5:
+				b.costs[2] = INFINITY;
+				break;
+			case 6:
+				b.lengths[0] = 1;
+				break;
+			case 7:
+				b.lengths[0] = 4;
+				break;
+			case 8:
+				b.codes[2] = 1;
+				break;
+			case 9: /* not a member */
+				b.codes[7] = 1;
+				b.costs[2] = cost[1] + cost[3];
+				break;
+			case 10: /* out of the order */
+				b.codes[0] = 1;
+				b.costs[0] = b.costs[2];
+				break;
+			case 11: /* twice */
+				b.codes[4] = 0;
+				b.costs[1] = b.costs[0];
+				break;
+			case 12: /* of a tokenizer that the set has not */
+				b.tokenizer = 2;
+				break;
+			case 13: /* a code that is beyond its level, where costs are not looked at */
+				b.cost = NULL;
+				b.codes[1] = 9;
+				break;
+			default:
+				break;
+		}
+		assert_int_equal(stk_found_check(&b, &set, &err), wrong == 0 ? STK_OK : STK_ECORRUPT);
+	}
+	free(stored);
+}
+
+static void
 encodes_refused(void **state)
 {
 	message m;
@@ -598,7 +774,7 @@ answers_refused(void **state)
 	assert_refused(&m, &q, "state and request contradict each other");
 	sample(STK_MSG_LOAD, false, &m, &q);
 	m.as.load.data.bytes = 0;
-	assert_refused(&m, &q, "codebook is empty");
+	assert_refused(&m, &q, "what is to be kept is empty");
 }
 
 /* A length of data within that no body has room for is refused before it is looked for. */
@@ -716,6 +892,8 @@ main(void)
 		cmocka_unit_test(cuts_are_refused),
 		cmocka_unit_test(changes_are_refused_or_sound),
 		cmocka_unit_test(encodes_refused),
+		cmocka_unit_test(searches_refused),
+		cmocka_unit_test(found_is_checked),
 		cmocka_unit_test(short_answers_have_no_place),
 		cmocka_unit_test(trainings_refused),
 		cmocka_unit_test(answers_refused),

@@ -61,7 +61,7 @@ fill_from(void *ctx, uint8_t *to, size_t bytes, stk_error *err)
 static stk_status
 put(stk_cache *c, stored *s, stk_cached **e, stk_error *err)
 {
-	return stk_cache_put(c, s->hash, sizeof(s->bytes), fill_from, s, e, err);
+	return stk_cache_put(c, STK_CACHED_CODEBOOK, s->hash, sizeof(s->bytes), fill_from, s, e, err);
 }
 
 static void
@@ -105,12 +105,12 @@ kept_by_hash(void **state)
 
 	(void) state;
 	open_cache(1 << 20, &b, &c);
-	assert_null(stk_cache_pin(c, s.hash));
+	assert_null(stk_cache_pin(c, STK_CACHED_CODEBOOK, s.hash));
 	assert_int_equal(put(c, &s, &e, &err), STK_OK);
 	assert_int_equal(stk_cached_codebook(e)->sizes[1], SIZE);
 	assert_memory_equal(stk_cached_codebook(e)->codewords[0], s.bytes + 16, SIZE * DIM * 4);
-	assert_ptr_equal(stk_cache_pin(c, s.hash), e);
-	assert_null(stk_cache_pin(c, t.hash));
+	assert_ptr_equal(stk_cache_pin(c, STK_CACHED_CODEBOOK, s.hash), e);
+	assert_null(stk_cache_pin(c, STK_CACHED_CODEBOOK, t.hash));
 	assert_int_equal(put(c, &s, &again, &err), STK_OK);
 	assert_ptr_equal(again, e);
 	assert_int_equal(s.fills, 1);
@@ -148,9 +148,9 @@ wrong_ones_refused(void **state)
 	stk_hash(j.bytes, sizeof(j.bytes), j.hash, NULL);
 	assert_int_equal(put(c, &j, &e, &err), STK_ECORRUPT);
 	assert_string_equal(err.message, "codebook has format version 9, expected 1");
-	assert_int_equal(stk_cache_put(c, j.hash, 1 << 21, fill_from, &j, &e, &err), STK_ENOMEM);
+	assert_int_equal(stk_cache_put(c, STK_CACHED_CODEBOOK, j.hash, 1 << 21, fill_from, &j, &e, &err), STK_ENOMEM);
 	assert_int_equal(stk_budget_used(b), 0);
-	assert_null(stk_cache_pin(c, s.hash));
+	assert_null(stk_cache_pin(c, STK_CACHED_CODEBOOK, s.hash));
 	assert_int_equal(stk_cache_measure(c).codebooks, 0);
 	close_cache(b, c);
 }
@@ -241,18 +241,18 @@ least_recently_used_goes(void **state)
 		assert_int_equal(put(c, &s[i], &e, &err), STK_OK);
 		stk_cache_unpin(c, e);
 	}
-	stk_cache_unpin(c, stk_cache_pin(c, s[0].hash));
-	e = stk_cache_pin(c, s[1].hash);
+	stk_cache_unpin(c, stk_cache_pin(c, STK_CACHED_CODEBOOK, s[0].hash));
+	e = stk_cache_pin(c, STK_CACHED_CODEBOOK, s[1].hash);
 	assert_false(stk_budget_reserve(b, stk_budget_limit(b) - 1));
 	assert_int_equal(stk_cache_measure(c).codebooks, 3);
 	stk_cache_unpin(c, e);
 	assert_int_equal(put(c, &s[3], &e, &err), STK_OK);
 	stk_cache_unpin(c, e);
-	assert_null(stk_cache_pin(c, s[2].hash));
+	assert_null(stk_cache_pin(c, STK_CACHED_CODEBOOK, s[2].hash));
 	for (uint32_t i = 0; i < 4; i++)
 		if (i != 2)
 		{
-			e = stk_cache_pin(c, s[i].hash);
+			e = stk_cache_pin(c, STK_CACHED_CODEBOOK, s[i].hash);
 			assert_non_null(e);
 			stk_cache_unpin(c, e);
 		}
@@ -439,7 +439,7 @@ read_in(void *arg)
 	reading *r = arg;
 	stk_error err;
 
-	r->status = stk_cache_put(r->c, r->s.hash, sizeof(r->s.bytes), fill_together, r, &r->e, &err);
+	r->status = stk_cache_put(r->c, STK_CACHED_CODEBOOK, r->s.hash, sizeof(r->s.bytes), fill_together, r, &r->e, &err);
 	return NULL;
 }
 
