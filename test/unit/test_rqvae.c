@@ -213,7 +213,7 @@ static void
 loss_decreases(void **state)
 {
 	(void) state;
-	for (int options = 0; options < 8; options++)
+	for (int options = 0; options < 8; options += (int) unit_size(1, 3, 7))
 	{
 		stk_train_plan plan = small_plan();
 		stk_rqvae_state s;
@@ -303,7 +303,7 @@ overfits_32_rows(void **state)
 	float *x = make_rows(32);
 
 	(void) state;
-	for (int learnable = 0; learnable < 2; learnable++)
+	for (int learnable = 0; learnable < (int) unit_size(2, 2, 1); learnable++)
 	{
 		stk_train_plan plan = small_plan();
 		stk_rqvae_state s;
@@ -364,7 +364,7 @@ threads_and_units(void **state)
 
 	(void) state;
 	machines_start(&m);
-	for (int options = 0; options < 64; options += 7)
+	for (int options = 0; options < 64; options += (int) unit_size(7, 21, 49))
 	{
 		stk_train_plan plan = plan_with(options);
 		stk_rqvae_state first;
@@ -426,7 +426,7 @@ resume_is_bit_identical(void **state)
 	float *x = make_rows(ROWS);
 
 	(void) state;
-	for (int options = 0; options < 64; options += 5)
+	for (int options = 0; options < 64; options += (int) unit_size(5, 11, 43))
 	{
 		stk_train_plan plan = plan_with(options);
 		const float *heldout = x + (ROWS - 40) * INPUTS;
@@ -620,7 +620,7 @@ poor_rows(void **state)
 	float *x = calloc(64 * INPUTS, sizeof(float));
 
 	(void) state;
-	for (int options = 0; options < 64; options += 9)
+	for (int options = 0; options < 64; options += (int) unit_size(9, 21, 37))
 	{
 		for (int value = 0; value < 2; value++)
 		{
@@ -823,7 +823,7 @@ runs_out_of_memory(void **state)
 	stk_status status = STK_ENOMEM;
 
 	(void) state;
-	for (; status == STK_ENOMEM; allowed += 1 + allowed / 8)
+	for (; status == STK_ENOMEM; allowed += 1 + allowed / (long) unit_size(8, 4, 2))
 	{
 		short_memory memory = {.left = allowed};
 		stk_allocator a = short_allocator(&memory);
@@ -882,7 +882,7 @@ memory_is_forecast(void **state)
 	float *x = make_rows(3000);
 
 	(void) state;
-	for (int options = 0; options < 64; options += 5)
+	for (int options = 0; options < 64; options += (int) unit_size(5, 13, 41))
 	{
 		stk_train_plan plan = plan_with(options);
 		counted_memory m = {0};
