@@ -25,16 +25,18 @@ CREATE TABLE semtok.tokenizer (
 	codebook @extschema@.codebook,
 	owner_id oid,
 	owner_cluster bigint,
+	state bytea,
 	CONSTRAINT tokenizer_name_version_key UNIQUE (name, version),
 	CONSTRAINT tokenizer_codebook_check CHECK (CASE WHEN codebook IS NULL
 		THEN method = 'registered' AND metric IS NULL AND dim IS NULL AND hash IS NULL
-			AND counts IS NULL AND trained_rows IS NULL
+			AND counts IS NULL AND trained_rows IS NULL AND state IS NULL
 		ELSE method <> 'registered' AND metric IS NOT NULL AND dim IS NOT NULL
 			AND hash IS NOT NULL END)
 );
 -- Codewords do not compress.
 ALTER TABLE semtok.tokenizer ALTER COLUMN codebook SET STORAGE EXTERNAL;
 ALTER TABLE semtok.tokenizer ALTER COLUMN counts SET STORAGE EXTERNAL;
+ALTER TABLE semtok.tokenizer ALTER COLUMN state SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX tokenizer_active_key ON semtok.tokenizer (name) WHERE active;
 
 COMMENT ON TABLE semtok.tokenizer IS
@@ -63,6 +65,8 @@ COMMENT ON COLUMN semtok.tokenizer.hash IS
 COMMENT ON COLUMN semtok.tokenizer.codebook IS 'its codewords; null in a registered tokenizer';
 COMMENT ON COLUMN semtok.tokenizer.counts IS
 	'rows behind each codeword, level by level, for partial_fit; null where they are not known';
+COMMENT ON COLUMN semtok.tokenizer.state IS
+	'all that its training was at its end, the optimizer''s part included, for partial_fit; null where codewords and counts are all';
 
 CREATE TABLE semtok.training_log (
 	tokenizer int NOT NULL,

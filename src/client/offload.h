@@ -69,10 +69,10 @@ typedef struct OffloadTraining
 
 /*
  * Train. result as stk_train has it; err too, for a status other than STK_OK. A training whose
- * report has been called may be run from its beginning again: `restarted` is called before; may be
- * NULL.
+ * report has been called may be run again, from the last report that had a state, or else from its
+ * beginning, epoch 0: `restarted` is called before; may be NULL.
  */
-extern stk_status OffloadTrain(const OffloadTraining *t, void (*restarted)(void *ctx),
+extern stk_status OffloadTrain(const OffloadTraining *t, void (*restarted)(void *ctx, int epoch),
 							   stk_train_result *result, stk_error *err);
 
 /*

@@ -16,6 +16,7 @@ typedef struct stk_exec
 	const stk_pool *pool;       /* NULL: the calling thread alone */
 	const stk_monitor *monitor; /* NULL: never stop; with a pool, asked from any of its threads */
 	const stk_accelerator *accelerator; /* NULL: the processor computes every step */
+	double (*seconds)(void);            /* a clock that never goes back; NULL: there is none */
 } stk_exec;
 
 /* Rows of dim numbers that may be gone over between two looks at the monitor: about a megabyte. */

@@ -18,8 +18,9 @@ static const stk_option options[] = {STK_OPTION_REFINE,
 									  .most = INT32_MAX}};
 
 static void
-defaults(stk_train_plan *plan)
+defaults(int preset, stk_train_plan *plan)
 {
+	(void) preset;
 	plan->refine = 0;
 	plan->decay = 0.99;
 	plan->restart_after = 20;
@@ -70,7 +71,7 @@ train(const stk_method_run *run, float *x, size_t n, stk_train_result *result, s
 						   .decay = plan->decay,
 						   .restart_after = plan->restart_after,
 						   .progress = run->progress,
-						   .progress_ctx = run->progress_ctx};
+						   .progress_ctx = run->ctx};
 
 	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
 	return stk_ema_train(&opt, run->exec, x, n, result->codewords, result->counts, err);
@@ -85,4 +86,5 @@ const stk_method stk_method_ema = {.name = "ema",
 								   .check = check,
 								   .joint = joint,
 								   .bytes = bytes,
+								   .work = stk_plan_row_work,
 								   .train = train};

@@ -24,8 +24,9 @@ static const stk_option options[] = {STK_OPTION_REFINE,
 									  .all_rows = true}};
 
 static void
-defaults(stk_train_plan *plan)
+defaults(int preset, stk_train_plan *plan)
 {
+	(void) preset;
 	plan->refine = 0;
 	plan->balance = 0;
 	plan->empty = STK_EMPTY_KEEP;
@@ -91,7 +92,7 @@ train(const stk_method_run *run, float *x, size_t n, stk_train_result *result, s
 								.resume = plan->resume,
 								.look_every = run->look_every,
 								.progress = run->progress,
-								.progress_ctx = run->progress_ctx};
+								.progress_ctx = run->ctx};
 
 	memcpy(opt.sizes, plan->sizes, sizeof(opt.sizes));
 	return stk_rqkmeans_train(&opt, run->exec, x, n, result->codewords, result->counts, err);
@@ -105,4 +106,5 @@ const stk_method stk_method_rqkmeans = {.name = "rqkmeans",
 										.check = check,
 										.joint = joint,
 										.bytes = bytes,
+										.work = stk_plan_row_work,
 										.train = train};

@@ -34,6 +34,29 @@ is_balance(double balance)
 	return balance == 0 || (balance >= 1 && balance <= STK_MAX_CODES);
 }
 
+const char *
+stk_train_metric_name(stk_train_metric metric)
+{
+	static const char *const names[STK_TRAIN_METRICS] = {
+		[STK_TRAIN_LOSS] = "loss",
+		[STK_TRAIN_RECONSTRUCTION] = "reconstruction",
+		[STK_TRAIN_COMMITMENT] = "commitment",
+		[STK_TRAIN_CODEBOOK] = "codebook",
+		[STK_TRAIN_DIVERSITY] = "diversity",
+		[STK_TRAIN_GRADIENT] = "gradient",
+		[STK_TRAIN_MSE] = "mse",
+		[STK_TRAIN_RELATIVE_ERROR] = "relative_error",
+		[STK_TRAIN_P_UNIQUE] = "p_unique",
+		[STK_TRAIN_USAGE] = "usage",
+		[STK_TRAIN_ENTROPY] = "entropy",
+		[STK_TRAIN_DEAD_CODES] = "dead_codes",
+		[STK_TRAIN_SECONDS_START] = "seconds_start",
+		[STK_TRAIN_SECONDS_STEPS] = "seconds_steps",
+		[STK_TRAIN_SECONDS_HELDOUT] = "seconds_heldout"};
+
+	return names[metric];
+}
+
 static bool
 is_within(int value, int least, int most)
 {
@@ -66,6 +89,9 @@ stk_train_check(const stk_train_plan *plan, stk_error *err)
 	if (!is_within(plan->beam, 1, STK_TRAIN_MAX_BEAM))
 		return stk_fail(err, STK_EINVAL, "expected beam of 1 to %d, not %d", STK_TRAIN_MAX_BEAM,
 						plan->beam);
+	if (plan->checkpoint_every < 0)
+		return stk_fail(err, STK_EINVAL, "expected checkpoint_every of at least 0, not %d",
+						plan->checkpoint_every);
 	if (plan->eval_every < 0)
 		return stk_fail(err, STK_EINVAL, "expected eval_every of at least 0, not %d",
 						plan->eval_every);
@@ -211,7 +237,7 @@ measure(const training *t, const stk_rq *rq, const stk_rows *rows, stk_evaluatio
 {
 	const stk_codebook *cb = stk_rq_codebook(rq);
 	const stk_allocator *a = &t->exec.a;
-	size_t dim = (size_t) cb->dim;
+	size_t dim = (size_t) stk_codebook_inputs(cb);
 	size_t piece = stk_train_piece(dim, rows->n, stk_threads(t->exec.pool));
 	float *x = stk_alloc_array(a, piece, dim * sizeof(float));
 	uint16_t *codes = stk_alloc_array(a, piece, (size_t) cb->levels * sizeof(uint16_t));
@@ -234,12 +260,11 @@ measure(const training *t, const stk_rq *rq, const stk_rows *rows, stk_evaluatio
 	return status;
 }
 
-/* Make the first `levels` levels of codewords [sum of sizes][dim] ready to encode. */
-static stk_status
-make_quantizer(const training *t, const float *codewords, int levels, stk_rq **rq, stk_error *err)
+/* The first `levels` levels of codewords [sum of sizes][dim]. */
+static stk_codebook
+codebook_of(const training *t, const float *codewords, int levels)
 {
 	stk_codebook cb = {.metric = t->plan->metric, .levels = levels, .dim = t->plan->dim};
-	stk_status status;
 
 	for (int l = 0; l < levels; l++)
 	{
@@ -247,7 +272,15 @@ make_quantizer(const training *t, const float *codewords, int levels, stk_rq **r
 		cb.codewords[l] = codewords;
 		codewords += cb.sizes[l] * (size_t) cb.dim;
 	}
-	status = stk_rq_create(&cb, &t->exec, STK_FILTER_BEST, rq, err);
+	return cb;
+}
+
+/* Make a codebook ready to encode. */
+static stk_status
+make_quantizer(const training *t, const stk_codebook *cb, stk_rq **rq, stk_error *err)
+{
+	stk_status status = stk_rq_create(cb, &t->exec, STK_FILTER_BEST, rq, err);
+
 	if (status == STK_OK && t->plan->beam > 1)
 		status = stk_rq_prepare_beam(*rq, &t->exec);
 	if (status == STK_OK)
@@ -283,8 +316,9 @@ progress(void *ctx, const stk_train_progress *p)
 		return;
 	if (r.evaluated)
 	{
+		stk_codebook cb = codebook_of(t, p->codewords, p->trained);
 		stk_rq *rq = NULL;
-		stk_status status = make_quantizer(t, p->codewords, p->trained, &rq, &t->err);
+		stk_status status = make_quantizer(t, &cb, &rq, &t->err);
 
 		if (status == STK_OK)
 			status = measure(t, rq, t->heldout, &r.heldout, &t->err);
@@ -323,25 +357,54 @@ settle(training *t, stk_status status, stk_error *err)
 	return t->failed;
 }
 
+/* A report of a method that measures itself. */
+static void
+pass_on(void *ctx, const stk_train_report *r)
+{
+	const training *t = ctx;
+
+	if (t->report)
+		t->report(t->report_ctx, r);
+}
+
+/* All rows, in memory: x, the caller's to free. */
+static stk_status
+read_all(const training *t, const stk_rows *rows, float **x, stk_error *err)
+{
+	*x = stk_alloc_array(&t->exec.a, rows->n, (size_t) t->plan->dim * sizeof(float));
+	return *x ? read_rows(t, rows, 0, rows->n, *x, err) : STK_ENOMEM;
+}
+
 /* Learn and refine. */
 static stk_status
-learn(training *t, const stk_rows *rows, stk_train_result *result, stk_error *err)
+learn(training *t, const stk_rows *rows, const stk_rows *heldout, stk_train_result *result,
+	  stk_error *err)
 {
+	const stk_method *method = stk_method_of(t->plan->method);
 	const stk_allocator *a = &t->exec.a;
 	stk_method_run run = {.plan = t->plan,
 						  .exec = &t->exec,
 						  .look_every = t->heldout && t->plan->eval_every > 0 ? t->plan->eval_every
 																			  : t->plan->epochs,
 						  .progress = progress,
-						  .progress_ctx = t};
-	float *x = stk_alloc_array(a, rows->n, (size_t) t->plan->dim * sizeof(float));
-	stk_status status = x ? read_rows(t, rows, 0, rows->n, x, err) : STK_ENOMEM;
+						  .report = pass_on,
+						  .ctx = t};
+	float *x = NULL;
+	float *held = NULL;
+	stk_status status = STK_OK;
 
-	if (status == STK_OK)
+	if (heldout && method->state_bytes)
 	{
-		status = stk_method_of(t->plan->method)->train(&run, x, rows->n, result, err);
-		status = settle(t, status, err);
+		t->which = STK_ROWS_HELDOUT;
+		status = read_all(t, heldout, &held, err);
+		t->which = STK_ROWS_TRAINING;
+		run.heldout = held;
+		run.heldout_n = heldout->n;
 	}
+	if (status == STK_OK)
+		status = read_all(t, rows, &x, err);
+	if (status == STK_OK)
+		status = settle(t, method->train(&run, x, rows->n, result, err), err);
 	/* What has learnt from the rows has overwritten them. */
 	if (status == STK_OK && t->plan->refine > 0)
 	{
@@ -349,6 +412,7 @@ learn(training *t, const stk_rows *rows, stk_train_result *result, stk_error *er
 		if (status == STK_OK)
 			status = settle(t, refine(t, x, rows->n, result, err), err);
 	}
+	stk_free(a, held);
 	stk_free(a, x);
 	return status;
 }
@@ -358,9 +422,23 @@ static stk_status
 evaluate(training *t, const stk_rows *rows, const stk_rows *heldout, stk_train_result *result,
 		 stk_error *err)
 {
+	const stk_method *method = stk_method_of(t->plan->method);
+	stk_codebook cb;
+	uint8_t *stored = NULL;
+	size_t bytes;
 	stk_rq *rq = NULL;
-	stk_status status = make_quantizer(t, result->codewords, t->plan->levels, &rq, err);
+	stk_status status = STK_OK;
 
+	if (method->store)
+	{
+		status = method->store(t->plan, &t->exec.a, result->state, &stored, &bytes, err);
+		if (status == STK_OK)
+			status = stk_codebook_view(stored, bytes, &cb, err);
+	}
+	else
+		cb = codebook_of(t, result->codewords, t->plan->levels);
+	if (status == STK_OK)
+		status = make_quantizer(t, &cb, &rq, err);
 	if (status == STK_OK)
 		status = measure(t, rq, rows, &result->rows, err);
 	if (status == STK_OK && heldout)
@@ -369,6 +447,7 @@ evaluate(training *t, const stk_rows *rows, const stk_rows *heldout, stk_train_r
 		status = measure(t, rq, heldout, &result->heldout, err);
 	}
 	stk_rq_free(rq);
+	stk_free(&t->exec.a, stored);
 	return status;
 }
 
@@ -400,7 +479,7 @@ stk_train(const stk_train_plan *plan, const stk_exec *exec, const stk_rows *rows
 	if (status == STK_OK && rows->n == 0)
 		status = stk_fail(&why, STK_EINVAL, "no rows to train on");
 	if (status == STK_OK)
-		status = learn(&t, rows, result, &why);
+		status = learn(&t, rows, heldout, result, &why);
 	if (status == STK_OK)
 		status = evaluate(&t, rows, heldout, result, &why);
 	if (status == STK_OK)

@@ -34,8 +34,8 @@ typedef enum stk_train_method
 {
 	STK_TRAIN_RQKMEANS = 0, /* Lloyd without a batch_size, else mini-batches */
 	STK_TRAIN_EMA = 1,
-	STK_TRAIN_METHODS,
-	STK_TRAIN_RQVAE = STK_TRAIN_METHODS /* rqvae.h; no method of stk_train yet */
+	STK_TRAIN_RQVAE = 2,
+	STK_TRAIN_METHODS
 } stk_train_method;
 
 /* What to train and how: numbers only, so that a plan travels as it is. Methods are in method.h. */
@@ -52,14 +52,47 @@ typedef struct stk_train_plan
 	uint64_t seed;
 	stk_empty empty;        /* Lloyd */
 	double balance;         /* Lloyd; 0 = off, else >= 1 */
-	bool resume;            /* rqkmeans with a batch_size: codewords and counts come in */
+	bool resume;            /* rqkmeans with a batch_size, RQ-VAE: the result comes in */
 	double decay;           /* EMA, RQ-VAE; >= 0, < 1 */
 	uint32_t restart_after; /* EMA, RQ-VAE; batches, 0 = never */
 	int refine;             /* rounds; 0 = none. Not with the inner product */
 	int beam;               /* >= 1: width of refinement's encodings and of all measuring */
 	int eval_every; /* epochs, or rounds, between measurings on held-out rows; 0 = at the end */
+	int checkpoint_every; /* epochs between reports that have a state; 0 = never */
 	stk_rqvae_plan rqvae; /* RQ-VAE */
 } stk_train_plan;
+
+/* What a method measures while it learns, beside the objective; stk_train_metric_name. */
+typedef enum stk_train_metric
+{
+	STK_TRAIN_LOSS = 0,
+	STK_TRAIN_RECONSTRUCTION,
+	STK_TRAIN_COMMITMENT,
+	STK_TRAIN_CODEBOOK,
+	STK_TRAIN_DIVERSITY,
+	STK_TRAIN_GRADIENT,
+	STK_TRAIN_MSE,
+	STK_TRAIN_RELATIVE_ERROR,
+	STK_TRAIN_P_UNIQUE,
+	STK_TRAIN_USAGE,
+	STK_TRAIN_ENTROPY,
+	STK_TRAIN_DEAD_CODES,
+	STK_TRAIN_SECONDS_START,
+	STK_TRAIN_SECONDS_STEPS,
+	STK_TRAIN_SECONDS_HELDOUT,
+	STK_TRAIN_METRICS
+} stk_train_metric;
+
+typedef struct stk_train_number
+{
+	stk_train_metric metric;
+	bool heldout; /* of held-out rows */
+	int level;    /* -1: of all */
+	double value;
+} stk_train_number;
+
+/* Of a report: three a level of the rows and of those held out, and every metric of either. */
+#define STK_TRAIN_MAX_NUMBERS (6 * STK_MAX_LEVELS + 2 * STK_TRAIN_METRICS)
 
 /* Said after every epoch of every level, and after every encoding of refinement (level -1). */
 typedef struct stk_train_report
@@ -71,6 +104,11 @@ typedef struct stk_train_report
 	int trained;    /* levels of the codebook so far */
 	bool evaluated; /* held-out rows were measured now, with the first `trained` levels */
 	stk_evaluation heldout;
+	int nnumbers; /* what the method says instead of objective and empty */
+	stk_train_number numbers[STK_TRAIN_MAX_NUMBERS];
+	/* As result->state after this epoch, so that the training can go on from here; or NULL. */
+	const uint8_t *state;
+	int place; /* in a message: where in the request's file the state is, from 1; 0 = there is none */
 } stk_train_report;
 
 /* Which rows an error is about. */
@@ -83,12 +121,18 @@ typedef enum stk_train_which
 
 typedef struct stk_train_result
 {
-	float *codewords;       /* [sum of sizes][dim] the caller's; in too with resume */
-	double *counts;         /* [sum of sizes] the caller's; in too with resume */
+	float *codewords; /* [sum of sizes][dim] the caller's; in too with resume */
+	double *counts;   /* [sum of sizes] the caller's; in too with resume */
+	uint8_t
+		*state; /* [stk_method.state_bytes] of a method that has one, which then leaves codewords
+					 * and counts alone; the caller's; in too with resume */
 	stk_evaluation rows;    /* out: of the finished codebook on the rows */
 	stk_evaluation heldout; /* out: on those held out; all zero without any */
 	stk_train_which which;  /* out: the rows that err->row counts */
 } stk_train_result;
+
+/* "loss", "p_unique", ... */
+extern const char *stk_train_metric_name(stk_train_metric metric);
 
 /*
  * Refuse a plan that no training takes: STK_EINVAL, with the reason, or STK_ERANGE for a codebook

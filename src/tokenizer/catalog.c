@@ -41,7 +41,8 @@ enum
 	COLUMN_COUNTS = 14,
 	COLUMN_CODEBOOK = 15,
 	COLUMN_OWNER_ID = 16,
-	COLUMN_OWNER_CLUSTER = 17
+	COLUMN_OWNER_CLUSTER = 17,
+	COLUMN_STATE = 18
 };
 
 /* What a call site remembers: see TokenizerRefById. */
@@ -344,6 +345,23 @@ TokenizerCounts(const TokenizerInfo *info)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("counts of tokenizer %d in semtok.tokenizer are damaged", info->id)));
 	return counts;
+}
+
+bytea *
+TokenizerState(const TokenizerInfo *info)
+{
+	return (bytea *) DatumGetPointer(TokenizerFetch(info, COLUMN_STATE));
+}
+
+Jsonb *
+TokenizerOptions(const TokenizerInfo *info)
+{
+	Datum value = TokenizerFetch(info, COLUMN_OPTIONS);
+	Jsonb *options = DatumGetPointer(value) ? DatumGetJsonbP(value) : NULL;
+
+	if (!options || !JB_ROOT_IS_OBJECT(options))
+		TokenizerDamaged(info->id);
+	return options;
 }
 
 char *

@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "tokenizer/owner.h"
 #include "types/codebook.h"
+#include "utils/jsonb.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -95,7 +96,10 @@ extern size_t TokenizerCodewords(int levels, const uint32 *sizes);
  * none.
  */
 extern double *TokenizerCounts(const TokenizerInfo *info);
-/* Its options as JSON text; palloc'd. */
+/* The state that its training left, palloc'd; NULL when it has none. What it holds is not checked. */
+extern bytea *TokenizerState(const TokenizerInfo *info);
+/* Its options, an object; palloc'd. And as JSON text. */
+extern Jsonb *TokenizerOptions(const TokenizerInfo *info);
 extern char *TokenizerOptionsText(const TokenizerInfo *info);
 
 /* OID of a relation in schema semtok; its absence is an error. */

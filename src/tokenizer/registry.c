@@ -197,6 +197,7 @@ enum
 	NEW_CODEBOOK,
 	NEW_OWNER_ID,
 	NEW_OWNER_CLUSTER,
+	NEW_STATE,
 	NEW_COLUMNS
 };
 
@@ -265,12 +266,13 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 {
 	static const char *const insert =
 		"INSERT INTO semtok.tokenizer (id, name, version, method, metric, dim, sizes, active,"
-		" owner, trained_rows, options, hash, counts, codebook, owner_id, owner_cluster)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+		" owner, trained_rows, options, hash, counts, codebook, owner_id, owner_cluster,"
+		" state)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
 	Oid types[NEW_COLUMNS] = {
 		INT4OID, TEXTOID, INT4OID, TEXTOID,  TEXTOID,  INT4OID,        INT4ARRAYOID,
 		BOOLOID, NAMEOID, INT8OID, JSONBOID, BYTEAOID, FLOAT8ARRAYOID, SemtokTypeOid("codebook"),
-		OIDOID,  INT8OID};
+		OIDOID,  INT8OID, BYTEAOID};
 	Datum values[NEW_COLUMNS] = {0};
 	char nulls[NEW_COLUMNS];
 	CodebookEntry *entry = NULL;
@@ -303,6 +305,9 @@ TokenizerInsert(const NewTokenizer *tokenizer)
 		nulls[NEW_TRAINED_ROWS] = 'n';
 	values[NEW_OPTIONS] = JsonbPGetDatum(tokenizer->options);
 	TokenizerCodebookColumns(tokenizer, entry, values, nulls);
+	values[NEW_STATE] = tokenizer->state;
+	if (tokenizer->state == 0)
+		nulls[NEW_STATE] = 'n';
 
 	OwnerEnter(&section);
 	if (id == 0)

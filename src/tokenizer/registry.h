@@ -55,6 +55,7 @@ typedef struct NewTokenizer
 	int64 rows;          /* it was trained on; 0 = not known */
 	Jsonb *options;
 	const double *counts; /* [sum of sizes]; NULL = not known */
+	Datum state;          /* bytea, of a method that has one; 0 = none */
 	const TrainingLogRow *log;
 	int nlog;
 } NewTokenizer;

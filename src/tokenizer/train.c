@@ -4,10 +4,10 @@
 #include "postgres.h"
 
 #include "fmgr.h"
-#include "storage/shmem.h"
 #include "tokenizer/args.h"
 #include "tokenizer/train_options.h"
 #include "tokenizer/training.h"
+#include "types/bridge.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -103,23 +103,37 @@ TrainReadCommon(FunctionCallInfo fcinfo, int method_argno, TrainRequest *t)
 					 &t->options);
 	TrainCheckRefinement(plan);
 	training->eval_source = t->options.eval_source;
+	training->resume = t->options.resume;
 }
 
 /* How it was trained, for the catalog. Numbers and known words only, so nothing needs escaping. */
-static Jsonb *
+static char *
 TrainDescribe(const TrainRequest *t)
 {
 	const stk_train_plan *plan = &t->training.plan;
 	int64 limit = t->training.limit;
-	char *json = psprintf("{\"epochs\": %d, \"batch_size\": %s, \"init\": \"%s\", \"seed\": %lld, "
-						  "\"sample\": %s%s}",
-						  plan->epochs,
-						  plan->batch_size ? psprintf(UINT64_FORMAT, plan->batch_size) : "null",
-						  init_names[plan->init], (long long) plan->seed,
-						  limit ? psprintf("%lld", (long long) limit) : "null",
-						  TrainOptionsDescribe(&t->options, plan));
 
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	return psprintf("{\"epochs\": %d, \"batch_size\": %s, \"init\": \"%s\", \"seed\": %lld, "
+					"\"sample\": %s%s}",
+					plan->epochs,
+					plan->batch_size ? psprintf(UINT64_FORMAT, plan->batch_size) : "null",
+					init_names[plan->init], (long long) plan->seed,
+					limit ? psprintf("%lld", (long long) limit) : "null",
+					TrainOptionsDescribe(&t->options, plan));
+}
+
+/* Refuse what no rows would do for, before any is read. */
+static void
+TrainCheckPlan(const Training *t)
+{
+	stk_train_plan plan = t->plan;
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	stk_status status;
+
+	plan.dim = 1;
+	status = stk_train_check(&plan, &err);
+	if (status != STK_OK)
+		SemtokReportStatus(status, &err, t->failed);
 }
 
 static int32
@@ -132,28 +146,19 @@ Train(TrainRequest *t)
 	MemoryContext old = MemoryContextSwitchTo(context);
 
 	TokenizerCheckWritable("semtok.train()", training->name);
+	TrainCheckPlan(training);
 	TrainingRead(training);
 
-	Size bytes = stk_codebook_bytes(plan->levels, plan->sizes, plan->dim);
+	stk_train_result result = TrainingRoom(plan);
 
-	if (bytes == 0 || !AllocSizeIsValid(bytes + VARHDRSZ))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a codebook of these sizes and %d dimensions is too large", plan->dim)));
+	training->how = TrainDescribe(t);
+	TrainingRun(training, &result);
 
-	float *codewords = palloc(bytes);
-	double *counts =
-		palloc(mul_size(TokenizerCodewords(plan->levels, plan->sizes), sizeof(double)));
-
-	TrainingRun(training, codewords, counts);
-
-	NewTokenizer tokenizer = {.method = stk_method_of(plan->method)->name,
-							  .codebook = CodebookMakeDatum(plan->metric, plan->levels, plan->sizes,
-															plan->dim, codewords),
-							  .rows = (int64) training->sample.rows,
-							  .options = TrainDescribe(t),
-							  .counts = counts};
-	int32 id = TrainingFinish(training, &tokenizer);
+	NewTokenizer tokenizer = {
+		.method = stk_method_of(plan->method)->name,
+		.rows = (int64) training->sample.rows,
+		.options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(training->how)))};
+	int32 id = TrainingFinish(training, &result, &tokenizer);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -23,6 +23,13 @@ static const stk_option common_options[] = {{.name = "beam",
 											 .least = 1,
 											 .most = PG_INT32_MAX}};
 
+/* Of methods with a state, and of partial_fit for them. */
+static const stk_option state_options[] = {{.name = "checkpoint_every",
+											.kind = STK_OPTION_WHOLE,
+											.at = offsetof(stk_train_plan, checkpoint_every),
+											.least = 1,
+											.most = STK_TRAIN_MAX_EPOCHS}};
+
 stk_train_method
 TrainMethodByName(const char *name)
 {
@@ -98,52 +105,78 @@ OptionReal(const stk_option *option, const JsonbValue *value, void *to)
 	double number = OptionDouble(option->name, value);
 
 	if (!(number >= option->least && number <= option->most) ||
-		(option->below && number == option->most))
+		(option->above && number == option->least) || (option->below && number == option->most))
 		OptionRefuse(option->name,
-					 psprintf("a number from %g to %s%g", option->least,
-							  option->below ? "less than " : "", option->most),
+					 psprintf("a number from %s%g to %s%g", option->above ? "more than " : "",
+							  option->least, option->below ? "less than " : "", option->most),
 					 numeric_normalize(value->val.numeric));
 	memcpy(to, &number, sizeof(number));
 }
 
 /* "keep, split or farthest" */
 static char *
-OptionWords(const stk_option *option)
+OptionWords(const char *const *words, int n)
 {
 	StringInfoData list;
 
 	initStringInfo(&list);
-	for (int i = 0; i < option->nwords; i++)
-		appendStringInfo(&list, "%s%s",
-						 i == 0                    ? ""
-						 : i + 1 == option->nwords ? " or "
-												   : ", ",
-						 option->words[i]);
+	for (int i = 0; i < n; i++)
+		appendStringInfo(&list, "%s%s", i == 0 ? "" : i + 1 == n ? " or " : ", ", words[i]);
 	return list.data;
 }
 
-static void
-OptionWord(const stk_option *option, const JsonbValue *value, void *to)
+/* The place of a string among words. */
+static int
+OptionPick(const char *name, const JsonbValue *value, const char *const *words, int n)
 {
 	if (value->type != jbvString)
-		OptionRefuse(option->name, "a string", JsonTypeName(value));
-	for (int i = 0; i < option->nwords; i++)
-	{
-		if (value->val.string.len == strlen(option->words[i]) &&
-			memcmp(value->val.string.val, option->words[i], value->val.string.len) == 0)
-		{
-			memcpy(to, &i, sizeof(i));
-			return;
-		}
-	}
-	OptionRefuse(option->name, OptionWords(option),
+		OptionRefuse(name, "a string", JsonTypeName(value));
+	for (int i = 0; i < n; i++)
+		if (value->val.string.len == strlen(words[i]) &&
+			memcmp(value->val.string.val, words[i], value->val.string.len) == 0)
+			return i;
+	OptionRefuse(name, OptionWords(words, n),
 				 psprintf("\"%.*s\"", value->val.string.len, value->val.string.val));
+	return 0;
+}
+
+static bool
+OptionFlag(const char *name, const JsonbValue *value)
+{
+	if (value->type != jbvBool)
+		OptionRefuse(name, "a boolean", JsonTypeName(value));
+	return value->val.boolean;
+}
+
+/* Whole numbers, to the plan's array and the number of them. */
+static void
+OptionList(const stk_option *option, const JsonbValue *value, stk_train_plan *plan)
+{
+	uint32_t *to = (uint32_t *) ((char *) plan + option->at);
+	int *count = (int *) ((char *) plan + option->count_at);
+	JsonbIterator *it;
+	JsonbValue member;
+	int n = 0;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
+		JsonContainerIsScalar(value->val.binary.data))
+		OptionRefuse(option->name, "an array of whole numbers", JsonTypeName(value));
+	if (JsonContainerSize(value->val.binary.data) > option->nwords)
+		OptionRefuse(option->name, psprintf("at most %d numbers", option->nwords),
+					 psprintf("%u", JsonContainerSize(value->val.binary.data)));
+	it = JsonbIteratorInit(value->val.binary.data);
+	(void) JsonbIteratorNext(&it, &member, true);
+	while (JsonbIteratorNext(&it, &member, true) == WJB_ELEM)
+		OptionWhole(option, &member, &to[n++]);
+	*count = n;
 }
 
 static void
 OptionRead(const stk_option *option, const JsonbValue *value, stk_train_plan *plan)
 {
 	void *to = (char *) plan + option->at;
+	int word;
+	bool flag;
 
 	switch (option->kind)
 	{
@@ -154,7 +187,15 @@ OptionRead(const stk_option *option, const JsonbValue *value, stk_train_plan *pl
 			OptionReal(option, value, to);
 			break;
 		case STK_OPTION_WORD:
-			OptionWord(option, value, to);
+			word = OptionPick(option->name, value, option->words, option->nwords);
+			memcpy(to, &word, sizeof(word));
+			break;
+		case STK_OPTION_FLAG:
+			flag = OptionFlag(option->name, value);
+			memcpy(to, &flag, sizeof(flag));
+			break;
+		case STK_OPTION_LIST:
+			OptionList(option, value, plan);
 			break;
 	}
 }
@@ -182,6 +223,8 @@ OptionFindAnywhere(const char *name)
 {
 	const stk_option *option = OptionFind(common_options, lengthof(common_options), name);
 
+	if (!option)
+		option = OptionFind(state_options, lengthof(state_options), name);
 	for (int m = 0; m < STK_TRAIN_METHODS && !option; m++)
 	{
 		const stk_method *method = stk_method_of((stk_train_method) m);
@@ -189,6 +232,18 @@ OptionFindAnywhere(const char *name)
 		option = OptionFind(method->options, method->noptions, name);
 	}
 	return option;
+}
+
+/* Those that are no members of a plan. */
+static const char *const other_options[] = {"eval_source", "preset", "resume"};
+
+static bool
+OptionIsOther(const char *name)
+{
+	for (int i = 0; i < lengthof(other_options); i++)
+		if (strcmp(other_options[i], name) == 0)
+			return true;
+	return false;
 }
 
 static bool
@@ -221,10 +276,31 @@ OptionsList(const stk_train_plan *plan, const TrainOptions *to)
 	for (int i = 0; i < method->noptions; i++)
 		if (OptionGoes(&method->options[i], plan, to))
 			appendStringInfo(&list, "%s, ", method->options[i].name);
+	if (method->presets && !to->fit)
+		appendStringInfoString(&list, "preset, ");
+	for (int i = 0; i < lengthof(state_options) && method->state_bytes; i++)
+		appendStringInfo(&list, "%s, ", state_options[i].name);
+	if (method->state_bytes)
+		appendStringInfoString(&list, "resume, ");
 	for (int i = 0; i < lengthof(common_options); i++)
 		appendStringInfo(&list, "%s, ", common_options[i].name);
 	appendStringInfoString(&list, "eval_source");
 	return list.data;
+}
+
+/* The plan's member of this name that may be set here; NULL: there is none. */
+static const stk_option *
+OptionOfPlan(const char *name, const stk_train_plan *plan, const TrainOptions *to)
+{
+	const stk_method *method = stk_method_of(plan->method);
+	const stk_option *option = OptionFind(common_options, lengthof(common_options), name);
+
+	if (!option && method->state_bytes)
+		option = OptionFind(state_options, lengthof(state_options), name);
+	if (option)
+		return option;
+	option = OptionFind(method->options, method->noptions, name);
+	return option && OptionGoes(option, plan, to) ? option : NULL;
 }
 
 static void
@@ -232,36 +308,64 @@ OptionTake(const JsonbValue *key, const JsonbValue *value, stk_train_plan *plan,
 {
 	const stk_method *method = stk_method_of(plan->method);
 	char *name = pnstrdup(key->val.string.val, key->val.string.len);
-	const stk_option *option = OptionFind(common_options, lengthof(common_options), name);
+	const stk_option *option = OptionOfPlan(name, plan, to);
 
-	if (strcmp(name, "eval_source") == 0)
-	{
+	if (option)
+		OptionRead(option, value, plan);
+	else if (strcmp(name, "eval_source") == 0)
 		OptionReadSource(name, value, to);
-		return;
-	}
-	if (!option)
-	{
-		option = OptionFind(method->options, method->noptions, name);
-		if (option && !OptionGoes(option, plan, to))
-			option = NULL;
-	}
-	if (!option)
+	else if (strcmp(name, "resume") == 0 && method->state_bytes)
+		to->resume = OptionFlag(name, value);
+	else if (strcmp(name, "preset") != 0 || !method->presets || to->fit)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 OptionFindAnywhere(name)
+				 OptionFindAnywhere(name) || OptionIsOther(name)
 					 ? errmsg("option \"%s\" does not go with %s", name, OptionsOwner(plan, to))
 					 : errmsg("unknown option \"%s\"", name),
 				 errhint("Options of %s: %s.", OptionsOwner(plan, to), OptionsList(plan, to))));
-	OptionRead(option, value, plan);
+}
+
+/* Which of the method's sets of defaults; options is an object or NULL. */
+static int
+OptionsPreset(const Jsonb *options, const stk_method *method)
+{
+	JsonbValue buffer;
+	JsonbValue *value = NULL;
+
+	if (options && method->presets)
+		value = getKeyJsonValueFromContainer(&((Jsonb *) options)->root, "preset",
+											 (int) strlen("preset"), &buffer);
+	return value ? OptionPick("preset", value, method->presets, method->npresets) : 0;
+}
+
+/* What a method goes by, as a training before wrote it to the catalog. */
+void
+TrainOptionsContinue(const Jsonb *options, stk_train_plan *plan)
+{
+	const stk_method *method = stk_method_of(plan->method);
+
+	for (int i = 0; i < method->noptions; i++)
+	{
+		const stk_option *option = &method->options[i];
+		JsonbValue buffer;
+		JsonbValue *value = getKeyJsonValueFromContainer(&((Jsonb *) options)->root, option->name,
+														 (int) strlen(option->name), &buffer);
+
+		if (value && value->type != jbvNull)
+			OptionRead(option, value, plan);
+	}
 }
 
 void
 TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to)
 {
-	stk_method_of(plan->method)->defaults(plan);
-	plan->beam = 0;
-	plan->eval_every = 0;
-	to->eval_source = NULL;
+	const stk_method *method = stk_method_of(plan->method);
+
+	if (options && !JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("expected a JSON object as options")));
+	if (!to->fit)
+		method->defaults(OptionsPreset(options, method), plan);
 	if (options)
 	{
 		JsonbIterator *it;
@@ -269,9 +373,6 @@ TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to)
 		JsonbValue key;
 		JsonbValue value;
 
-		if (!JB_ROOT_IS_OBJECT(options))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("expected a JSON object as options")));
 		it = JsonbIteratorInit(&((Jsonb *) options)->root);
 		(void) JsonbIteratorNext(&it, &key, true);
 		while ((token = JsonbIteratorNext(&it, &key, true)) == WJB_KEY)
@@ -280,6 +381,8 @@ TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to)
 			OptionTake(&key, &value, plan, to);
 		}
 	}
+	if (method->settle && !to->fit)
+		method->settle(plan);
 	if (plan->refine > 0 && plan->balance > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("options \"refine\" and \"balance\" exclude each other"),
@@ -305,6 +408,8 @@ OptionDescribe(const stk_option *option, const stk_train_plan *plan, StringInfo 
 	const void *from = (const char *) plan + option->at;
 	double real;
 	int whole;
+	bool flag;
+	const uint32_t *list = from;
 
 	appendStringInfo(json, ", \"%s\": ", option->name);
 	switch (option->kind)
@@ -321,6 +426,16 @@ OptionDescribe(const stk_option *option, const stk_train_plan *plan, StringInfo 
 			memcpy(&whole, from, sizeof(whole));
 			appendStringInfo(json, "\"%s\"", option->words[whole]);
 			break;
+		case STK_OPTION_FLAG:
+			memcpy(&flag, from, sizeof(flag));
+			appendStringInfoString(json, flag ? "true" : "false");
+			break;
+		case STK_OPTION_LIST:
+			memcpy(&whole, (const char *) plan + option->count_at, sizeof(whole));
+			for (int i = 0; i < whole; i++)
+				appendStringInfo(json, "%s%u", i == 0 ? "[" : ", ", list[i]);
+			appendStringInfoString(json, whole == 0 ? "[]" : "]");
+			break;
 	}
 }
 
@@ -334,7 +449,7 @@ TrainOptionsDescribe(const TrainOptions *options, const stk_train_plan *plan)
 	initStringInfo(&json);
 	appendStringInfo(&json, ", \"beam\": %d", plan->beam);
 	for (int i = 0; i < method->noptions; i++)
-		if (OptionGoes(&method->options[i], plan, options))
+		if (method->state_bytes || OptionGoes(&method->options[i], plan, options))
 			OptionDescribe(&method->options[i], plan, &json);
 	return json.data;
 }
@@ -347,7 +462,7 @@ CheckImportedOption(const JsonbValue *key, const JsonbValue *value)
 {
 	char *name = pnstrdup(key->val.string.val, key->val.string.len);
 	const stk_option *option = OptionFindAnywhere(name);
-	stk_train_plan unused;
+	stk_train_plan unused = {0};
 	TrainOptions nowhere;
 
 	for (int i = 0; i < lengthof(described); i++)

@@ -5,10 +5,12 @@
 
 #include "client/offload.h"
 #include "core/method.h"
+#include "lib/stringinfo.h"
 #include "storage/shmem.h"
 #include "tokenizer/progress.h"
 #include "tokenizer/source.h"
 #include "tokenizer/training.h"
+#include "types/bridge.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -176,7 +178,10 @@ TrainingIsJoint(const Training *t, const stk_train_report *r)
 static void
 TrainingTell(const Training *t, const stk_train_report *r)
 {
-	if (r->level < 0)
+	if (r->nnumbers > 0)
+		ereport(NOTICE, (errmsg("training \"%s\": epoch %d of %d, loss %g", t->name, r->epoch,
+								t->plan.epochs, r->objective)));
+	else if (r->level < 0)
 		ereport(NOTICE, (errmsg("training \"%s\": refinement round %d of %d, mean squared error %g",
 								t->name, r->epoch, t->plan.refine, r->objective)));
 	else
@@ -205,8 +210,8 @@ TrainingShow(Training *t, const stk_train_report *r)
 
 	TrainingPhase(t, refining ? "refining" : "training");
 	ProgressRows(done * rows, total * rows);
-	ProgressEpoch(r->level, plan->levels, r->epoch, refining ? plan->refine : plan->epochs,
-				  r->objective);
+	ProgressEpoch(r->nnumbers > 0 ? -1 : r->level, plan->levels, r->epoch,
+				  refining ? plan->refine : plan->epochs, r->objective);
 	if (done == total && (refining || r->level == plan->levels - 1))
 		TrainingPhase(t, refining || plan->refine == 0 ? "evaluating" : "refining");
 }
@@ -223,25 +228,41 @@ TrainingReported(void *ctx, const stk_train_report *r)
 	MemoryContext old = MemoryContextSwitchTo(t->context);
 
 	t->step++;
-	TrainingLog(t, r->level, r->epoch, "objective", r->objective);
-	TrainingLog(t, r->level, r->epoch, "empty_codes", r->empty);
+	for (int i = 0; i < r->nnumbers; i++)
+	{
+		const stk_train_number *n = &r->numbers[i];
+
+		TrainingLog(t, n->level, r->epoch,
+					psprintf("%s%s", n->heldout ? "eval_" : "", stk_train_metric_name(n->metric)),
+					n->value);
+	}
+	if (r->nnumbers == 0)
+	{
+		TrainingLog(t, r->level, r->epoch, "objective", r->objective);
+		TrainingLog(t, r->level, r->epoch, "empty_codes", r->empty);
+	}
 	if (r->evaluated)
 		TrainingLogEvaluation(t, &r->heldout, TrainingIsJoint(t, r) ? 0 : r->level,
 							  r->trained == t->plan.levels, r->epoch, "eval_");
+	if (r->state && t->kept)
+		CheckpointWrite(&t->checkpoint, r->state, t->state_bytes);
 	TrainingShow(t, r);
 	if (ProgressDue(&t->noticed))
 		TrainingTell(t, r);
 	MemoryContextSwitchTo(old);
 }
 
-/* The training begins again: what the log has so far is as if it had never been. */
+/* The training begins again behind an epoch: what the log has of others had never been. */
 static void
-TrainingRestarted(void *ctx)
+TrainingRestarted(void *ctx, int epoch)
 {
 	Training *t = ctx;
 
-	t->step = 0;
-	t->nlog = 0;
+	while (t->nlog > 0 && t->log[t->nlog - 1].epoch > epoch)
+		t->nlog--;
+	if (epoch == 0)
+		t->nlog = 0;
+	t->step = epoch;
 	TrainingPhase(t, "training");
 }
 
@@ -258,7 +279,8 @@ TrainingWarn(const Training *t, const stk_evaluation *e)
 							  errdetail("Its rows use %u of %u codes; perplexity is %.1f.",
 										level->used, level->size, level->perplexity),
 							  errhint("Most rows share few codes: train on rows that are less "
-									  "alike, with fewer codes, or with option \"balance\".")));
+									  "alike, with fewer codes, or with option \"%s\".",
+									  t->state_bytes > 0 ? "diversity" : "balance")));
 	}
 	if (e->unique_fraction < TRAINING_UNIQUE_FRACTION)
 		ereport(WARNING, (errmsg("tokenizer \"%s\" tells few rows apart", t->name),
@@ -310,11 +332,80 @@ TrainingFailed(Training *t, stk_status status, stk_train_which which, const stk_
 	SourceReportStatus(status, err, t->failed, "source", t->sample.numbers, t->sample.rows);
 }
 
-void
-TrainingRun(Training *t, float *codewords, double *counts)
+stk_train_result
+TrainingRoom(const stk_train_plan *plan)
 {
-	OffloadTraining training = {.plan = t->plan,
-								.device = t->device,
+	const stk_method *method = stk_method_of(plan->method);
+	Size state = method->state_bytes ? method->state_bytes(plan) : 0;
+	Size bytes = stk_codebook_bytes(plan->levels, plan->sizes, plan->dim);
+
+	/* A state is longer than the codebook that is made of it. */
+	if (bytes == 0 || !AllocSizeIsValid(Max(bytes, state) + VARHDRSZ))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 state > 0 ? errmsg("what a training of these sizes and %d dimensions keeps is too "
+									"large",
+									plan->dim)
+						   : errmsg("a codebook of these sizes and %d dimensions is too large",
+									plan->dim)));
+	if (state > 0)
+		return (stk_train_result){.state = palloc(state)};
+	return (stk_train_result){.codewords = palloc(bytes),
+							  .counts = palloc(mul_size(stk_plan_codes(plan), sizeof(double)))};
+}
+
+/* What makes a difference to what is learnt. */
+static char *
+TrainingDescribe(const Training *t)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s %s %s %d %d", t->verb, t->how, stk_metric_name(t->plan.metric),
+					 t->plan.dim, t->plan.eval_every);
+	for (int l = 0; l < t->plan.levels; l++)
+		appendStringInfo(&text, " %u", t->plan.sizes[l]);
+	return text.data;
+}
+
+/* Find the checkpoint, if there is to be one, and go on from it, if that is asked for. */
+static void
+TrainingResume(Training *t, stk_train_result *result)
+{
+	const stk_method *method = stk_method_of(t->plan.method);
+	stk_allocator a = SemtokAllocator(CurrentMemoryContext);
+	stk_error err = {.level = -1};
+	uint8 *state = NULL;
+	int epoch = 0;
+
+	t->state_bytes = method->state_bytes ? method->state_bytes(&t->plan) : 0;
+	t->kept = t->plan.checkpoint_every > 0 || t->resume;
+	if (!t->kept)
+		return;
+	CheckpointSweep();
+	CheckpointInit(&t->checkpoint, t->name, TrainingDescribe(t), &t->sample, &t->heldout);
+	if (!t->resume)
+		return;
+	state = CheckpointRead(&t->checkpoint, t->state_bytes);
+	if (!state || method->epoch(&t->plan, &a, state, &epoch, &err) != STK_OK)
+	{
+		ereport(NOTICE, (errmsg("training \"%s\" has no checkpoint to go on from", t->name),
+						 errdetail("It begins anew. A checkpoint is of the same role, arguments, "
+								   "rows and version of semtok.")));
+		return;
+	}
+	memcpy(result->state, state, t->state_bytes);
+	pfree(state);
+	t->plan.resume = true;
+	t->step = epoch;
+	ereport(NOTICE, (errmsg("training \"%s\" goes on behind epoch %d of %d", t->name, epoch,
+							t->plan.epochs)));
+}
+
+void
+TrainingRun(Training *t, stk_train_result *result)
+{
+	OffloadTraining training = {.device = t->device,
 								.name = t->name,
 								.spool = t->spool,
 								.rows_at = t->sample.at,
@@ -323,27 +414,66 @@ TrainingRun(Training *t, float *codewords, double *counts)
 								.heldout_n = t->heldout.rows,
 								.report = TrainingReported,
 								.report_ctx = t};
-	stk_train_result result = {.codewords = codewords, .counts = counts};
 	stk_error err = {.row = SIZE_MAX, .level = -1};
 	stk_status status;
 
+	TrainingResume(t, result);
+	training.plan = t->plan;
 	TrainingPhase(t, "training");
-	status = OffloadTrain(&training, TrainingRestarted, &result, &err);
+	status = OffloadTrain(&training, TrainingRestarted, result, &err);
 	if (status != STK_OK)
-		TrainingFailed(t, status, result.which, &err);
+		TrainingFailed(t, status, result->which, &err);
 	SpoolClose(t->spool);
 	TrainingPhase(t, "storing");
-	TrainingLogEvaluation(t, &result.rows, 0, true, -1, "");
-	TrainingWarn(t, &result.rows);
+	TrainingLogEvaluation(t, &result->rows, 0, true, -1, "");
+	TrainingWarn(t, &result->rows);
 	if (t->eval_source)
-		TrainingLogEvaluation(t, &result.heldout, 0, true, -1, "eval_");
+		TrainingLogEvaluation(t, &result->heldout, 0, true, -1, "eval_");
+}
+
+/* The codebook and the state of a method that has one, as they are stored. */
+static void
+TrainingStore(const Training *t, const stk_train_result *result, NewTokenizer *tokenizer)
+{
+	stk_allocator a = SemtokAllocator(CurrentMemoryContext);
+	stk_error err = {.row = SIZE_MAX, .level = -1};
+	bytea *state = palloc(t->state_bytes + VARHDRSZ);
+	struct varlena *codebook;
+	uint8_t *stored;
+	size_t bytes;
+	stk_status status =
+		stk_method_of(t->plan.method)->store(&t->plan, &a, result->state, &stored, &bytes, &err);
+
+	if (status != STK_OK)
+		SemtokReportStatus(status, &err, t->failed);
+	codebook = palloc(bytes + VARHDRSZ);
+	SET_VARSIZE(codebook, bytes + VARHDRSZ);
+	memcpy(VARDATA(codebook), stored, bytes);
+	SET_VARSIZE(state, t->state_bytes + VARHDRSZ);
+	memcpy(VARDATA(state), result->state, t->state_bytes);
+	tokenizer->codebook = PointerGetDatum(codebook);
+	tokenizer->state = PointerGetDatum(state);
 }
 
 int32
-TrainingFinish(const Training *t, NewTokenizer *tokenizer)
+TrainingFinish(Training *t, const stk_train_result *result, NewTokenizer *tokenizer)
 {
+	const stk_train_plan *plan = &t->plan;
+	int32 id;
+
+	if (result->state)
+		TrainingStore(t, result, tokenizer);
+	else
+	{
+		tokenizer->codebook = CodebookMakeDatum(plan->metric, plan->levels, plan->sizes, plan->dim,
+												result->codewords);
+		tokenizer->counts = result->counts;
+	}
 	tokenizer->name = t->name;
 	tokenizer->log = t->log;
 	tokenizer->nlog = t->nlog;
-	return TokenizerInsert(tokenizer);
+	id = TokenizerInsert(tokenizer);
+	if (t->kept)
+		CheckpointRemove(&t->checkpoint);
+	return id;
 }

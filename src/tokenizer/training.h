@@ -10,6 +10,7 @@
 
 #include "core/train.h"
 #include "fmgr.h"
+#include "tokenizer/checkpoint.h"
 #include "tokenizer/registry.h"
 #include "tokenizer/sample.h"
 #include "utils/jsonb.h"
@@ -25,6 +26,8 @@ typedef struct Training
 	stk_device device;
 	int64 limit;             /* rows of the sample, 0 = all */
 	const char *eval_source; /* held-out rows; NULL = none */
+	bool resume;             /* go on from a checkpoint, if there is one */
+	const char *how; /* what makes a difference to what is learnt, beside the plan's shape */
 
 	/* The rest is for these functions, but for what they say of it. */
 	MemoryContext context;
@@ -34,6 +37,9 @@ typedef struct Training
 	const char *phase;   /* that semtok.stat_progress shows */
 	TimestampTz noticed; /* when the last NOTICE went out, at first when the rows were read */
 	int step;            /* epochs so far, over all levels */
+	bool kept;           /* there may be a checkpoint: */
+	Checkpoint checkpoint;
+	Size state_bytes; /* of a method that has a state; else 0 */
 	TrainingLogRow *log;
 	int nlog;
 	int maxlog;
@@ -54,16 +60,21 @@ extern stk_device TrainingArgDevice(FunctionCallInfo fcinfo, int argno);
 extern void TrainingRead(Training *t);
 
 /*
+ * Room for what the plan comes to, in the current memory context: codewords and counts, or a state.
+ * Sizes that no column takes are an error (54000).
+ */
+extern stk_train_result TrainingRoom(const stk_train_plan *plan);
+
+/*
  * Learn, log what came of it, on the rows and on those held out, and warn when that is too little.
- *
- *   codewords  [sum of sizes][dim]  out; in too where the plan resumes
- *   counts     [sum of sizes]       out; in too where the plan resumes
+ * result is TrainingRoom's; where the plan resumes what it holds comes in. Where there is to be a
+ * checkpoint, or was one, states are kept and gone on from.
  *
  * An error about a row names it as its query counts it.
  */
-extern void TrainingRun(Training *t, float *codewords, double *counts);
+extern void TrainingRun(Training *t, stk_train_result *result);
 
-/* Insert the version; its name and log are the training's. Returns the id. */
-extern int32 TrainingFinish(const Training *t, NewTokenizer *tokenizer);
+/* Insert the version; its name, log, codebook and what else it is made of are the training's. */
+extern int32 TrainingFinish(Training *t, const stk_train_result *result, NewTokenizer *tokenizer);
 
 #endif

@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/method.h"
 #include "worker/faults.h"
 #include "worker/found.h"
 #include "worker/launch_impl.h"
 #include "worker/outbox.h"
+#include "worker/server.h"
 
 /* Rows of so many bytes that are in memory at a time. */
 static uint64_t
@@ -296,45 +298,109 @@ read_rows(void *ctx, size_t first, size_t count, float *x, stk_error *err)
 						err);
 }
 
+/* Put a state where its report will name it. One that cannot be written is none: the next may be. */
+static int
+put_state(launch_run *r, const uint8_t *state)
+{
+	const stk_job *job = r->launch->jobs;
+	uint64_t bytes = stk_train_result_bytes(&job->train.plan);
+	uint64_t place = r->states++ % STK_TRAIN_STATES;
+	stk_error unsaid = {.row = SIZE_MAX, .level = -1};
+
+	if (stk_job_write(job, job->train.states_at + place * bytes, state, bytes, &unsaid) != STK_OK)
+		return 0;
+	return (int) place + 1;
+}
+
 static void
 report(void *ctx, const stk_train_report *progress)
 {
 	launch_run *r = ctx;
+	stk_train_report with;
 
 	/* One that begins again has the same to say. */
-	if (++r->reports > r->said)
-		stk_outbox_report(r->shop->outbox, r->launch, progress);
+	if (++r->reports <= r->said)
+		return;
+	if (progress->state)
+	{
+		with = *progress;
+		with.place = put_state(r, progress->state);
+		progress = &with;
+	}
+	stk_outbox_report(r->shop->outbox, r->launch, progress);
+}
+
+/* What a training comes to, in the parts that its message has one behind the other. */
+typedef struct train_parts
+{
+	stk_train_result result;
+	size_t bytes[2]; /* of codewords and of counts; or of the state, and none */
+} train_parts;
+
+static void *
+part(const train_parts *p, int i)
+{
+	return i > 0             ? (void *) p->result.counts
+		   : p->result.state ? (void *) p->result.state
+							 : (void *) p->result.codewords;
+}
+
+static stk_status
+make_parts(launch_run *r, const stk_train_plan *plan, train_parts *p)
+{
+	const stk_allocator *a = &r->exec.a;
+	size_t codewords = stk_plan_codes(plan);
+
+	if (stk_method_of(plan->method)->state_bytes)
+	{
+		p->bytes[0] = (size_t) stk_train_result_bytes(plan);
+		p->result.state = stk_alloc_array(a, p->bytes[0], 1);
+		return p->result.state ? STK_OK : STK_ENOMEM;
+	}
+	p->bytes[0] = codewords * (size_t) plan->dim * sizeof(float);
+	p->bytes[1] = codewords * sizeof(double);
+	p->result.codewords = stk_alloc_array(a, p->bytes[0], 1);
+	p->result.counts = stk_alloc_array(a, p->bytes[1], 1);
+	return p->result.codewords && p->result.counts ? STK_OK : STK_ENOMEM;
+}
+
+static void
+free_parts(launch_run *r, train_parts *p)
+{
+	stk_free(&r->exec.a, p->result.codewords);
+	stk_free(&r->exec.a, p->result.counts);
+	stk_free(&r->exec.a, p->result.state);
 }
 
 /* The answer's result: inside, or written to the file. */
 static stk_status
-put_result(stk_job *job, const stk_train_result *result, size_t vectors, size_t counts,
-		   stk_error *err)
+put_result(stk_job *job, const train_parts *p, stk_error *err)
 {
-	stk_status status;
+	stk_status status = STK_OK;
+	uint64_t at = 0;
 
-	STK_FAULT_RESULT(STK_MSG_TRAIN, result->codewords, vectors);
-	job->result_bytes = vectors + counts;
+	STK_FAULT_RESULT(STK_MSG_TRAIN, part(p, 0), p->bytes[0]);
+	job->result_bytes = p->bytes[0] + p->bytes[1];
 	if (job->result_bytes <= STK_INLINE_MAX)
 	{
 		job->result = malloc(job->result_bytes);
 		if (!job->result)
 			return STK_ENOMEM;
-		memcpy(job->result, result->codewords, vectors);
-		memcpy(job->result + vectors, result->counts, counts);
-		return STK_OK;
 	}
-	if (STK_FAULT_DISK())
+	else if (STK_FAULT_DISK())
 		return stk_fail(err, STK_EIO, "no space left on device");
-	status = stk_job_write(job, job->train.result_at, result->codewords, vectors, err);
-	if (status == STK_OK)
-		status = stk_job_write(job, job->train.result_at + vectors, result->counts, counts, err);
+	for (int i = 0; i < 2 && p->bytes[i] > 0 && status == STK_OK; at += p->bytes[i++])
+	{
+		if (job->result)
+			memcpy(job->result + at, part(p, i), p->bytes[i]);
+		else
+			status = stk_job_write(job, job->train.result_at + at, part(p, i), p->bytes[i], err);
+	}
 	return status;
 }
 
 static stk_status
-train_by(launch_run *r, stk_engine *e, stk_job *job, stk_train_result *result, size_t vectors,
-		 size_t counts, stk_error *err)
+train_by(launch_run *r, stk_engine *e, stk_job *job, train_parts *p, stk_error *err)
 {
 	const stk_train_message *m = &job->train;
 	size_t row = (size_t) m->plan.dim * sizeof(float);
@@ -346,62 +412,53 @@ train_by(launch_run *r, stk_engine *e, stk_job *job, stk_train_result *result, s
 
 	if (m->plan.resume)
 	{
-		status = stk_job_read(job, &m->start, 0, result->codewords, vectors, err);
-		if (status == STK_OK)
-			status = stk_job_read(job, &m->start, vectors, result->counts, counts, err);
+		status = stk_job_read(job, &m->start, 0, part(p, 0), p->bytes[0], err);
+		if (status == STK_OK && p->bytes[1] > 0)
+			status = stk_job_read(job, &m->start, p->bytes[0], part(p, 1), p->bytes[1], err);
 	}
 	if (status == STK_OK)
 	{
 		STK_FAULT(STK_STEP_COMPUTE, STK_MSG_TRAIN, false);
 		status = e->ops->train(e, &r->exec, &m->plan, &rows, m->heldout_n > 0 ? &held : NULL,
-							   report, r, result, err);
+							   report, r, &p->result, err);
 		STK_FAULT(STK_STEP_COMPUTED, STK_MSG_TRAIN, false);
 	}
 	return status;
 }
 
 static stk_status
-train(launch_run *r, stk_job *job, stk_train_result *result, size_t vectors, size_t counts,
-	  stk_error *err)
+train(launch_run *r, stk_job *job, train_parts *p, stk_error *err)
 {
-	stk_status status = train_by(r, r->launch->engine, job, result, vectors, counts, err);
+	stk_status status = train_by(r, r->launch->engine, job, p, err);
 
 	if (status == STK_EDEVICE && launch_falls_back(r, job->train.device, err))
 	{
 		r->said = r->reports;
 		r->reports = 0;
 		*err = (stk_error){.row = SIZE_MAX, .level = -1};
-		status = train_by(r, r->shop->cores, job, result, vectors, counts, err);
+		status = train_by(r, r->shop->cores, job, p, err);
 	}
-	return status == STK_OK ? put_result(job, result, vectors, counts, err) : status;
+	return status == STK_OK ? put_result(job, p, err) : status;
 }
 
 static void
 run_train(launch_run *r)
 {
 	stk_job *job = r->launch->jobs;
-	const stk_train_plan *plan = &job->train.plan;
-	stk_train_result result = {.which = STK_ROWS_NONE};
+	train_parts p = {.result = {.which = STK_ROWS_NONE}};
 	stk_error err = {.row = SIZE_MAX, .level = -1};
-	size_t codewords = 0;
-	stk_status status = STK_ENOMEM;
+	stk_status status = make_parts(r, &job->train.plan, &p);
 
-	for (int l = 0; l < plan->levels; l++)
-		codewords += plan->sizes[l];
-
-	size_t vectors = codewords * (size_t) plan->dim * sizeof(float);
-
-	result.codewords = stk_alloc_array(&r->exec.a, vectors, 1);
-	result.counts = stk_alloc_array(&r->exec.a, codewords, sizeof(double));
 	job->evaluations = malloc(2 * sizeof(stk_evaluation));
-	if (result.codewords && result.counts && job->evaluations)
-		status = train(r, job, &result, vectors, codewords * sizeof(double), &err);
-	stk_free(&r->exec.a, result.codewords);
-	stk_free(&r->exec.a, result.counts);
+	if (!job->evaluations)
+		status = STK_ENOMEM;
+	if (status == STK_OK)
+		status = train(r, job, &p, &err);
+	free_parts(r, &p);
 	if (status == STK_OK)
 	{
-		job->evaluations[0] = result.rows;
-		job->evaluations[1] = result.heldout;
+		job->evaluations[0] = p.result.rows;
+		job->evaluations[1] = p.result.heldout;
 		job->answer = STK_MSG_TRAINED;
 	}
 	else if (status == STK_ENOMEM)
@@ -409,7 +466,7 @@ run_train(launch_run *r)
 	else
 	{
 		stk_job_fail_status(job, status, &err, 0);
-		job->failed.which = result.which;
+		job->failed.which = p.result.which;
 	}
 }
 
@@ -429,6 +486,12 @@ bytes_needed(const launch_run *r)
 	return piece * row_bytes(job);
 }
 
+static double
+seconds(void)
+{
+	return (double) stk_now_ns() * 1e-9;
+}
+
 void
 stk_launch_run(const stk_shop *shop, stk_launch *l)
 {
@@ -443,7 +506,8 @@ stk_launch_run(const stk_shop *shop, stk_launch *l)
 	r.exec = (stk_exec){.a = stk_purse_allocator(&r.purse),
 						.cpu = &shop->cpu,
 						.pool = l->pool,
-						.monitor = &r.monitor};
+						.monitor = &r.monitor,
+						.seconds = seconds};
 	if (l->class == STK_CLASS_LOAD)
 		run_load(&r);
 	else if (l->class == STK_CLASS_TRAIN)

@@ -20,6 +20,7 @@ typedef struct launch_run
 	stk_exec exec;
 	uint64_t reports; /* of the training so far */
 	uint64_t said;    /* of these, said before it began again */
+	uint64_t states;  /* of the training, put into the file so far */
 } launch_run;
 
 /* Is it to stop? A look at the monitor; ctx is the stk_launch. */

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/method.h"
 #include "worker/found.h"
 #include "worker/wire.h"
 
@@ -213,6 +214,39 @@ found(wire *w, stk_found *m)
 	inside(w, data, 1);
 }
 
+/* Numbers are checked with the whole plan: here only those that lengths depend on. */
+static void
+rqvae_plan(wire *w, stk_rqvae_plan *p)
+{
+	p->latent = integer(w, p->latent);
+	p->n_encoder = (int) within(w, (uint32_t) p->n_encoder, 0, STK_RQVAE_MAX_HIDDEN, "layers");
+	for (int i = 0; i < p->n_encoder; i++)
+		p->encoder[i] = u32(w, p->encoder[i]);
+	p->n_decoder = (int) within(w, (uint32_t) p->n_decoder, 0, STK_RQVAE_MAX_HIDDEN, "layers");
+	for (int i = 0; i < p->n_decoder; i++)
+		p->decoder[i] = u32(w, p->decoder[i]);
+	p->activation = (stk_activation) within(w, p->activation, 0, STK_ACTIVATIONS - 1, "activation");
+	p->standardize = (stk_rqvae_standardize) within(w, p->standardize, STK_RQVAE_AS_IS,
+													STK_RQVAE_EACH, "standardization");
+	p->learning_rate = real(w, p->learning_rate, "learning rate");
+	p->weight_decay = real(w, p->weight_decay, "weight decay");
+	p->beta1 = real(w, p->beta1, "beta");
+	p->beta2 = real(w, p->beta2, "beta");
+	p->epsilon = real(w, p->epsilon, "epsilon");
+	p->warmup = u32(w, p->warmup);
+	p->schedule = (stk_rqvae_schedule) within(w, p->schedule, STK_RQVAE_CONSTANT, STK_RQVAE_COSINE,
+											  "schedule");
+	p->clip = real(w, p->clip, "clip");
+	p->average = real(w, p->average, "average");
+	p->commitment = real(w, p->commitment, "commitment");
+	p->learnable = flag(w, p->learnable, "learnable");
+	p->flow = flag(w, p->flow, "flow");
+	p->diversity = real(w, p->diversity, "diversity");
+	p->init = (stk_rqvae_init) within(w, p->init, STK_RQVAE_FIRST_BATCH, STK_RQVAE_LLOYD, "start");
+	p->delay = integer(w, p->delay);
+	p->patience = integer(w, p->patience);
+}
+
 static void
 plan(wire *w, stk_train_plan *p)
 {
@@ -234,6 +268,9 @@ plan(wire *w, stk_train_plan *p)
 	p->refine = integer(w, p->refine);
 	p->beam = integer(w, p->beam);
 	p->eval_every = integer(w, p->eval_every);
+	p->checkpoint_every = integer(w, p->checkpoint_every);
+	if (p->method == STK_TRAIN_RQVAE)
+		rqvae_plan(w, &p->rqvae);
 }
 
 static void
@@ -263,6 +300,14 @@ train(wire *w, stk_train_message *m)
 		check_bytes(w, m->start.bytes, m->plan.resume ? result : 0, 1, "codewords to start from");
 	}
 	m->result_at = answer_at(w, m->result_at, result);
+	m->states_at = u64(w, m->states_at);
+	if (!w->out && m->plan.checkpoint_every > 0)
+	{
+		if (result > INT64_MAX / STK_TRAIN_STATES)
+			refuse(w, "states have no possible size");
+		else
+			check_place(w, m->states_at, result * STK_TRAIN_STATES);
+	}
 	inside(w, data, 3);
 }
 
@@ -324,6 +369,17 @@ progress(wire *w, stk_train_report *m)
 	m->evaluated = flag(w, m->evaluated, "evaluation");
 	if (m->evaluated)
 		evaluation(w, &m->heldout);
+	m->nnumbers = (int) within(w, (uint32_t) m->nnumbers, 0, STK_TRAIN_MAX_NUMBERS, "numbers");
+	for (int i = 0; i < m->nnumbers; i++)
+	{
+		stk_train_number *n = &m->numbers[i];
+
+		n->metric = (stk_train_metric) within(w, n->metric, 0, STK_TRAIN_METRICS - 1, "metric");
+		n->heldout = flag(w, n->heldout, "held-out");
+		n->level = level_or_none(w, n->level, STK_MAX_LEVELS);
+		n->value = real(w, n->value, "value");
+	}
+	m->place = (int) within(w, (uint32_t) m->place, 0, STK_TRAIN_STATES, "place of a state");
 }
 
 static void
@@ -354,9 +410,12 @@ failed(wire *w, stk_failed *m)
 uint64_t
 stk_train_result_bytes(const stk_train_plan *p)
 {
+	const stk_method *method = stk_method_of(p->method);
 	uint64_t codewords = 0;
 	uint64_t bytes;
 
+	if (method->state_bytes)
+		return method->state_bytes(p);
 	for (int l = 0; l < p->levels; l++)
 		if (__builtin_add_overflow(codewords, p->sizes[l], &codewords))
 			return 0;
@@ -383,7 +442,7 @@ bool
 stk_train_needs_file(const stk_train_message *m)
 {
 	return m->rows.in_file || m->heldout.in_file || m->start.in_file ||
-		   stk_train_result_bytes(&m->plan) > STK_INLINE_MAX;
+		   m->plan.checkpoint_every > 0 || stk_train_result_bytes(&m->plan) > STK_INLINE_MAX;
 }
 
 bool
@@ -518,6 +577,11 @@ stk_read_progress(const uint8_t *body, size_t bytes, const stk_train_plan *p, st
 			   m->epoch, m->level, m->trained);
 	if (m->evaluated)
 		check_evaluation(&w, &m->heldout, p, m->trained, false);
+	for (int i = 0; i < m->nnumbers; i++)
+		if (m->numbers[i].level >= p->levels)
+			refuse(&w, "a number of level %d is not of this training", m->numbers[i].level);
+	if (m->place > 0 && p->checkpoint_every == 0)
+		refuse(&w, "a state that nobody asked for");
 	return finish(&w);
 }
 

@@ -43,6 +43,8 @@
 #define STK_SEARCH_MAX_QUERIES 65536
 #define STK_SEARCH_MAX_IDS 1000000
 #define STK_SEARCH_MAX_BYTES ((uint64_t) 1 << 30)
+/* Places for the states of a training. */
+#define STK_TRAIN_STATES 2
 #define STK_MAX_THREADS 1024
 #define STK_MAX_WINDOW 1024
 #define STK_MAX_BATCH 65536
@@ -228,14 +230,21 @@ typedef struct stk_train_message
 	stk_data heldout;   /* [heldout_n][dim] */
 	stk_data start;     /* with plan.resume: as the result; else no bytes */
 	uint64_t result_at; /* in the file, when the result is more than STK_INLINE_MAX */
+	/*
+	 * With plan.checkpoint_every, in the file: places for STK_TRAIN_STATES states, each as long as
+	 * the result, which are written in turn. A report names the one that has just been written; one
+	 * who reads it late may find a later state there, or half of one: a state shows whether it is
+	 * whole.
+	 */
+	uint64_t states_at;
 } stk_train_message;
 
 typedef struct stk_trained
 {
 	stk_evaluation rows;
 	stk_evaluation heldout;
-	stk_data
-		result; /* codewords [sum of sizes][dim] binary32, then counts [sum of sizes] binary64 */
+	/* Codewords [sum of sizes][dim] binary32, then counts [sum of sizes] binary64; or the state. */
+	stk_data result;
 } stk_trained;
 
 typedef enum stk_failure

@@ -276,7 +276,7 @@ SELECT checks($$SELECT level, code, round(logprob::numeric, 6), rank, siblings F
 -- tokenizers
 --
 SELECT checks($$SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'semtok.tokenizer'::regclass AND attnum > 0$$,
-	'id name version method metric dim sizes active owner created_at trained_rows options hash counts codebook owner_id owner_cluster', 'table semtok.tokenizer');
+	'id name version method metric dim sizes active owner created_at trained_rows options hash counts codebook owner_id owner_cluster state', 'table semtok.tokenizer');
 SELECT checks($$SELECT last_value >= id FROM semtok.tokenizer, semtok.tokenizer_id_seq$$, 'true', 'its ids are of a sequence');
 SELECT checks($$SELECT name, version, active, method, metric, dim, sizes, owner = current_user FROM semtok.tokenizers$$, 'points 1 true rqkmeans l2 2 [2,2] true', 'view semtok.tokenizers');
 SELECT checks($$SELECT count(*) FROM pg_attribute WHERE attrelid = 'semtok.tokenizers'::regclass AND attname = 'codebook'$$, '0', 'without the codebook');

@@ -135,7 +135,7 @@ SELECT statement || E'\n  ' || pg_temp.refusal(statement) AS refusal FROM unnest
 	$$SELECT semtok.train('x', null)$$,
 	$$SELECT semtok.train('', 'TABLE numbers')$$,
 	$$SELECT semtok.train(repeat('x', 64), 'TABLE numbers')$$,
-	$$SELECT semtok.train('x', 'TABLE numbers', method => 'rqvae')$$,
+	$$SELECT semtok.train('x', 'TABLE numbers', method => 'rvq')$$,
 	$$SELECT semtok.train('x', 'TABLE numbers', levels => 0)$$,
 	$$SELECT semtok.train('x', 'TABLE numbers', levels => 33)$$,
 	$$SELECT semtok.train('x', 'TABLE numbers', levels => null)$$,

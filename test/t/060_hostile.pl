@@ -46,7 +46,7 @@ $node->safe_psql('postgres', q{
 
 # What each type is tried with. Not in it: what a call of minutes could come of.
 my $book = '(SELECT book FROM h_values LIMIT 1)';
-my @names = map { "'$_'" } qw(h_points h_items nobody full none masked keep append l2 cosine ip rqkmeans ema cpu auto static rectokens
+my @names = map { "'$_'" } qw(h_points h_items nobody full none masked keep append l2 cosine ip rqkmeans ema rqvae cpu auto static rectokens
   index.json sid2pid embedding sid kmeans++ random gumbel items ids);
 my @numbers = qw(0 1 2 3 7 -1 255 256 65535 65536 1000000 2147483647 -2147483648);
 my @texts = (@names, "''", "'[1,2]'", "'{}'", "'x y'", "E'\\x01'", "repeat('x', 100000)", "'SELECT embedding FROM h_items'",
@@ -83,7 +83,8 @@ my %pool = (
 	codebook => [ $book, "codebook_agg(0, 0, '{0}')", "codebook_agg(0, 0, '{3e38,3e38,3e38}')", "codebook_agg(0, 0, '{1,1,1}', 'cosine')", "codebook_agg(0, 0, array_fill(1::real, array[16000]))" ],
 	bytea => [ "'\\x'", "'\\x00'", "'\\x504b0304'", "decode(repeat('00', 1000), 'hex')", "decode(repeat('ff', 9), 'hex')", "codebook_to_safetensors($book)", "substr(codebook_to_safetensors($book), 1, 100)", "codebook_to_safetensors($book) || '\\x00'" ],
 	json => [ "'{}'", "'[]'", 'to_json(1)', "$book\::json", "'{\"dim\":1}'" ],
-	jsonb => [ "'{}'", "'[]'", "'1'", "'null'", "'\"x\"'", "'{\"refine\": 1}'", "'{\"beam\": 2}'", "'{\"beam\": -1e300}'", "'{\"decay\": \"x\"}'", "'{\"balance\": 1.5, \"empty\": \"split\"}'", "'{\"unheard\": {}}'", "'{\"1\": 2}'", "'{\"1\": 1, \"2\": 1e18}'", "'{\"eval_source\": \"SELECT 1\", \"eval_every\": 1}'" ],
+	jsonb => [ "'{}'", "'[]'", "'1'", "'null'", "'\"x\"'", "'{\"refine\": 1}'", "'{\"beam\": 2}'", "'{\"beam\": -1e300}'", "'{\"decay\": \"x\"}'", "'{\"balance\": 1.5, \"empty\": \"split\"}'", "'{\"unheard\": {}}'", "'{\"1\": 2}'", "'{\"1\": 1, \"2\": 1e18}'", "'{\"eval_source\": \"SELECT 1\", \"eval_every\": 1}'",
+		"'{\"preset\": \"rectokens\", \"encoder\": [2], \"latent\": 1}'", "'{\"encoder\": [], \"resume\": true, \"checkpoint_every\": 1}'", "'{\"encoder\": [0]}'" ],
 	regclass => [ map { "'$_'" } qw(h_items h_items_sid h_plain h_parts h_part pg_class pg_type_oid_index semtok.tokenizers semtok.tokenizer semtok.tokenizer_id_seq 0 4294967295) ],
 	regprocedure => [ "'now()'", "'0'", map { "'$_(jsonb,semid[],int)'" } qw(h_scorer h_liar h_declared) ],
 	'"any"' => [ "''::text", '1', 'NULL::bytea', "'\\x0300000000000000'::bytea", "'{1,2,3}'::real[]", "'[1,2]'::semid", "ROW(1, 'x')", "'{}'::semset", "'x'" ],

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "core/rqvae.h"
 #include "messages.h"
 #include "rows.h"
 
@@ -220,6 +221,14 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 				m->as.progress.trained = STK_MAX_LEVELS;
 				m->as.progress.evaluated = true;
 				m->as.progress.heldout = evaluation_of(&q->plan, STK_MAX_LEVELS);
+				m->as.progress.nnumbers = STK_TRAIN_MAX_NUMBERS;
+				for (int i = 0; i < STK_TRAIN_MAX_NUMBERS; i++)
+				{
+					m->as.progress.numbers[i].metric = (stk_train_metric) (i % STK_TRAIN_METRICS);
+					m->as.progress.numbers[i].heldout = i % 2;
+					m->as.progress.numbers[i].level = i % (STK_MAX_LEVELS + 1) - 1;
+					m->as.progress.numbers[i].value = i / 3.0;
+				}
 			}
 			break;
 		case STK_MSG_TRAINED:
@@ -238,6 +247,57 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 			if (most)
 				text_of(m->as.failed.message, sizeof(m->as.failed.message));
 	}
+}
+
+/* All of an RQ-VAE's plan there and back, with room for its states; and a state that nobody wants. */
+static void
+networks_travel(void **state)
+{
+	uint8_t *out = malloc(ROOM);
+	stk_train_plan plan = {.method = STK_TRAIN_RQVAE, .levels = 2, .sizes = {3, 2}, .dim = 4};
+	stk_train_message m = {.n = 1ull << 32, .states_at = 1ull << 40, .result_at = 1ull << 20};
+	stk_train_message back;
+	stk_train_report report = {.epoch = 1, .trained = 2, .place = STK_TRAIN_STATES};
+	stk_train_report got;
+	stk_error err = {0};
+	size_t len;
+
+	(void) state;
+	stk_rqvae_defaults(STK_RQVAE_OURS, &plan);
+	plan.beam = 1;
+	plan.checkpoint_every = 3;
+	plan.rqvae.clip = 1.5;
+	plan.rqvae.diversity = 0.125;
+	plan.rqvae.learnable = true;
+	plan.rqvae.delay = 2;
+	plan.rqvae.patience = 7;
+	m.plan = plan;
+	m.rows = in_file(8, m.n * 4 * sizeof(float));
+	len = stk_write_train(out, 1, &m);
+	assert_int_equal(stk_read_train(out + STK_HEADER_BYTES, len - STK_HEADER_BYTES, &back, &err),
+					 STK_OK);
+	assert_memory_equal(&back.plan, &plan, sizeof(plan));
+	assert_int_equal(back.states_at, m.states_at);
+	assert_int_equal(stk_train_result_bytes(&plan), stk_rqvae_state_bytes(&plan));
+	assert_true(stk_train_needs_file(&back));
+	m.states_at = 4;
+	len = stk_write_train(out, 1, &m);
+	assert_int_equal(stk_read_train(out + STK_HEADER_BYTES, len - STK_HEADER_BYTES, &back, &err),
+					 STK_ECORRUPT);
+
+	len = stk_write_progress(out, 1, &report) - STK_HEADER_BYTES;
+	assert_int_equal(stk_read_progress(out + STK_HEADER_BYTES, len, &plan, &got, &err), STK_OK);
+	assert_int_equal(got.place, STK_TRAIN_STATES);
+	plan.checkpoint_every = 0;
+	assert_int_equal(stk_read_progress(out + STK_HEADER_BYTES, len, &plan, &got, &err),
+					 STK_ECORRUPT);
+	plan.checkpoint_every = 1;
+	report.nnumbers = 1;
+	report.numbers[0].level = 2;
+	len = stk_write_progress(out, 1, &report) - STK_HEADER_BYTES;
+	assert_int_equal(stk_read_progress(out + STK_HEADER_BYTES, len, &plan, &got, &err),
+					 STK_ECORRUPT);
+	free(out);
 }
 
 /* Every sample, written, to a function. */
@@ -888,6 +948,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden_bytes),
 		cmocka_unit_test(headers),
+		cmocka_unit_test(networks_travel),
 		cmocka_unit_test(round_trips),
 		cmocka_unit_test(cuts_are_refused),
 		cmocka_unit_test(changes_are_refused_or_sound),
