@@ -271,6 +271,8 @@ check_metadata(reader *r, const char *entries, size_t n, stk_safetensors *file)
 		keys[i] = entries;
 		if (strcmp(entries, "metric") == 0)
 			file->metric = value;
+		else if (strcmp(entries, "activation") == 0)
+			file->activation = value;
 		else if (strcmp(entries, "semtok.options") == 0)
 			file->options = value;
 		entries = value + strlen(value) + 1;
@@ -564,6 +566,7 @@ stk_safetensors_free(stk_safetensors *file)
 	file->tensors = NULL;
 	file->names = NULL;
 	file->metric = NULL;
+	file->activation = NULL;
 	file->options = NULL;
 	file->n = 0;
 }

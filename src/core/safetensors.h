@@ -50,9 +50,10 @@ typedef struct stk_safetensors
 {
 	stk_tensor *tensors; /* ascending by name */
 	size_t n;
-	const char *metric;  /* "__metadata__"'s entry "metric", NULL without one */
-	const char *options; /* the same of "semtok.options" */
-	char *names;         /* owns the strings */
+	const char *metric;     /* "__metadata__"'s entry "metric", NULL without one */
+	const char *activation; /* the same of "activation" */
+	const char *options;    /* and of "semtok.options" */
+	char *names;            /* owns the strings */
 	const stk_allocator *a;
 } stk_safetensors;
 

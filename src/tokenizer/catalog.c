@@ -384,6 +384,14 @@ TokenizerRequireCodebook(const TokenizerInfo *info)
 						errhint("Train or import a version that has one, and activate it.")));
 }
 
+stk_metric
+TokenizerRowMetric(const TokenizerInfo *info)
+{
+	const stk_codebook *cb = CodebookView(TokenizerCodebook(info, CurrentMemoryContext));
+
+	return cb->network.inputs ? STK_L2 : info->metric;
+}
+
 CodebookEntry *
 TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner)
 {

@@ -71,6 +71,11 @@ extern void TokenizerRequireCodebook(const TokenizerInfo *info);
  * TokenizerRequireCodebook where there is none.
  */
 extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner);
+/*
+ * The metric that embeddings themselves must suit: l2, which takes any, where a network makes latent
+ * vectors of them.
+ */
+extern stk_metric TokenizerRowMetric(const TokenizerInfo *info);
 
 /*
  * The tokenizer a function works with, remembered at its call site: an id or a name (its active

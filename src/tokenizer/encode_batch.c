@@ -173,7 +173,7 @@ EncodeBatch(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 					 .argument = "source",
 					 .what = "encoding",
 					 .dim = info->dim,
-					 .metric = info->metric,
+					 .metric = TokenizerRowMetric(info),
 					 .keyed = true,
 					 .all_rows = true};
 	Batch batch = {.tokenizer = info->id,

@@ -164,7 +164,7 @@ Evaluate(FunctionCallInfo fcinfo, const TokenizerInfo *info)
 					 .argument = "source",
 					 .what = "evaluating",
 					 .dim = info->dim,
-					 .metric = info->metric};
+					 .metric = TokenizerRowMetric(info)};
 	Evaluation evaluation;
 	stk_evaluation e;
 

@@ -58,6 +58,17 @@ ConfigTensorName(const char *name, const JsonbValue *value)
 	return pg_server_to_any(tensor, (int) strlen(tensor), PG_UTF8);
 }
 
+/* The name of a network's layers. */
+static char *
+ConfigLayerName(const char *name, const JsonbValue *value)
+{
+	char *tensor = ConfigTensorName(name, value);
+
+	if (!strstr(tensor, CODEBOOK_LEVEL_MARK))
+		ConfigRefuse(name, "the name of layers with " CODEBOOK_LEVEL_MARK " once");
+	return tensor;
+}
+
 static int
 ConfigFirst(const char *name, const JsonbValue *value)
 {
@@ -82,12 +93,21 @@ ConfigReadKey(const char *name, JsonbValue *value, ImportConfig *config)
 		config->names.counts = ConfigTensorName(name, value);
 	else if (strcmp(name, "first") == 0)
 		config->names.first = ConfigFirst(name, value);
+	else if (strcmp(name, "encoder") == 0 && value->type == jbvNull)
+		config->names.no_network = true;
+	else if (strcmp(name, "encoder") == 0)
+		config->names.encoder = ConfigLayerName(name, value);
+	else if (strcmp(name, "decoder") == 0)
+		config->names.decoder = ConfigLayerName(name, value);
+	else if (strcmp(name, "activation") == 0)
+		config->names.activation = ConfigString(name, value);
 	else if (strcmp(name, "options") == 0)
 		config->options = JsonbValueToJsonb(value);
 	else
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unknown key \"%s\" of config", name),
-						errhint("The keys are metric, codebooks, counts, first and options.")));
+						errhint("The keys are metric, codebooks, counts, first, encoder, decoder, "
+								"activation and options.")));
 }
 
 static void

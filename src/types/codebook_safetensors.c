@@ -3,8 +3,9 @@
  *
  * Written: one F32 tensor [K_l, D] a level, "codebooks.0", "codebooks.1", …, and the metric in
  * the metadata; counts as F64 tensors [K_l], "counts.0", …. Read: the same names, or one tensor
- * "codebooks" [L, K, D], or names that are given; other tensors are ignored, so a whole checkpoint
- * can be given.
+ * "codebooks" [L, K, D], or those of RecTokens' RQVAETokenizer, which are written where there is a
+ * network (network_safetensors.c); or names that are given. Other tensors are ignored, so a whole
+ * checkpoint can be given.
  */
 #include "postgres.h"
 
@@ -15,9 +16,13 @@
 
 #include "types/bridge.h"
 #include "types/codebook_safetensors.h"
+#include "types/network_safetensors.h"
 
 /* The header is padded to a multiple of this, which aligns the tensors. */
 #define HEADER_ALIGNMENT 8
+
+/* A level's codewords in the state of RecTokens' RQVAETokenizer. */
+#define RECTOKENS_CODEBOOK "rq._module_levels." CODEBOOK_LEVEL_MARK "._codebook.embeddings"
 
 /* A level's values within a tensor. */
 typedef struct Level
@@ -77,9 +82,8 @@ AddLevel(Shape *shape, const stk_tensor *tensor, uint64 first, uint64 size, uint
 	shape->levels++;
 }
 
-/* A name with a level's number in its place; palloc'd. */
-static char *
-LevelName(const char *name, int number)
+char *
+CodebookTensorName(const char *name, int number)
 {
 	const char *mark = strstr(name, CODEBOOK_LEVEL_MARK);
 
@@ -116,7 +120,7 @@ FindLevelTensors(const stk_safetensors *file, const char *name, int first,
 
 	while (levels <= STK_MAX_LEVELS)
 	{
-		char *full = LevelName(name, first + levels);
+		char *full = CodebookTensorName(name, first + levels);
 
 		tensors[levels] = stk_safetensors_find(file, full);
 		pfree(full);
@@ -126,9 +130,10 @@ FindLevelTensors(const stk_safetensors *file, const char *name, int first,
 	}
 	for (size_t i = 0; i < file->n && levels <= STK_MAX_LEVELS; i++)
 		if (IsLaterLevel(file->tensors[i].name, name, first + levels))
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("tensor \"%s\" is missing", LevelName(name, first + levels)),
-							errdetail("There is a tensor \"%s\".", file->tensors[i].name)));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("tensor \"%s\" is missing", CodebookTensorName(name, first + levels)),
+					 errdetail("There is a tensor \"%s\".", file->tensors[i].name)));
 	return levels;
 }
 
@@ -175,12 +180,14 @@ FindDefaultLevels(const stk_safetensors *file, int first, Shape *shape)
 	if (stacked && shape->levels > 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("expected tensors \"%s\", ... or one tensor \"codebooks\", not both",
-							   LevelName(name, first))));
+							   CodebookTensorName(name, first))));
 	if (stacked)
 		AddStacked(stacked, shape);
 	if (shape->levels == 0)
+		AddLevelTensors(file, RECTOKENS_CODEBOOK, first, shape);
+	if (shape->levels == 0)
 		TensorsMissing(file, psprintf("tensors \"%s\", ... or a tensor \"codebooks\"",
-									  LevelName(name, first)));
+									  CodebookTensorName(name, first)));
 }
 
 static void
@@ -192,8 +199,8 @@ FindNamedLevels(const stk_safetensors *file, const CodebookNames *names, Shape *
 	{
 		AddLevelTensors(file, names->codebooks, names->first, shape);
 		if (shape->levels == 0)
-			TensorsMissing(
-				file, psprintf("tensors \"%s\", ...", LevelName(names->codebooks, names->first)));
+			TensorsMissing(file, psprintf("tensors \"%s\", ...",
+										  CodebookTensorName(names->codebooks, names->first)));
 		return;
 	}
 	stacked = stk_safetensors_find(file, names->codebooks);
@@ -218,6 +225,7 @@ CodebookFromFile(const stk_safetensors *file, const CodebookNames *names, stk_me
 {
 	Shape shape = {0};
 	stk_error err = {0};
+	NetworkTensors network;
 	stk_codebook whole;
 	struct varlena *v;
 	float *out;
@@ -226,7 +234,9 @@ CodebookFromFile(const stk_safetensors *file, const CodebookNames *names, stk_me
 		FindNamedLevels(file, names, &shape);
 	else
 		FindDefaultLevels(file, names->first, &shape);
+	NetworkFind(file, names, shape.dim, &network);
 	whole = CodebookShape(metric, shape.levels, shape.sizes, shape.dim);
+	whole.network = network.shape;
 	v = CodebookAllocate(&whole, &out);
 	for (int l = 0; l < shape.levels; l++)
 	{
@@ -238,6 +248,7 @@ CodebookFromFile(const stk_safetensors *file, const CodebookNames *names, stk_me
 			SemtokReportStatus(status, &err, "invalid safetensors file");
 		out += count;
 	}
+	NetworkReadFloats(&network, out);
 	CodebookCheckFinite(v);
 	return v;
 }
@@ -280,9 +291,10 @@ CodebookFileCounts(const stk_safetensors *file, const CodebookNames *names, int 
 	if (found == 0 && !flat)
 	{
 		if (names->counts)
-			TensorsMissing(file, psprintf("a tensor \"%s\"", strstr(name, CODEBOOK_LEVEL_MARK)
-																 ? LevelName(name, names->first)
-																 : name));
+			TensorsMissing(file,
+						   psprintf("a tensor \"%s\"", strstr(name, CODEBOOK_LEVEL_MARK)
+														   ? CodebookTensorName(name, names->first)
+														   : name));
 		return NULL;
 	}
 	if (!flat && found != levels)
@@ -328,15 +340,14 @@ codebook_from_safetensors(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(v);
 }
 
-/* Describe a tensor in the header; *offset moves on by its bytes. */
-static void
-AppendTensor(StringInfo out, const char *name, int level, const char *dtype, const char *shape,
-			 uint64 bytes, uint64 *offset)
+void
+CodebookDescribeTensor(StringInfo header, const char *name, const char *dtype, const char *shape,
+					   uint64 bytes, uint64 *offset)
 {
-	appendStringInfo(out,
-					 ",\"%s.%d\":{\"dtype\":\"%s\",\"shape\":[%s],"
+	appendStringInfo(header,
+					 ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
 					 "\"data_offsets\":[" UINT64_FORMAT "," UINT64_FORMAT "]}",
-					 name, level, dtype, shape, *offset, *offset + bytes);
+					 name, dtype, shape, *offset, *offset + bytes);
 	*offset += bytes;
 }
 
@@ -348,6 +359,9 @@ AppendMetadata(StringInfo out, const stk_codebook *cb, const char *options)
 
 	appendStringInfo(out, "{\"__metadata__\":{\"format\":\"pt\",\"metric\":\"%s\"",
 					 stk_metric_name(cb->metric));
+	if (cb->network.inputs)
+		appendStringInfo(out, ",\"activation\":\"%s\"",
+						 stk_activation_name(cb->network.activation));
 	if (options)
 	{
 		initStringInfo(&json);
@@ -362,6 +376,9 @@ AppendMetadata(StringInfo out, const stk_codebook *cb, const char *options)
 bytea *
 CodebookMakeFile(const stk_codebook *cb, const double *counts, const char *options)
 {
+	const stk_network *net = &cb->network;
+	const char *name = net->inputs ? RECTOKENS_CODEBOOK : "codebooks." CODEBOOK_LEVEL_MARK;
+	Size network_bytes = stk_network_floats(net) * sizeof(float);
 	uint64 codewords = 0;
 	uint64 offset = 0;
 	StringInfoData out;
@@ -372,14 +389,17 @@ CodebookMakeFile(const stk_codebook *cb, const double *counts, const char *optio
 	AppendMetadata(&out, cb, options);
 	/* The wider values first, so that all are aligned. */
 	for (int l = 0; l < cb->levels && counts; l++)
-		AppendTensor(&out, "counts", l, "F64", psprintf("%u", cb->sizes[l]),
-					 (uint64) cb->sizes[l] * sizeof(double), &offset);
+		CodebookDescribeTensor(&out, psprintf("counts.%d", l), "F64", psprintf("%u", cb->sizes[l]),
+							   (uint64) cb->sizes[l] * sizeof(double), &offset);
 	for (int l = 0; l < cb->levels; l++)
 	{
-		AppendTensor(&out, "codebooks", l, "F32", psprintf("%u,%d", cb->sizes[l], cb->dim),
-					 (uint64) cb->sizes[l] * cb->dim * sizeof(float), &offset);
+		CodebookDescribeTensor(&out, CodebookTensorName(name, l), "F32",
+							   psprintf("%u,%d", cb->sizes[l], cb->dim),
+							   (uint64) cb->sizes[l] * cb->dim * sizeof(float), &offset);
 		codewords += cb->sizes[l];
 	}
+	if (net->inputs)
+		NetworkDescribe(&out, net, &offset);
 	appendStringInfoChar(&out, '}');
 	while ((out.len - VARHDRSZ) % HEADER_ALIGNMENT != 0)
 		appendStringInfoChar(&out, ' ');
@@ -390,6 +410,10 @@ CodebookMakeFile(const stk_codebook *cb, const double *counts, const char *optio
 		appendBinaryStringInfo(&out, (const char *) counts, (int) (codewords * sizeof(double)));
 	appendBinaryStringInfo(&out, (const char *) cb->codewords[0],
 						   (int) (codewords * cb->dim * sizeof(float)));
+	enlargeStringInfo(&out, (int) network_bytes);
+	if (net->inputs)
+		stk_network_copy(net, (float *) (out.data + out.len));
+	out.len += (int) network_bytes;
 	SET_VARSIZE(out.data, out.len);
 	return (bytea *) out.data;
 }

@@ -17,16 +17,19 @@ static void
 encode(const stk_codebook *cb)
 {
 	stk_exec exec = {.cpu = &stk_cpu_portable, .a = stk_malloc};
-	float *x = malloc(sizeof(float) * 3 * (size_t) cb->dim);
+	size_t inputs = (size_t) stk_codebook_inputs(cb);
+	float *x = malloc(sizeof(float) * 3 * inputs);
 	uint16_t codes[2 * STK_MAX_LEVELS];
 	stk_error err;
 	stk_rq *rq;
 
 	if (stk_rq_create(cb, &exec, STK_FILTER_BEST, &rq, &err) != STK_OK)
 		abort();
-	memcpy(x, cb->codewords[0], sizeof(float) * (size_t) cb->dim);
-	for (int d = 0; d < cb->dim; d++)
-		x[cb->dim + d] = 1;
+	for (size_t d = 0; d < inputs; d++)
+	{
+		x[d] = d < (size_t) cb->dim ? cb->codewords[0][d] : 0;
+		x[inputs + d] = 1;
+	}
 	for (int beam = 1; beam <= 3; beam += 2)
 	{
 		if (beam > 1 && stk_rq_prepare_beam(rq, &exec) != STK_OK)
@@ -36,7 +39,7 @@ encode(const stk_codebook *cb)
 		for (int i = 0; i < 2 * cb->levels; i++)
 			if (codes[i] >= cb->sizes[i % cb->levels])
 				abort();
-		(void) stk_rq_decode(cb, codes, cb->levels, x + 2 * cb->dim, &err);
+		(void) stk_rq_reconstruct(cb, &exec, codes, cb->levels, x + 2 * inputs, &err);
 	}
 	stk_rq_free(rq);
 	free(x);
@@ -47,14 +50,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *bytes = malloc(size ? size : 1); /* aligned, and its end guarded */
 	stk_codebook shape, cb;
+	uint8_t *again;
 	stk_error err;
 
 	memcpy(bytes, data, size);
 	if (stk_codebook_view(bytes, size, &cb, &err) == STK_OK)
 	{
 		if (stk_codebook_read_shape(bytes, size, &shape, &err) != STK_OK ||
-			stk_codebook_bytes(cb.levels, cb.sizes, cb.dim) != size || shape.dim != cb.dim)
+			stk_codebook_stored_bytes(&cb) != size || shape.dim != cb.dim ||
+			shape.network.inputs != cb.network.inputs)
 			abort();
+		again = malloc(size);
+		stk_codebook_write(again, &cb);
+		if (memcmp(again, bytes, size) != 0)
+			abort();
+		free(again);
 		if (stk_codebook_check_finite(&cb, &err) == STK_OK)
 			encode(&cb);
 	}

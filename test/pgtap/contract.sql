@@ -132,8 +132,8 @@ SELECT checks($$SELECT '{"dim":1,"sizes":[2,1],"metric":"l2","data":"AAAAAAAAgD8
 	'{"dim":1,"sizes":[2,1],"metric":"l2","data":"AAAAAAAAgD8AAABA"}', 'codebook: text');
 SELECT checks($$SELECT '{"data":"AACAPw==","metric":"ip","sizes":[1],"dim":1}'::json::codebook::json ->> 'metric'$$, 'ip', 'codebook: JSON');
 SELECT checks($$SELECT through_copy(book) = book, length(codebook_send(book)) > 32 FROM books$$, 'true true', 'codebook: binary, codebook_recv and codebook_send');
-SELECT checks($$SELECT codebook_levels(book), codebook_sizes(book), codebook_dim(book), codebook_metric(book) FROM books$$, '2 [2,2] 2 l2',
-	'codebook_levels, codebook_sizes, codebook_dim, codebook_metric');
+SELECT checks($$SELECT codebook_levels(book), codebook_sizes(book), codebook_dim(book), codebook_latent_dim(book), codebook_metric(book) FROM books$$, '2 [2,2] 2 2 l2',
+	'codebook_levels, codebook_sizes, codebook_dim, codebook_latent_dim, codebook_metric');
 SELECT checks($$SELECT codebook_hash(book) ~ '^[0-9a-f]{64}$', codebook_hash(book) = codebook_hash(book::text::codebook) FROM books$$, 'true true', 'codebook_hash');
 SELECT checks($$SELECT codebook_vector(codebook => book, level => 1, code => 1) FROM books$$, '[0,1]', 'codebook_vector');
 SELECT checks($$SELECT level, code, vector FROM books, codebook_entries(book) ORDER BY level, code$$,

@@ -21,5 +21,6 @@ for l, t in enumerate((first, second)):
 state["encoder.net.0.weight"] = Tensor("F32", [2, 3], [1, 0, 0, 0, 1, 0])
 state["encoder.net.0.bias"] = Tensor("F32", [2], [0, 0])
 state["decoder.net.0.weight"] = Tensor("F32", [3, 2], [1, 0, 0, 1, 0, 0])
+state["decoder.net.0.bias"] = Tensor("F32", [3], [0, 0, 0.5])
 torch.save({"state_dict": state, "config": {"latent_dim": 2}}, f"{folder}/rqvae.pt")
 torch.save({"weights": first}, f"{folder}/other.pt")
