@@ -1,5 +1,7 @@
 -- Codebooks that carry a network, against layers computed in SQL. All weights are small multiples of 1/32, so that every sum is exact.
 
+CREATE SCHEMA codebook_network;
+SET search_path = codebook_network, public;
 CREATE FUNCTION numbers(n int, seed int) RETURNS real[] LANGUAGE sql IMMUTABLE AS
 	$$SELECT array_agg((((i * 37 + seed * 11) % 63 - 31) / 32.0)::real ORDER BY i) FROM generate_series(1, n) AS i$$;
 CREATE FUNCTION packed(x real[]) RETURNS text LANGUAGE sql IMMUTABLE AS
@@ -36,7 +38,7 @@ SELECT count(DISTINCT semtok.encode(c, x)) > 1 AS ids, bool_and(semtok.encode(c,
 -- As a tokenizer of the catalog
 SELECT semtok.import_tokenizer('net', c) IS NOT NULL AS imported FROM book;
 SELECT semtok.import_tokenizer('latent', plain) IS NOT NULL AS imported FROM book;
-SELECT name, dim, sizes FROM semtok.tokenizers ORDER BY name;
+SELECT name, dim, sizes FROM semtok.tokenizers WHERE name IN ('net', 'latent') ORDER BY name;
 SELECT bool_and(semid_codes(semtok.encode('net', x)) = semid_codes(semtok.encode('latent', encoder(x)))) AS encoded, bool_and(semtok.decode(semtok.encode('net', x)) = decoder(semtok.decode(semtok.encode('latent', encoder(x))))) AS decoded FROM rows;
 SELECT count(*) AS differ FROM rows, semtok.encode_trace('net', x) AS a FULL JOIN semtok.encode_trace('latent', encoder(x)) AS b USING (level, code, distance, residual_norm, second_code, margin) WHERE a IS NULL OR b IS NULL;
 SELECT bool_and(a.distortion = b.distortion AND semid_codes(a.sid) = semid_codes(b.sid)) AS same, count(*) FROM (SELECT id, c.*, row_number() OVER (PARTITION BY id) AS n FROM rows, semtok.encode_candidates('net', x, 4) AS c) AS a
@@ -124,3 +126,6 @@ SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), config) FROM
 SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), '{"encoder": 7}') FROM book;
 SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), '{"decoder": "back.{l}"}') FROM book;
 SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), '{"activation": "tanh"}') FROM book;
+
+SET client_min_messages = warning;
+DROP SCHEMA codebook_network CASCADE;
