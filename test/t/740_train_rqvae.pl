@@ -195,7 +195,8 @@ $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', $look), $answer, 'a standby answers the same');
 (undef, undef, $err) = $standby->psql('postgres', training('right', ''));
 like($err, qr/cannot execute semtok\.train\(\) during recovery|read-only transaction/, 'and trains nothing');
-ok(!glob($standby->data_dir . '/semtok_checkpoints/*'), 'it has no checkpoints');
+# What a crash has left of one that was being written is none.
+is(scalar(grep { !/\.tmp$/ } glob($standby->data_dir . '/semtok_checkpoints/*')), 0, 'it has no checkpoints');
 $standby->stop;
 $node->stop;
 done_testing();
