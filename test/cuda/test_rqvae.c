@@ -13,7 +13,7 @@
  * as a whole: how far apart both ends are, over how far the processor's has come. 1e-3 of the way
  * is a hundred times what is seen, and what a wrong factor or a lost term anywhere leaves is more.
  * Where a latent vector lies in the middle of two codewords codes may differ, and then everything
- * does a little: up to one code in 500 may, and 3e-2 of the way.
+ * does a little, the next batches' codes, too: up to one code in 100 may, and 3e-2 of the way.
  *
  * What one such code changes grows with the steps: whole trainings go their own ways. How far the
  * processor's own goes when the rows differ in their last digit is the measure for those.
@@ -204,7 +204,7 @@ compare(const problem *p, const stk_rqvae_state *begin, const end *there, const 
 	for (size_t k = 0; k < s->codes; k++)
 		counts += a->idle[k] != b->idle[k] || fabs(a->counts[k] - b->counts[k]) > 1e-12;
 	way = fmax(way, losses);
-	wrong += differing * 500 > here->ncodes;
+	wrong += differing * 100 > here->ncodes;
 	wrong += !(way <= (differing ? TOLERANCE_CODES : TOLERANCE));
 	/* Each code that differs changes two counts. */
 	wrong += counts > 2 * differing;
