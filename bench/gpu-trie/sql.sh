@@ -44,12 +44,12 @@ ask "
       FROM generate_series(1, $batch + b * 0) AS i) AS x GROUP BY b" >/dev/null
 echo "set: $(ask 'SELECT semset_size(ids) FROM bench_set') ids, $(ask 'SELECT pg_size_pretty(pg_column_size(ids)::bigint) FROM bench_set'); calls of $batch queries, beam $beam, k $k"
 
-dir=$(mktemp -d)
-chmod 777 "$dir"
-trap 'rm -rf "$dir"' EXIT
+calls=$(mktemp -d)
+chmod 777 "$calls"
+trap 'rm -rf "$calls"' EXIT
 echo "\\set b random(1, $((queries / batch)))
-SELECT count(*) FROM bench_set, bench_batches, semtok.beam_search_batch_set(ids, queries, $k, $beam) WHERE id = :b;" >"$dir/call.sql"
-chmod 644 "$dir/call.sql"
+SELECT count(*) FROM bench_set, bench_batches, semtok.beam_search_batch_set(ids, queries, $k, $beam) WHERE id = :b;" >"$calls/call.sql"
+chmod 644 "$calls/call.sql"
 
 settings() { # DEVICE: what a session sets
   case $1 in
@@ -68,12 +68,12 @@ for device in $devices; do
   fi
   expected=${expected:-$rows}
   for n in $sessions; do
-    rm -f "$dir"/log.*
+    rm -f "$calls"/log.*
     # each session fetches the set and connects to the worker once before it is timed
-    pg pgbench -n -c "$n" -j "$n" -T 2 -f "$dir/call.sql" >/dev/null
-    tps=$(pg pgbench -n -c "$n" -j "$n" -T "$each" -l --log-prefix="$dir/log" -f "$dir/call.sql" | sed -n 's/^tps = \([0-9.]*\).*/\1/p')
-    cat "$dir"/log.* | awk '{ print $3 }' | sort -n >"$dir/times"
+    pg pgbench -n -c "$n" -j "$n" -T 2 -f "$calls/call.sql" >/dev/null
+    tps=$(pg pgbench -n -c "$n" -j "$n" -T "$each" -l --log-prefix="$calls/log" -f "$calls/call.sql" | sed -n 's/^tps = \([0-9.]*\).*/\1/p')
+    cat "$calls"/log.* | awk '{ print $3 }' | sort -n >"$calls/times"
     awk -v device="$device" -v n="$n" -v tps="$tps" -v batch="$batch" -v same="$([ "$rows" = "$expected" ] && echo same || echo DIFFERENT)" \
-      '{ t[NR] = $1 / 1000 } END { printf "%-10s %9d %12.0f %12.2f %12.2f  %s\n", device, n, tps * batch, t[int(NR / 2 + 0.5)], t[int(NR * 0.99 + 0.99)], same }' "$dir/times"
+      '{ t[NR] = $1 / 1000 } END { printf "%-10s %9d %12.0f %12.2f %12.2f  %s\n", device, n, tps * batch, t[int(NR / 2 + 0.5)], t[int(NR * 0.99 + 0.99)], same }' "$calls/times"
   done
 done
