@@ -16,9 +16,9 @@
 #define STEP_ROUND (STEP_WARPS * STEP_CHUNK)
 #define STEP_POOL (STK_STEP_MOST + STEP_ROUND)
 #define STEP_EACH (STEP_POOL / STEP_THREADS)
+#define STEP_BINS 256
 /* A cut may leave so many more than wanted: the last of several rounds is rarely worth it. */
 #define STEP_SLACK 32
-#define STEP_BINS 256
 
 struct step_pool
 {
@@ -161,16 +161,28 @@ narrow(step_pool &p, uint64_t &low, uint64_t &high, uint32_t &below, uint32_t wa
 	return false;
 }
 
+/* Which bin is a candidate's, of those that part the costs from `low` on evenly? Never falls. */
+static __device__ inline uint32_t
+bin_of(uint64_t key, double low, double scale)
+{
+	uint32_t bin = (uint32_t) ((cost_of(key) - low) * scale);
+
+	return bin < STEP_BINS ? bin : STEP_BINS - 1;
+}
+
 /*
- * Leave the best `want`, and `slack` more at most: fewer where there are fewer. Whole block, which
- * has seen all that was appended.
+ * Leave the best `want`, and `slack` more at most: fewer where there are fewer. Costs lie about
+ * evenly, as a rule, so even bins do most of it; the rest goes by the keys' bits, whatever they are,
+ * and by numbers where more than are wanted cost the same. Whole block, which has seen all that was
+ * appended.
  */
 static __device__ inline void
 pool_cut(step_pool &p, uint32_t want, uint32_t slack)
 {
 	uint64_t key[STEP_EACH], rest[STEP_EACH];
 	uint64_t low = ~0ull, high = 0;
-	uint32_t n = p.n, below = 0, bar_number = ~0u;
+	uint32_t n = p.n, below = 0, upto = n, bar_number = ~0u;
+	double spread;
 
 	if (n <= want)
 		return;
@@ -181,26 +193,46 @@ pool_cut(step_pool &p, uint32_t want, uint32_t slack)
 
 		key[i] = at < n ? p.key[at] : ~0ull;
 		rest[i] = at < n ? p.rest[at] : 0;
-		if (at < n)
-		{
-			low = key[i] < low ? key[i] : low;
-			high = key[i] > high ? key[i] : high;
-		}
+		low = ullmin(low, key[i]);
+		high = at < n ? ullmax(high, key[i]) : high;
 	}
 	find_range(p, low, high);
-
-	bool settled = narrow(
-		p, low, high, below, want, want + slack, [&](int i) { return key[i] != ~0ull; },
-		[&](int i) { return key[i]; });
-
-	if (!settled)
+	spread = cost_of(high) - cost_of(low);
+	if (spread > 0 && spread < INFINITY)
 	{
-		/* More than are wanted cost the same. */
+		double from = cost_of(low), scale = STEP_BINS / spread;
+
+		p.bins[threadIdx.x] = 0;
+		__syncthreads();
+#pragma unroll
+		for (int i = 0; i < STEP_EACH; i++)
+			if (key[i] != ~0ull)
+				atomicAdd(&p.bins[bin_of(key[i], from, scale)], 1u);
+		__syncthreads();
+		find_bin(p, 0, want);
+		__syncthreads();
+		below = p.below;
+		upto = p.upto;
+		low = ~0ull;
+		high = 0;
+#pragma unroll
+		for (int i = 0; i < STEP_EACH; i++)
+			if (key[i] != ~0ull && bin_of(key[i], from, scale) == p.bin)
+			{
+				low = ullmin(low, key[i]);
+				high = ullmax(high, key[i]);
+			}
+		find_range(p, low, high);
+	}
+	if (upto > want + slack &&
+		!narrow(
+			p, low, high, below, want, want + slack, [&](int i) { return key[i] != ~0ull; },
+			[&](int i) { return key[i]; }))
+	{
 		uint64_t first = 0, last = ~0u;
-		uint64_t tie = low;
 
 		(void) narrow(
-			p, first, last, below, want, want + slack, [&](int i) { return key[i] == tie; },
+			p, first, last, below, want, want + slack, [&](int i) { return key[i] == low; },
 			[&](int i) { return rest[i] >> 32; });
 		bar_number = (uint32_t) last;
 	}

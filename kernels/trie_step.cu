@@ -9,89 +9,38 @@
  * norm full and rows of each prefix the binary64 units, 9 us for 1,600 rows of 2,048 codes on an
  * H200; else latency, a few microseconds.
  */
-#include "core/explog_inline.h"
-#include "step_pool.cuh"
+#include "step_softmax.cuh"
 
-/* What a block keeps of each of its prefixes. */
-struct step_parent
-{
-	double cost;
-	double max;     /* logit: of the row, or of its children */
-	uint64_t sum;   /* shares of a softmax, then */
-	double log_sum; /* the logarithm of them */
-	double temperature;
-	stk_node node;
-	uint32_t n;     /* children */
-	uint32_t first; /* chunks of children before its own */
-	uint32_t ordered_max;
-};
-
-/* One block's part of a query. */
-struct step_block
-{
-	step_pool pool;
-	uint32_t n;      /* prefixes */
-	uint32_t chunks; /* of all their children */
-	step_parent parent[1];
-};
-
-/* Numbers in the order of binary32. */
-static __device__ inline uint32_t
-order_of(float z)
-{
-	uint32_t bits = __float_as_uint(z);
-
-	return bits >> 31 ? ~bits : bits | 1u << 31;
-}
-
-static __device__ inline float
-logit_of(uint32_t ordered)
-{
-	return __uint_as_float(ordered >> 31 ? ordered & ~(1u << 31) : ~ordered);
-}
-
-static __device__ inline size_t
-row_of(const stk_trie_step &s, uint32_t query, uint32_t parent)
-{
-	return s.row_each ? (size_t) query * s.parents + parent : query;
-}
-
-/* Which prefix has this chunk of children? */
-static __device__ inline uint32_t
-parent_of(const step_block &b, uint32_t chunk)
-{
-	uint32_t from = 0, to = b.n - 1;
-
-	while (from < to)
-	{
-		uint32_t mid = (from + to + 1) / 2;
-
-		if (b.parent[mid].first <= chunk)
-			from = mid;
-		else
-			to = mid - 1;
-	}
-	return from;
-}
-
-/* The block's prefixes, every `parts`th of the query's, and where their chunks begin. */
+/*
+ * The block's prefixes, every `parts`th of the query's, and where their chunks begin. Where they are
+ * few the best come first: then most of the others' children are soon seen to be too many.
+ */
 static __device__ inline void
 list_parents(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part, uint32_t parts)
 {
 	uint32_t all = !s.node ? 1 : s.n_parents ? s.n_parents[query] : s.parents;
 	uint32_t n = all > part ? (all - part + parts - 1) / parts : 0;
+	size_t from = (size_t) query * s.parents + part;
 
+	for (uint32_t i = threadIdx.x; i < n && s.node; i += STEP_THREADS)
+		b.pool.key[i] = key_of(s.cost[from + i * parts]);
+	__syncthreads();
 	for (uint32_t i = threadIdx.x; i < n; i += STEP_THREADS)
 	{
-		size_t at = (size_t) query * s.parents + part + i * parts;
-		step_parent &p = b.parent[i];
+		uint32_t place = n <= STEP_THREADS ? 0 : i;
 
-		p.node = s.node ? s.node[at] : s.start;
-		p.cost = s.node ? s.cost[at] : 0;
+		for (uint32_t j = 0; j < n && n <= STEP_THREADS; j++)
+			place += b.pool.key[j] < b.pool.key[i] || (b.pool.key[j] == b.pool.key[i] && j < i);
+
+		step_parent &p = b.parent[place];
+
+		p.number = part + i * parts;
+		p.node = s.node ? s.node[from + i * parts] : s.start;
+		p.cost = s.node ? s.cost[from + i * parts] : 0;
 		p.n = stk_node_list(&s.trie, p.node).n;
 		p.ordered_max = 0;
 		p.sum = 0;
-		p.temperature = s.temperature ? s.temperature[row_of(s, query, part + i * parts)] : 1.0;
+		p.temperature = s.temperature ? s.temperature[row_of(s, query, p.number)] : 1.0;
 	}
 	__syncthreads();
 	if (threadIdx.x < 32)
@@ -122,120 +71,6 @@ list_parents(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t par
 	__syncthreads();
 }
 
-/*
- * Go over the logits that softmaxes are made of, a warp a chunk: norm masked those of the children
- * that have one, norm full those of the row, which is the first prefix's where all share one.
- * visit(prefix, z [STEP_CHUNK / 32], masked), -infinity behind the last; whole warps.
- */
-template <void (*visit)(step_parent &, const float *, bool)>
-static __device__ inline void
-go_over_logits(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part, uint32_t parts)
-{
-	bool masked = s.norm == STK_NORM_MASKED;
-	uint32_t each = (s.size + STEP_CHUNK - 1) / STEP_CHUNK;
-	uint32_t chunks = masked ? b.chunks : each * (s.row_each ? b.n : b.n > 0);
-
-	for (uint32_t c = threadIdx.x / 32; c < chunks; c += STEP_WARPS)
-	{
-		uint32_t i = masked ? parent_of(b, c) : c / each;
-		uint32_t first = (masked ? c - b.parent[i].first : c % each) * STEP_CHUNK;
-		const float *row = s.logits + row_of(s, query, part + i * parts) * s.stride;
-		float z[STEP_CHUNK / 32];
-
-		if (s.row_each && b.parent[i].n == 0)
-			continue;
-		if (masked)
-		{
-			stk_node_children children = stk_node_list(&s.trie, b.parent[i].node);
-
-#pragma unroll
-			for (int j = 0; j < STEP_CHUNK / 32; j++)
-			{
-				uint32_t at = first + j * 32 + threadIdx.x % 32;
-				uint32_t code = at < children.n ? children.codes[at] : s.size;
-
-				z[j] = code < s.size ? row[code] : -INFINITY;
-			}
-		}
-		else
-		{
-#pragma unroll
-			for (int j = 0; j < STEP_CHUNK / 32; j++)
-			{
-				uint32_t at = first + j * 32 + threadIdx.x % 32;
-
-				z[j] = at < s.size ? row[at] : -INFINITY;
-			}
-		}
-		visit(b.parent[i], z, masked);
-	}
-}
-
-/* The greatest of a chunk's logits; whole warp. */
-static __device__ inline void
-find_max(step_parent &p, const float *z, bool)
-{
-	uint32_t max = 0;
-
-#pragma unroll
-	for (int j = 0; j < STEP_CHUNK / 32; j++)
-		max = umax(max, order_of(z[j]));
-	for (int d = 16; d > 0; d /= 2)
-		max = umax(max, __shfl_xor_sync(~0u, max, d));
-	if (threadIdx.x % 32 == 0)
-		atomicMax(&p.ordered_max, max);
-}
-
-/* Add up a chunk's shares; whole warp. */
-static __device__ inline void
-add_shares(step_parent &p, const float *z, bool masked)
-{
-	float max = logit_of(p.ordered_max);
-	uint64_t sum = 0;
-
-	if (max == -INFINITY)
-		return;
-	/* An only child has all of the probability there is. */
-	if (masked && p.n == 1)
-	{
-		p.sum = (uint64_t) STK_FIXED_ONE;
-		return;
-	}
-#pragma unroll
-	for (int j = 0; j < STEP_CHUNK / 32; j++)
-	{
-		double c = (double) max - (double) z[j];
-
-		if (z[j] > -INFINITY)
-			sum += stk_share(p.temperature == 1.0 ? c : c / p.temperature);
-	}
-	for (int d = 16; d > 0; d /= 2)
-		sum += __shfl_xor_sync(~0u, sum, d);
-	if (threadIdx.x % 32 == 0)
-		atomicAdd((unsigned long long *) &p.sum, (unsigned long long) sum);
-}
-
-/* What a term is made of, of each prefix: the logarithm of its softmax's sum. */
-static __device__ inline void
-sum_logits(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part, uint32_t parts)
-{
-	bool masked = s.norm == STK_NORM_MASKED;
-
-	go_over_logits<find_max>(s, b, query, part, parts);
-	__syncthreads();
-	go_over_logits<add_shares>(s, b, query, part, parts);
-	__syncthreads();
-	for (uint32_t i = threadIdx.x; i < b.n; i += STEP_THREADS)
-	{
-		step_parent &p = b.parent[i];
-		const step_parent &of = masked || s.row_each ? p : b.parent[0];
-
-		p.max = (double) logit_of(of.ordered_max);
-		p.log_sum = of.sum ? stk_log_of_shares(of.sum) : INFINITY;
-	}
-	__syncthreads();
-}
-
 /* What a code adds to a prefix's cost. */
 static __device__ inline double
 term_of(const stk_trie_step &s, const step_parent &p, size_t row, uint32_t code)
@@ -252,22 +87,43 @@ term_of(const stk_trie_step &s, const step_parent &p, size_t row, uint32_t code)
 		return INFINITY;
 	if (s.norm == STK_NORM_NONE)
 		return 0.0 - (p.temperature == 1.0 ? (double) z : (double) z / p.temperature);
-	c = p.max - (double) z;
+	c = (double) logit_of(p.ordered_max) - (double) z;
 	c = p.log_sum + (p.temperature == 1.0 ? c : c / p.temperature);
 	return c > 0 ? c : 0.0;
 }
 
+/*
+ * Find what a code adds at least: nothing, by a softmax; of terms that are given to all prefixes
+ * together, and are few beside their children, the least. Whole block.
+ */
+static __device__ inline void
+find_least(const stk_trie_step &s, step_block &b, uint32_t query)
+{
+	uint64_t low = ~0ull, high = 0;
+	double least = s.norm == STK_NORM_NONE || s.terms ? -INFINITY : 0.0;
+
+	if (s.terms && !s.row_each && s.size <= b.chunks * (STEP_CHUNK / 4))
+	{
+		const double *row = s.terms + query * s.stride;
+
+		for (uint32_t code = threadIdx.x; code < s.size; code += STEP_THREADS)
+			low = ullmin(low, key_of(row[code]));
+		find_range(b.pool, low, high);
+		least = cost_of(low);
+	}
+	if (threadIdx.x == 0)
+		b.least = least;
+	__syncthreads();
+}
+
 /* Take a chunk's children into the pool; whole warp. */
 static __device__ inline void
-offer_chunk(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part, uint32_t parts,
-			uint32_t chunk)
+offer_chunk(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t chunk)
 {
 	const int each = STEP_CHUNK / 32;
-	uint32_t i = parent_of(b, chunk);
-	const step_parent &p = b.parent[i];
-	uint32_t parent = part + i * parts;
+	const step_parent &p = b.parent[parent_of(b, chunk)];
 	uint32_t first = (chunk - p.first) * STEP_CHUNK + threadIdx.x % 32;
-	size_t row = row_of(s, query, parent) * s.stride;
+	size_t row = row_of(s, query, p.number) * s.stride;
 	stk_node_children children = stk_node_list(&s.trie, p.node);
 	uint64_t bar_key = b.pool.bar_key;
 	uint32_t bar_number = b.pool.bar_number;
@@ -275,6 +131,9 @@ offer_chunk(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part
 	unsigned comes[each];
 	uint32_t n = 0, at = 0;
 
+	/* There is no bar before one had to go. */
+	if (key_of(p.cost + b.least) > bar_key)
+		return;
 #pragma unroll
 	for (int j = 0; j < each; j++)
 	{
@@ -288,7 +147,7 @@ offer_chunk(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part
 		{
 			uint32_t code = children.codes[child];
 
-			number = parent << 16 | code;
+			number = p.number << 16 | code;
 			cost = p.cost + term_of(s, p, row, code);
 		}
 		key[j] = key_of(cost);
@@ -401,19 +260,22 @@ hand_over(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part, 
 	return true;
 }
 
-/* Write the survivors in order: each counts those that come before it. Whole block. */
+/*
+ * Write the survivors in order: each counts those that come before it, which four lanes share.
+ * Whole block.
+ */
 static __device__ inline void
 write_out(const stk_trie_step &s, const step_pool &p, uint32_t query)
 {
-	uint32_t n = p.n;
+	const uint32_t lanes = 4;
+	uint32_t n = p.n, lane = threadIdx.x % lanes;
 
-	for (uint32_t i = threadIdx.x; i < n; i += STEP_THREADS)
+	for (uint32_t i = threadIdx.x / lanes; i - threadIdx.x / lanes < n; i += STEP_THREADS / lanes)
 	{
-		uint64_t key = p.key[i], rest = p.rest[i];
+		uint64_t key = i < n ? p.key[i] : 0, rest = i < n ? p.rest[i] : 0;
 		uint32_t before = 0;
-		size_t at = (size_t) query * s.width;
 
-		for (uint32_t j = 0; j < n; j++)
+		for (uint32_t j = lane; j < n; j += lanes)
 		{
 			bool first = p.rest[j] < rest;
 
@@ -421,10 +283,16 @@ write_out(const stk_trie_step &s, const step_pool &p, uint32_t query)
 				first = p.key[j] < key || (p.key[j] == key && first);
 			before += first;
 		}
-		at += before;
-		s.out_number[at] = (uint32_t) (rest >> 32);
-		s.out_node[at] = (uint32_t) rest;
-		s.out_cost[at] = cost_of(key);
+		before += __shfl_xor_sync(~0u, before, 1);
+		before += __shfl_xor_sync(~0u, before, 2);
+		if (i < n && lane == 0)
+		{
+			size_t at = (size_t) query * s.width + before;
+
+			s.out_number[at] = (uint32_t) (rest >> 32);
+			s.out_node[at] = (uint32_t) rest;
+			s.out_cost[at] = cost_of(key);
+		}
 	}
 	if (threadIdx.x == 0)
 	{
@@ -435,7 +303,7 @@ write_out(const stk_trie_step &s, const step_pool &p, uint32_t query)
 }
 
 static_assert(sizeof(step_block) + STK_STEP_MOST * sizeof(step_parent) <=
-				  (35 << 10) + STK_STEP_MOST * 56,
+				  (36 << 10) + STK_STEP_MOST * 56,
 			  "stk_step_shared says less");
 
 static __global__ void
@@ -447,8 +315,11 @@ __launch_bounds__(STEP_THREADS) extend(const __grid_constant__ stk_trie_step s, 
 
 	pool_init(b.pool);
 	list_parents(s, b, query, part, parts);
-	if (s.norm != STK_NORM_NONE && !s.terms)
-		sum_logits(s, b, query, part, parts);
+	if (s.norm == STK_NORM_MASKED)
+		sum_logits<true>(s, b, query);
+	else if (s.norm == STK_NORM_FULL && !s.terms)
+		sum_logits<false>(s, b, query);
+	find_least(s, b, query);
 	for (uint32_t c = 0; c < b.chunks; c += STEP_WARPS)
 	{
 		uint32_t mine = c + threadIdx.x / 32;
@@ -458,7 +329,7 @@ __launch_bounds__(STEP_THREADS) extend(const __grid_constant__ stk_trie_step s, 
 			pool_cut(b.pool, s.width, s.width + STEP_SLACK <= STK_STEP_MOST ? STEP_SLACK : 0);
 		__syncthreads();
 		if (mine < b.chunks)
-			offer_chunk(s, b, query, part, parts, mine);
+			offer_chunk(s, b, query, mine);
 		__syncthreads();
 	}
 	pool_cut(b.pool, s.width, 0);

@@ -20,7 +20,7 @@ STK_BEGIN_C
 static inline size_t
 stk_step_shared(uint32_t parents)
 {
-	return ((size_t) 35 << 10) + (size_t) parents * 56;
+	return ((size_t) 36 << 10) + (size_t) parents * 56;
 }
 
 /* A step's arguments; all pointers are the device's. */

@@ -192,11 +192,29 @@ stk_log_inline(double x)
 	return hi + (lo + r * r * p);
 }
 
-/* exp(-c), 0 <= c, as a share: what a term adds. */
+/*
+ * exp(-c), 0 <= c, as a share: what a term adds. The bits of stk_exp without its branches, so that
+ * several are computed side by side; what is beyond 700, and its share 0, counts as that.
+ */
 static STK_BOTH_SIDES inline uint64_t
 stk_share(double c)
 {
-	return (uint64_t) (stk_exp_inline(-c) * STK_FIXED_ONE + 0.5);
+	double x = c <= 700.0 ? -c : 0.0;
+	double shifted = x * STK_INV_LN2 + STK_ROUND;
+	double n = shifted - STK_ROUND;
+	double hi = x - n * STK_LN2_HI;
+	double lo = n * STK_LN2_LO;
+	double r = hi - lo;
+	double e = (hi - r) - lo;
+	double p = STK_EXP_SERIES(r);
+	double s = 1.0 + r;
+	double y = s + (((1.0 - s) + r) + (e + e * r + r * r * p));
+	uint64_t share;
+
+	/* y is from 0.7 to 1.5, and 2^n a normal number: n is added to its exponent. */
+	y = stk_double_of_bits(stk_bits_of_double(y) + (stk_bits_of_double(shifted) << 52));
+	share = (uint64_t) (y * STK_FIXED_ONE + 0.5);
+	return c <= 700.0 ? share : 0;
 }
 
 /* The logarithm of a sum of shares. */
