@@ -174,11 +174,14 @@ bin_of(uint64_t key, double low, double scale)
  * Leave the best `want`, and `slack` more at most: fewer where there are fewer. Costs lie about
  * evenly, as a rule, so even bins do most of it; the rest goes by the keys' bits, whatever they are,
  * and by numbers where more than are wanted cost the same. Whole block, which has seen all that was
- * appended.
+ * appended, and has its pool where its shared memory begins. Not inlined: a kernel that is too long
+ * for the instruction cache spends most of its time on that.
  */
-static __device__ inline void
-pool_cut(step_pool &p, uint32_t want, uint32_t slack)
+static __device__ __noinline__ void
+pool_cut(uint32_t want, uint32_t slack)
 {
+	extern __shared__ step_pool shared_pool[];
+	step_pool &p = *shared_pool;
 	uint64_t key[STEP_EACH], rest[STEP_EACH];
 	uint64_t low = ~0ull, high = 0;
 	uint32_t n = p.n, below = 0, upto = n, bar_number = ~0u;

@@ -113,7 +113,7 @@ add_max(step_parent &p, const float (&z)[each])
 }
 
 /* Add up the shares of some logits; whole warp. */
-template <int each>
+template <bool tempered, int each>
 static __device__ inline void
 add_shares(step_parent &p, const float (&z)[each])
 {
@@ -131,7 +131,7 @@ add_shares(step_parent &p, const float (&z)[each])
 #pragma unroll
 		for (int i = 0; i < 4; i++)
 			c[i] = max - (double) z[j + i];
-		if (p.temperature != 1.0)
+		if (tempered)
 #pragma unroll
 			for (int i = 0; i < 4; i++)
 				c[i] /= p.temperature;
@@ -146,7 +146,7 @@ add_shares(step_parent &p, const float (&z)[each])
 }
 
 /* Find the greatest logits, or then the sums of shares, a warp a chunk. */
-template <bool masked, bool shares>
+template <bool masked, bool tempered, bool shares>
 static __device__ inline void
 go_over_logits(const stk_trie_step &s, step_block &b, uint32_t query)
 {
@@ -166,7 +166,7 @@ go_over_logits(const stk_trie_step &s, step_block &b, uint32_t query)
 		if (!shares)
 			add_max(p, z);
 		else if (!masked || p.n > 1)
-			add_shares(p, z);
+			add_shares<tempered>(p, z);
 		else if (logit_of(p.ordered_max) > -INFINITY)
 			/* An only child has all of the probability there is. */
 			p.sum = (uint64_t) STK_FIXED_ONE;
@@ -175,12 +175,12 @@ go_over_logits(const stk_trie_step &s, step_block &b, uint32_t query)
 }
 
 /* What a term is made of, of each prefix: the logarithm of its softmax's sum. Whole block. */
-template <bool masked>
+template <bool masked, bool tempered>
 static __device__ inline void
 sum_logits(const stk_trie_step &s, step_block &b, uint32_t query)
 {
-	go_over_logits<masked, false>(s, b, query);
-	go_over_logits<masked, true>(s, b, query);
+	go_over_logits<masked, tempered, false>(s, b, query);
+	go_over_logits<masked, tempered, true>(s, b, query);
 	for (uint32_t i = threadIdx.x; i < b.n; i += STEP_THREADS)
 	{
 		step_parent &p = b.parent[i];

@@ -11,6 +11,15 @@
  */
 #include "step_softmax.cuh"
 
+/* What terms are made of. Each has a kernel of its own, and so has a temperature. */
+enum step_source
+{
+	SOURCE_FULL,
+	SOURCE_NONE,
+	SOURCE_MASKED,
+	SOURCE_TERMS
+};
+
 /*
  * The block's prefixes, every `parts`th of the query's, and where their chunks begin. Where they are
  * few the best come first: then most of the others' children are soon seen to be too many.
@@ -72,6 +81,7 @@ list_parents(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t par
 }
 
 /* What a code adds to a prefix's cost. */
+template <step_source source, bool tempered>
 static __device__ inline double
 term_of(const stk_trie_step &s, const step_parent &p, size_t row, uint32_t code)
 {
@@ -80,15 +90,15 @@ term_of(const stk_trie_step &s, const step_parent &p, size_t row, uint32_t code)
 
 	if (code >= s.size)
 		return INFINITY;
-	if (s.terms)
+	if (source == SOURCE_TERMS)
 		return s.terms[row + code];
 	z = s.logits[row + code];
 	if (z == -INFINITY)
 		return INFINITY;
-	if (s.norm == STK_NORM_NONE)
-		return 0.0 - (p.temperature == 1.0 ? (double) z : (double) z / p.temperature);
+	if (source == SOURCE_NONE)
+		return 0.0 - (tempered ? (double) z / p.temperature : (double) z);
 	c = (double) logit_of(p.ordered_max) - (double) z;
-	c = p.log_sum + (p.temperature == 1.0 ? c : c / p.temperature);
+	c = p.log_sum + (tempered ? c / p.temperature : c);
 	return c > 0 ? c : 0.0;
 }
 
@@ -96,13 +106,14 @@ term_of(const stk_trie_step &s, const step_parent &p, size_t row, uint32_t code)
  * Find what a code adds at least: nothing, by a softmax; of terms that are given to all prefixes
  * together, and are few beside their children, the least. Whole block.
  */
+template <step_source source>
 static __device__ inline void
 find_least(const stk_trie_step &s, step_block &b, uint32_t query)
 {
 	uint64_t low = ~0ull, high = 0;
-	double least = s.norm == STK_NORM_NONE || s.terms ? -INFINITY : 0.0;
+	double least = source == SOURCE_NONE || source == SOURCE_TERMS ? -INFINITY : 0.0;
 
-	if (s.terms && !s.row_each && s.size <= b.chunks * (STEP_CHUNK / 4))
+	if (source == SOURCE_TERMS && !s.row_each && s.size <= b.chunks * (STEP_CHUNK / 4))
 	{
 		const double *row = s.terms + query * s.stride;
 
@@ -117,6 +128,7 @@ find_least(const stk_trie_step &s, step_block &b, uint32_t query)
 }
 
 /* Take a chunk's children into the pool; whole warp. */
+template <step_source source, bool tempered>
 static __device__ inline void
 offer_chunk(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t chunk)
 {
@@ -148,7 +160,7 @@ offer_chunk(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t chun
 			uint32_t code = children.codes[child];
 
 			number = p.number << 16 | code;
-			cost = p.cost + term_of(s, p, row, code);
+			cost = p.cost + term_of<source, tempered>(s, p, row, code);
 		}
 		key[j] = key_of(cost);
 		good = cost < INFINITY && (key[j] < bar_key || (key[j] == bar_key && number <= bar_number));
@@ -306,6 +318,7 @@ static_assert(sizeof(step_block) + STK_STEP_MOST * sizeof(step_parent) <=
 				  (36 << 10) + STK_STEP_MOST * 56,
 			  "stk_step_shared says less");
 
+template <step_source source, bool tempered>
 static __global__ void
 __launch_bounds__(STEP_THREADS) extend(const __grid_constant__ stk_trie_step s, uint32_t parts)
 {
@@ -315,29 +328,29 @@ __launch_bounds__(STEP_THREADS) extend(const __grid_constant__ stk_trie_step s, 
 
 	pool_init(b.pool);
 	list_parents(s, b, query, part, parts);
-	if (s.norm == STK_NORM_MASKED)
-		sum_logits<true>(s, b, query);
-	else if (s.norm == STK_NORM_FULL && !s.terms)
-		sum_logits<false>(s, b, query);
-	find_least(s, b, query);
+	if (source == SOURCE_MASKED)
+		sum_logits<true, tempered>(s, b, query);
+	else if (source == SOURCE_FULL)
+		sum_logits<false, tempered>(s, b, query);
+	find_least<source>(s, b, query);
 	for (uint32_t c = 0; c < b.chunks; c += STEP_WARPS)
 	{
 		uint32_t mine = c + threadIdx.x / 32;
 
 		/* Room for a round: a cut, where there is more than that leaves. */
 		if (b.pool.n >= STEP_POOL - STEP_ROUND && b.pool.n > s.width)
-			pool_cut(b.pool, s.width, s.width + STEP_SLACK <= STK_STEP_MOST ? STEP_SLACK : 0);
+			pool_cut(s.width, s.width + STEP_SLACK <= STK_STEP_MOST ? STEP_SLACK : 0);
 		__syncthreads();
 		if (mine < b.chunks)
-			offer_chunk(s, b, query, mine);
+			offer_chunk<source, tempered>(s, b, query, mine);
 		__syncthreads();
 	}
-	pool_cut(b.pool, s.width, 0);
+	pool_cut(s.width, 0);
 	if (parts > 1)
 	{
 		if (!hand_over(s, b, query, part, parts))
 			return;
-		pool_cut(b.pool, s.width, 0);
+		pool_cut(s.width, 0);
 	}
 	write_out(s, b.pool, query);
 }
@@ -368,6 +381,20 @@ stk_trie_step_scratch(uint32_t n, uint32_t width)
 	return lay_out(&somewhere, n, choose_parts(n, width, STK_STEP_MOST), width, &l);
 }
 
+typedef void (*step_kernel)(const stk_trie_step, uint32_t);
+
+static step_kernel
+choose_kernel(const stk_trie_step *s)
+{
+	if (s->norm == STK_NORM_MASKED)
+		return s->temperature ? extend<SOURCE_MASKED, true> : extend<SOURCE_MASKED, false>;
+	if (s->terms)
+		return extend<SOURCE_TERMS, false>;
+	if (s->norm == STK_NORM_NONE)
+		return s->temperature ? extend<SOURCE_NONE, true> : extend<SOURCE_NONE, false>;
+	return s->temperature ? extend<SOURCE_FULL, true> : extend<SOURCE_FULL, false>;
+}
+
 stk_status
 stk_trie_step_launch(const stk_trie_step *s, cudaStream_t stream, stk_error *err)
 {
@@ -375,11 +402,12 @@ stk_trie_step_launch(const stk_trie_step *s, cudaStream_t stream, stk_error *err
 	uint32_t parts = s->node ? choose_parts(s->n, s->width, s->parents) : 1;
 	uint32_t parents = s->node ? (s->parents + parts - 1) / parts : 1;
 	size_t shared = stk_step_shared(parents);
+	step_kernel extend_by = choose_kernel(s);
 	cudaError_t code =
-		cudaFuncSetAttribute(extend, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
+		cudaFuncSetAttribute(extend_by, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) shared);
 
 	if (code != cudaSuccess)
 		return stk_cuda_status(code, doing, err);
-	extend<<<s->n * parts, STEP_THREADS, shared, stream>>>(*s, parts);
+	extend_by<<<s->n * parts, STEP_THREADS, shared, stream>>>(*s, parts);
 	return stk_cuda_status(cudaGetLastError(), doing, err);
 }
