@@ -172,10 +172,10 @@ bin_of(uint64_t key, double low, double scale)
 
 /*
  * Leave the best `want`, and `slack` more at most: fewer where there are fewer. Costs lie about
- * evenly, as a rule, so even bins do most of it; the rest goes by the keys' bits, whatever they are,
- * and by numbers where more than are wanted cost the same. Whole block, which has seen all that was
- * appended, and has its pool where its shared memory begins. Not inlined: a kernel that is too long
- * for the instruction cache spends most of its time on that.
+ * evenly, as a rule, so even bins do most of it; the rest goes by the keys' bits, whatever they
+ * are, and by numbers where more than are wanted cost the same. Whole block, which has seen all
+ * that was appended, and has its pool where its shared memory begins. Not inlined: three copies
+ * would make a kernel too long for the instruction cache.
  */
 static __device__ __noinline__ void
 pool_cut(uint32_t want, uint32_t slack)

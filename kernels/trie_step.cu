@@ -5,9 +5,9 @@
  *
  * Bytes: 2 a child, 4 more a child that is kept for a time, 8 or 4 a term, from the first cache;
  * with norm full and a row of logits for each prefix 4 a code of each row. Flops: an addition a
- * child; norm masked some 40 binary64 operations a child, norm full a code of each row. Bound: with
- * norm full and rows of each prefix the binary64 units, 9 us for 1,600 rows of 2,048 codes on an
- * H200; else latency, a few microseconds.
+ * child; norm masked some 40 binary64 operations a child, norm full a code of each row. Bound:
+ * latency; the binary64 units would take 9 us of the 27 or more that 1,600 rows of 2,048 codes take
+ * on an H200 with norm full.
  */
 #include "step_softmax.cuh"
 
@@ -21,8 +21,8 @@ enum step_source
 };
 
 /*
- * The block's prefixes, every `parts`th of the query's, and where their chunks begin. Where they are
- * few the best come first: then most of the others' children are soon seen to be too many.
+ * The block's prefixes, every `parts`th of the query's, and where their chunks begin. Where they
+ * are few the best come first: then most of the others' children are soon seen to be too many.
  */
 static __device__ inline void
 list_parents(const stk_trie_step &s, step_block &b, uint32_t query, uint32_t part, uint32_t parts)
