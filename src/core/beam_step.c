@@ -395,10 +395,7 @@ extend(beam_step *s, beam_list *list, const stk_beam *parent, uint32_t number, u
 		return STK_ECORRUPT;
 	if (parent->at.flags & STK_CHILD_TAIL)
 	{
-		tail = parent->at;
-		tail.code = *tail.tail++;
-		if (--tail.tail_len == 0)
-			tail.flags = STK_CHILD_ID;
+		tail = stk_tail_child(&parent->at);
 		children = &tail;
 	}
 	else

@@ -152,10 +152,7 @@ explore_children(explore *e, const frontier_item *item, stk_norm norm, const ter
 		return STK_ECORRUPT;
 	if (parent->at.flags & STK_CHILD_TAIL)
 	{
-		tail = parent->at;
-		tail.code = *tail.tail++;
-		if (--tail.tail_len == 0)
-			tail.flags = STK_CHILD_ID;
+		tail = stk_tail_child(&parent->at);
 		children = &tail;
 	}
 	else

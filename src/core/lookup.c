@@ -54,12 +54,7 @@ node_children(lookup *l, const stk_child *at, bool all_end, const stk_child **ch
 		return l->trie->expand(l->trie, at->node, children, n);
 	if (at->flags & STK_CHILD_TAIL)
 	{
-		l->in_tail = (stk_child){.code = at->tail[0],
-								 .flags = at->tail_len == 1 ? STK_CHILD_ID : STK_CHILD_TAIL,
-								 .tail_len = (uint8_t) (at->tail_len - 1),
-								 .tail = at->tail_len == 1 ? NULL : at->tail + 1,
-								 .posting = at->posting,
-								 .items = at->items};
+		l->in_tail = stk_tail_child(at);
 		*children = &l->in_tail;
 		*n = 1;
 	}

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "children.h"
+
 /*
  * Our own handles: those of nodes below which a set has ids. No trie uses this bit (trie.h), except
  * for another restriction, whose nodes all get handles of ours then.
@@ -19,13 +21,6 @@ typedef struct restricted_node
 	int level;        /* codes of its prefix */
 } restricted_node;
 
-/* A level of the walk that looks whether an id is left. */
-typedef struct restricted_frame
-{
-	stk_child *children;
-	size_t room;
-} restricted_frame;
-
 struct stk_restricted
 {
 	stk_trie trie; /* first, so that a stk_trie * is one of these */
@@ -38,9 +33,8 @@ struct stk_restricted
 	restricted_node *nodes;
 	size_t n_nodes;
 	size_t nodes_room;
-	stk_child *children; /* of the node expanded last */
-	size_t children_room;
-	restricted_frame frames[STK_MAX_LEVELS + 1];
+	stk_children children;                   /* of the node expanded last */
+	stk_children frames[STK_MAX_LEVELS + 1]; /* of a walk that looks whether an id is left */
 };
 
 static stk_status
@@ -169,7 +163,7 @@ is_any_of_within_left(stk_restricted *r, const restricted_node *at, bool *left)
 static stk_status
 is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *left)
 {
-	restricted_frame *frame = &r->frames[at->level];
+	stk_children *frame = &r->frames[at->level];
 	const stk_child *children;
 	size_t n;
 	stk_status status;
@@ -198,23 +192,13 @@ is_any_left(stk_restricted *r, const restricted_node *at, uint64_t ids, bool *le
 	status = r->inner->expand(r->inner, at->node, &children, &n);
 	if (status != STK_OK)
 		return status;
-	if (n > frame->room)
-	{
-		stk_child *grown = stk_realloc_array(&r->a, frame->children, n, sizeof(stk_child));
-
-		if (!grown)
-			return STK_ENOMEM;
-		frame->children = grown;
-		frame->room = n;
-	}
-	if (n > 0)
-		memcpy(frame->children, children, n * sizeof(stk_child));
+	status = stk_children_copy(frame, children, n, &r->a);
 	for (size_t i = 0; i < n && !*left && status == STK_OK; i++)
 	{
 		restricted_node next;
 
-		if (step(r, at, frame->children[i].code, &next))
-			status = is_child_left(r, &next, &frame->children[i], left);
+		if (step(r, at, frame->array[i].code, &next))
+			status = is_child_left(r, &next, &frame->array[i], left);
 	}
 	return status;
 }
@@ -285,21 +269,6 @@ cursor_seek(set_cursor *c, uint16_t code)
 	return c->at < c->end && c->code[c->at] == code ? c->at : NONE;
 }
 
-static stk_status
-reserve_children(stk_restricted *r, size_t n)
-{
-	stk_child *grown;
-
-	if (n <= r->children_room)
-		return STK_OK;
-	grown = stk_realloc_array(&r->a, r->children, n, sizeof(stk_child));
-	if (!grown)
-		return STK_ENOMEM;
-	r->children = grown;
-	r->children_room = n;
-	return STK_OK;
-}
-
 /* Copy the children of a node that may be left: where few may, each is looked for. */
 static stk_status
 copy_children(stk_restricted *r, const restricted_node *at, size_t *n)
@@ -314,17 +283,15 @@ copy_children(stk_restricted *r, const restricted_node *at, size_t *n)
 	*n = 0;
 	if (r->within && r->inner->find && to - from <= STK_FEW_CHILDREN)
 	{
-		status = reserve_children(r, STK_FEW_CHILDREN);
+		status = stk_children_reserve(&r->children, STK_FEW_CHILDREN, &r->a);
 		if (status == STK_OK && from < to)
 			status = stk_trie_find_few(r->inner, at->node, r->within->code[at->level + 1] + from,
-									   to - from, r->children, n);
+									   to - from, r->children.array, n);
 		return status;
 	}
 	status = r->inner->expand(r->inner, at->node, &inner, n);
 	if (status == STK_OK)
-		status = reserve_children(r, *n);
-	if (status == STK_OK && *n > 0)
-		memcpy(r->children, inner, *n * sizeof(stk_child));
+		status = stk_children_copy(&r->children, inner, *n, &r->a);
 	return status;
 }
 
@@ -347,7 +314,7 @@ list_children(stk_restricted *r, uint64_t node, bool glance, const stk_child **c
 	*n = 0;
 	for (size_t i = 0; i < n_inner; i++)
 	{
-		stk_child *child = &r->children[i];
+		stk_child *child = &r->children.array[i];
 		restricted_node next = {0, NONE, cursor_seek(&exclude, child->code), at.level + 1};
 
 		if (r->within)
@@ -361,10 +328,10 @@ list_children(stk_restricted *r, uint64_t node, bool glance, const stk_child **c
 		if (status != STK_OK)
 			return status;
 		if (child->flags != 0 && *n != i)
-			r->children[*n] = *child;
+			r->children.array[*n] = *child;
 		*n += child->flags != 0;
 	}
-	*children = r->children;
+	*children = r->children.array;
 	return STK_OK;
 }
 
@@ -472,10 +439,10 @@ stk_restricted_free(stk_restricted *r)
 	stk_allocator a = r->a;
 
 	for (int i = 0; i <= STK_MAX_LEVELS; i++)
-		stk_free(&a, r->frames[i].children);
+		stk_free(&a, r->frames[i].array);
 	stk_free(&a, r->roots);
 	stk_free(&a, r->nodes);
-	stk_free(&a, r->children);
+	stk_free(&a, r->children.array);
 	stk_free(&a, r);
 }
 

@@ -4,6 +4,7 @@
 #ifndef STK_SEARCH_IMPL_H
 #define STK_SEARCH_IMPL_H
 
+#include "children.h"
 #include "quota.h"
 #include "search.h"
 #include "terms.h"
@@ -147,10 +148,9 @@ extern double neighbor_bound_child(const neighbor_bound *b, const stk_query *q, 
  */
 typedef struct walk_frame
 {
-	stk_child *children; /* a copy: the trie's array lives until its next call only */
+	stk_children children;
 	size_t n;
 	size_t next;
-	size_t room;
 	uint32_t set_node;
 } walk_frame;
 

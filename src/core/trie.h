@@ -71,6 +71,21 @@ struct stk_trie
 	stk_status (*settle)(stk_trie *trie, const stk_child *child, uint8_t *flags);
 };
 
+/* The only child of a tail. */
+static inline stk_child
+stk_tail_child(const stk_child *at)
+{
+	stk_child child = *at;
+
+	child.code = *child.tail++;
+	if (--child.tail_len == 0)
+	{
+		child.flags = STK_CHILD_ID;
+		child.tail = NULL;
+	}
+	return child;
+}
+
 /* So many children are looked for one by one rather than among all that a node has. */
 #define STK_FEW_CHILDREN 32
 

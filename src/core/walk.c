@@ -95,8 +95,8 @@ void
 walker_release(walker *w)
 {
 	for (int i = 0; i < STK_MAX_LEVELS; i++)
-		if (w->frame[i].children)
-			stk_free(w->a, w->frame[i].children);
+		if (w->frame[i].children.array)
+			stk_free(w->a, w->frame[i].children.array);
 }
 
 /* Open the node the walk stands at. */
@@ -114,17 +114,9 @@ descend(walker *w)
 	if (status != STK_OK)
 		return status;
 	frame = &w->frame[w->frames];
-	if (n > frame->room)
-	{
-		stk_child *grown = stk_realloc_array(w->a, frame->children, n, sizeof(stk_child));
-
-		if (!grown)
-			return STK_ENOMEM;
-		frame->children = grown;
-		frame->room = n;
-	}
-	if (n > 0)
-		memcpy(frame->children, children, n * sizeof(stk_child));
+	status = stk_children_copy(&frame->children, children, n, w->a);
+	if (status != STK_OK)
+		return status;
 	frame->n = n;
 	frame->next = 0;
 	frame->set_node = w->set_node;
@@ -144,7 +136,7 @@ advance(walker *w)
 		{
 			int level = w->base + w->frames - 1;
 
-			w->at = frame->children[frame->next++];
+			w->at = frame->children.array[frame->next++];
 			w->path.levels = level + 1;
 			w->path.codes[level] = w->at.code;
 			if (w->set)

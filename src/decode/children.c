@@ -138,7 +138,7 @@ next_codes(FunctionCallInfo fcinfo, const char *name, bool items, bool batch)
 	if (items)
 		PrefixesOfItems(PG_GETARG_OID(0), &verb);
 	else
-		PrefixesOfSet(SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext), &verb);
+		PrefixesOfSet(SemsetArg(fcinfo, 0), &verb);
 	PG_RETURN_NULL();
 }
 

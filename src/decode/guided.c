@@ -219,7 +219,7 @@ semtok_beam_search_set_with(PG_FUNCTION_ARGS)
 	GuidedSearch search = {0};
 
 	if (begin_guided(fcinfo, &search))
-		ScopeOverSet(SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext), search.options.within,
-					 search.options.exclude, search_scope, &search);
+		ScopeOverSet(SemsetArg(fcinfo, 0), search.options.within, search.options.exclude,
+					 search_scope, &search);
 	PG_RETURN_NULL();
 }

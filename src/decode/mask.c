@@ -188,7 +188,7 @@ make_mask(FunctionCallInfo fcinfo, const char *name, bool items, Datum (*make)(M
 	if (items)
 		PrefixesOfItems(PG_GETARG_OID(0), &verb);
 	else
-		PrefixesOfSet(SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext), &verb);
+		PrefixesOfSet(SemsetArg(fcinfo, 0), &verb);
 	return result;
 }
 

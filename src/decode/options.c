@@ -46,14 +46,8 @@ read_beam_size(FunctionCallInfo fcinfo, int argno, DecodeOptions *options)
 static void
 read_temperature(FunctionCallInfo fcinfo, int argno, DecodeOptions *options)
 {
-	double temperature;
-
 	ArgRequire(fcinfo, argno, "temperature");
-	temperature = PG_GETARG_FLOAT8(argno);
-	if (isnan(temperature) || isinf(temperature) || temperature < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("temperature must be finite and not negative")));
-	options->core.temperature = temperature + 0.0; /* -0 is 0 */
+	options->core.temperature = PG_GETARG_FLOAT8(argno) + 0.0; /* -0 is 0 */
 }
 
 /* Without a seed nothing is repeatable: any will do, and none is needed where nothing is drawn. */

@@ -401,7 +401,7 @@ semtok_sample_set(PG_FUNCTION_ARGS)
 	begin_sample(fcinfo, &sample);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	SetTrieInit(&set, SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext));
+	SetTrieInit(&set, SemsetArg(fcinfo, 0));
 	if (sample.n > 0)
 		sample_trie(&sample, &source, &set.trie.trie, set.roots, set.n_roots);
 	PG_RETURN_NULL();

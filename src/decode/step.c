@@ -354,7 +354,7 @@ semtok_beam_step_set(PG_FUNCTION_ARGS)
 	Step step = {0};
 
 	if (begin_step(fcinfo, &step))
-		ScopeOverSet(SemsetView(PG_GETARG_DATUM(0), CurrentMemoryContext), step.options.within,
-					 step.options.exclude, step_scope, &step);
+		ScopeOverSet(SemsetArg(fcinfo, 0), step.options.within, step.options.exclude, step_scope,
+					 &step);
 	PG_RETURN_NULL();
 }
