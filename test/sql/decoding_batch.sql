@@ -82,6 +82,14 @@ FETCH 3 FROM c;
 CLOSE c;
 COMMIT;
 
+-- Sets in a table, one after the other and again: each call has its own.
+CREATE TABLE ba_sets (g int, ids semset);
+ALTER TABLE ba_sets ALTER ids SET STORAGE EXTERNAL;
+INSERT INTO ba_sets SELECT g, semset_agg(semid(array[g, i], 1)) FROM generate_series(0, 2) g, generate_series(0, 2999) i GROUP BY g;
+SELECT count(*) AS calls, count(*) FILTER (WHERE get_bit(semtok.mask_packed_set(s.ids, '{NULL}', 32), s.g) = 1) AS own FROM generate_series(1, 2) again, ba_sets s;
+SELECT count(*) AS calls, count(*) FILTER (WHERE n.code = s.g) AS own FROM generate_series(1, 2) again, ba_sets s, LATERAL semtok.next_codes_set(s.ids, NULL) n;
+DROP TABLE ba_sets;
+
 DROP VIEW ba_rows;
 DROP TABLE ba_items, ba_set, ba_queries, ba_many, ba_kept, ba_customers;
 DROP FUNCTION ba_differ;
