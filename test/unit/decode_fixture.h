@@ -38,6 +38,9 @@ typedef struct fixture
 	const stk_root *roots;
 	stk_root set_roots[16];
 	size_t n_roots;
+	stk_trie *whole; /* of all ids */
+	const stk_root *whole_roots;
+	size_t n_whole_roots;
 	oracle_model model;
 } fixture;
 
@@ -125,6 +128,9 @@ show(fixture *f, prng *r, shown how, const stk_allocator *a)
 		f->trie = stk_union_trie(f->u);
 		f->roots = stk_union_roots(f->u, &f->n_roots);
 	}
+	f->whole = f->trie;
+	f->whole_roots = f->roots;
+	f->n_whole_roots = f->n_roots;
 	if (f->has_within || f->has_exclude)
 	{
 		assert_int_equal(stk_restricted_create(&f->restricted, f->trie, f->roots, f->n_roots,
@@ -225,7 +231,8 @@ random_options(prng *r, stk_decode_options *o, uint32_t modes)
 
 /* A query of the model's logits. */
 static inline uint8_t *
-make_query(const oracle_model *m, uint32_t tokenizer, stk_query *q)
+make_query_within(const oracle_model *m, uint32_t tokenizer, const uint8_t *within,
+				  size_t within_len, stk_query *q)
 {
 	float z[STK_MAX_LEVELS * ORACLE_CODES];
 	size_t n = 0;
@@ -236,10 +243,37 @@ make_query(const oracle_model *m, uint32_t tokenizer, stk_query *q)
 	for (int l = 0; l < m->levels; l++)
 		for (uint32_t i = 0; i < m->sizes[l]; i++)
 			z[n++] = m->z[l][i];
-	assert_int_equal(stk_query_from_logits(z, m->levels, m->sizes, tokenizer, m->norm, NULL, 0,
-										   &stk_malloc, &datum, &len, &err),
+	assert_int_equal(stk_query_from_logits(z, m->levels, m->sizes, tokenizer, m->norm, within,
+										   within_len, &stk_malloc, &datum, &len, &err),
 					 STK_OK);
 	assert_int_equal(stk_query_view(datum, len, q, &err), STK_OK);
+	return datum;
+}
+
+static inline uint8_t *
+make_query(const oracle_model *m, uint32_t tokenizer, stk_query *q)
+{
+	return make_query_within(m, tokenizer, NULL, 0, q);
+}
+
+/* One that carries what the sets leave, to search all ids by. */
+static inline uint8_t *
+make_query_of_left(const fixture *f, uint32_t tokenizer, stk_query *q)
+{
+	stk_semid *ids = calloc(f->n_left + 1, sizeof(stk_semid));
+	uint8_t *set, *datum;
+	size_t len;
+	stk_error err = {0};
+	catalog left;
+
+	memcpy(ids, f->left, f->n_left * sizeof(stk_semid));
+	catalog_init(&left, ids, f->n_left, false);
+	assert_int_equal(
+		stk_semset_build(left.pointers, left.lens, left.n, 0, &stk_malloc, NULL, &set, &len, &err),
+		STK_OK);
+	datum = make_query_within(&f->model, tokenizer, set, len, q);
+	free(set);
+	catalog_free(&left);
 	return datum;
 }
 

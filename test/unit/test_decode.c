@@ -29,6 +29,7 @@ typedef enum had
 	HAD_PENALTY,
 	HAD_QUOTAS,
 	HAD_WITHIN,
+	HAD_CARRIED,
 	HAD_EXCLUDE,
 	HAD_CACHE,
 	HAD_EXACT,
@@ -47,6 +48,7 @@ static const char *const had_names[N_HAD] = {
 	[HAD_PENALTY] = "length penalty",
 	[HAD_QUOTAS] = "quotas",
 	[HAD_WITHIN] = "within",
+	[HAD_CARRIED] = "a query's own set",
 	[HAD_EXCLUDE] = "exclude",
 	[HAD_CACHE] = "cache",
 	[HAD_EXACT] = "best-first",
@@ -89,19 +91,22 @@ assert_hit(const fixture *f, const stk_hit *hit, const oracle_hit *want)
 }
 
 static void
-check_query(fixture *f, const stk_decode_options *o, uint32_t tokenizer)
+check_query(fixture *f, const stk_decode_options *o, uint32_t tokenizer, bool carried)
 {
 	oracle_hit *want = calloc(f->n_left + 1, sizeof(oracle_hit));
 	size_t n = oracle_search(&f->model, o, f->left, f->n_left, f->model.levels, tokenizer, want);
 	stk_query q;
-	uint8_t *datum = make_query(&f->model, tokenizer, &q);
+	uint8_t *datum =
+		carried ? make_query_of_left(f, tokenizer, &q) : make_query(&f->model, tokenizer, &q);
 	stk_decode *d;
 	stk_hit hit;
 	bool found;
 	stk_error err = {0};
 
-	assert_int_equal(stk_decode_start(&d, &q, f->trie, f->roots, f->n_roots, o, &stk_malloc, &err),
-					 STK_OK);
+	assert_int_equal(
+		stk_decode_start(&d, &q, carried ? f->whole : f->trie, carried ? f->whole_roots : f->roots,
+						 carried ? f->n_whole_roots : f->n_roots, o, &stk_malloc, &err),
+		STK_OK);
 	for (size_t i = 0; i < n; i++)
 	{
 		assert_int_equal(stk_decode_next(d, &found, &hit), STK_OK);
@@ -201,7 +206,12 @@ test_oracle(void **state)
 			f.trie = stk_trie_cache_trie(cache);
 		}
 		count_case(cases, &f, &o, cache != NULL, guided);
-		check_query(&f, &o, prng_below(&r, 3) == 0 ? 1 : 0);
+		check_query(&f, &o, prng_below(&r, 3) == 0 ? 1 : 0, false);
+		if (prng_below(&r, 3) == 0)
+		{
+			cases[HAD_CARRIED]++;
+			check_query(&f, &o, 0, true);
+		}
 		if (guided)
 		{
 			o.beam_size = o.exact ? 1 + prng_below(&r, 4) : STK_MAX_BEAM;
