@@ -109,7 +109,7 @@ install-semtokd: $(SEMTOKD)
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/semtok'
 	$(INSTALL_PROGRAM) $(SEMTOKD) '$(DESTDIR)$(pkglibdir)/semtok/semtokd'
 uninstall-semtokd:
-	rm -f '$(DESTDIR)$(pkglibdir)/semtok/semtokd' '$(DESTDIR)$(pkglibdir)/semtok/semtok_cuda.so'
+	rm -f '$(DESTDIR)$(pkglibdir)/semtok/semtokd' '$(DESTDIR)$(pkglibdir)/semtok/semtok_cuda.so' '$(DESTDIR)$(pkglibdir)/semtok/semtok_trie.h'
 
 # Core's unit tests: each test/unit/test_*.c is one program over core, engine and cmocka. Another
 # compiler, sanitizers or an emulator: CC=… UNIT_SANITIZE=… UNIT_RUN=… with a UNIT_BIN of its own;
@@ -234,10 +234,10 @@ KERNEL_ARCHS = $(CUDA_ARCHS)
 CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lm -pthread
 KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.cu)))
 CUDA_ENGINE_OBJS = $(patsubst kernels/%.c,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.c)))
-CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o dot.o network_shape.o packed_trie.o pool.o semid.o semset.o status.o)
+CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o csr_read.o dot.o network_shape.o npy.o npz.o packed_trie.o pool.o semid.o semset.o status.o)
 CUDA_TEST_BIN = test/cuda/bin
 TRAINER_OBJS = beam_shape.o encode_error.o gpu.o lane.o measure_cuda.o train_batches.o train_blas.o train_cuda.o \
-	train_rqvae.o train_rqvae_step.o trainer.o trie.o
+	train_rqvae.o train_rqvae_step.o trainer.o semtok_trie.o trie.o
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
 CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/speed.c)
 CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)
@@ -280,7 +280,7 @@ $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so
 # The engine once more with a fake of CUDA, whose calls fail when they are told to: by any compiler, for
 # the tests where there is neither nvcc nor a device.
 FAKE_CUDA_BIN = $(UNIT_BIN)/cuda
-FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_%.c,$(wildcard kernels/*.c)) $(wildcard test/cuda/fake/*.c src/core/*.c))
+FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_%.c kernels/semtok_trie.c,$(wildcard kernels/*.c)) $(wildcard test/cuda/fake/*.c src/core/*.c))
 FAKE_CUDA_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -Werror $(SEMTOK_CFLAGS) \
 	-Itest/cuda/fake -Isrc -Ikernels -DSEMTOK_VERSION='"$(EXTVERSION)"' -DHANG_SECONDS=1.0 -DPIECE_BYTES=262144
 FAKE_CUDA_OBJS = $(patsubst %.c,$(FAKE_CUDA_BIN)/%.o,$(FAKE_CUDA_SOURCES))
@@ -298,6 +298,7 @@ cuda-test: $(CUDA_TESTS) $(CUDA_TEST_BIN)/semtok_cuda.so
 install-cuda: cuda
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/semtok'
 	$(INSTALL_SHLIB) $(CUDA_BIN)/semtok_cuda.so '$(DESTDIR)$(pkglibdir)/semtok/semtok_cuda.so'
+	$(INSTALL_DATA) kernels/semtok_trie.h '$(DESTDIR)$(pkglibdir)/semtok/semtok_trie.h'
 
 demo:
 	@demo/run

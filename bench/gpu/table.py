@@ -52,8 +52,8 @@ def colour(ratio):
     return "#%02x%02x%02x" % tuple(round(247 + (e - 247) * abs(at) ** 0.8) for e in ends)
 
 
-def picture(path, cells, best, title):
-    """Four tables side by side, one for each number of codewords: times faster than the best rival."""
+def picture(path, cells, best, title, panels="codewords", columns="dimensions"):
+    """Tables side by side, one for each third number of a cell: times faster than the best rival."""
     rows = sorted({c[0] for c in cells}, reverse=True)
     dims = sorted({c[1] for c in cells})
     sizes = sorted({c[2] for c in cells})
@@ -71,7 +71,7 @@ def picture(path, cells, best, title):
     ]
     for p, size in enumerate(sizes):
         x0 = left + p * (panel + gap)
-        out.append(f'<text x="{x0 + panel / 2}" y="{top - 14}" text-anchor="middle">{size} codewords</text>')
+        out.append(f'<text x="{x0 + panel / 2}" y="{top - 14}" text-anchor="middle">{size} {panels}</text>')
         for r, n in enumerate(rows):
             y0 = top + r * high
             if p == 0:
@@ -95,7 +95,7 @@ def picture(path, cells, best, title):
             x = x0 + d * wide + wide / 2
             out.append(f'<text x="{x}" y="{height - 36}" text-anchor="middle">{dim}</text>')
     out.append(f'<text x="{left - 8}" y="{top - 14}" text-anchor="end">rows</text>')
-    out.append(f'<text x="{left}" y="{height - 14}" fill="#555555">dimensions</text>')
+    out.append(f'<text x="{left}" y="{height - 14}" fill="#555555">{columns}</text>')
     out.append("</svg>")
     with open(path, "w", encoding="utf-8") as f:
         f.write("\n".join(out) + "\n")

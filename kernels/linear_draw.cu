@@ -1,0 +1,181 @@
+/*
+ * A child of each row's node, drawn from the softmax of its children's logits by the greatest of
+ * logit / temperature + gumbel: the filter's scores and gumbels in binary32 first, the reference in
+ * binary64 for what may win. A block has a row.
+ *
+ * Bytes: a row's scores, read and written. Operations: a block of Philox and two logarithms a
+ * child. Bound: integer arithmetic.
+ */
+#include "core/explog_inline.h"
+#include "core/philox.h"
+#include "linear_settle.cuh"
+
+typedef struct draw_args
+{
+	linear_slab slab;
+	stk_linear_draw draw;
+} draw_args;
+
+/* The block of a prefix (core/draws.h). */
+static __device__ inline uint4
+draw_block(uint64_t seed, uint64_t state, uint32_t code, int level)
+{
+	uint32_t c0 = (uint32_t) state, c1 = (uint32_t) (state >> 32), c2 = code;
+	uint32_t c3 = (uint32_t) STK_RANDOM_PATH << 16 | (uint32_t) level;
+	uint32_t k0 = (uint32_t) seed, k1 = (uint32_t) (seed >> 32);
+
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+	{
+		uint32_t high0 = __umulhi(0xD2511F53, c0);
+		uint32_t high1 = __umulhi(0xCD9E8D57, c2);
+		uint32_t low0 = 0xD2511F53 * c0;
+		uint32_t low1 = 0xCD9E8D57 * c2;
+
+		c0 = high1 ^ c1 ^ k0;
+		c1 = low1;
+		c2 = high0 ^ c3 ^ k1;
+		c3 = low0;
+		k0 += 0x9E3779B9;
+		k1 += 0xBB67AE85;
+	}
+	return make_uint4(c0, c1, c2, c3);
+}
+
+static __device__ inline double
+gumbel_of(uint32_t word)
+{
+	return 0.0 - stk_log_inline(0.0 - stk_log_inline(((double) word + 0.5) * 0x1p-32));
+}
+
+/* The same in binary32, off by less than GUMBEL_OFF; towards 1 by what is missing to it. */
+#define GUMBEL_OFF 1e-5f
+
+static __device__ inline float
+gumbel_near(uint32_t word)
+{
+	float minus_log;
+
+	if (word >> 31)
+		minus_log = -log1pf(-((float) ~word + 0.5f) * 0x1p-32f);
+	else
+		minus_log = -logf(((float) word + 0.5f) * 0x1p-32f);
+	return -logf(minus_log);
+}
+
+template <class Number>
+static __global__ void
+__launch_bounds__(SETTLE_THREADS) draw_one(const draw_args a)
+{
+	extern __shared__ __align__(16) unsigned char room[];
+	settled *b = (settled *) room;
+	double *x = (double *) (room + sizeof(settled));
+	const linear_slab &s = a.slab;
+	const stk_linear_draw &d = a.draw;
+	uint32_t row = blockIdx.x;
+	size_t out = (size_t) s.first + row;
+	row_facts f = s.work.facts[row];
+	stk_node_children c = children_below(s.trie, s.nodes[row], s.offset, s.linear.tokens);
+	float *scores = s.work.scores + row * s.work.stride;
+	float *keys = c.n <= SETTLE_KEPT ? b->kept : scores;
+	uint64_t state = d.states[out];
+	float temperature = s.temperatures ? s.temperatures[row] : 1;
+	float factor = 1 / (f.scale * s.linear.scale * temperature);
+	float least, greatest, threshold = -INFINITY;
+	bool finite;
+
+	if (f.norm < 0 || c.n == 0)
+	{
+		if (threadIdx.x == 0)
+		{
+			d.values[out] = f.norm < 0 ? NAN : -INFINITY;
+			d.tokens[out] = -1;
+			d.next[out] = STK_NODE_NONE;
+		}
+		return;
+	}
+	widen_row<Number>(s, row, x);
+	for (uint32_t i = threadIdx.x; i < c.n; i += SETTLE_THREADS)
+	{
+		uint4 block = draw_block(d.seed, state, c.codes[i], d.level);
+
+		keys[i] = fmaf(scores[i], factor, gumbel_near(block.z));
+	}
+	__syncthreads();
+	finite = range_of(b, keys, c.n, &least, &greatest);
+	if (finite)
+	{
+		/* Keys are off by the margin, the gumbel, and the rounding of the largest of them. */
+		float margin = row_margin(s.linear, f) * factor * 1.001f + GUMBEL_OFF +
+					   0x1p-21f * (fmaxf(fabsf(least), fabsf(greatest)) + 32);
+
+		threshold = __fadd_rd(greatest, -2 * margin);
+		threshold = threshold > -INFINITY ? threshold : -INFINITY;
+	}
+	settle<Number>(b, s, c, x, keys, threshold, 1,
+				   [&](double logit, uint32_t k)
+				   {
+					   uint4 block = draw_block(d.seed, state, c.codes[k], d.level);
+
+					   return __dadd_rn(__ddiv_rn(logit, (double) temperature), gumbel_of(block.z));
+				   });
+	/* Its logit once more: what was compared has the gumbel in it. */
+	uint32_t k = b->children[0];
+	uint32_t token = s.offset + c.codes[k];
+	double logit = exact_dot(x, (const Number *) s.linear.weights + (size_t) token * s.linear.dim,
+							 s.linear.dim, s.aligned);
+
+	if (threadIdx.x == 0)
+	{
+		uint4 block = draw_block(d.seed, state, c.codes[k], d.level);
+
+		d.values[out] = (float) with_bias(logit, (const Number *) s.linear.bias, token);
+		d.tokens[out] = (int32_t) token;
+		d.next[out] = stk_node_child(&s.trie, &c, k);
+		d.states[out] = (uint64_t) block.y << 32 | block.x;
+	}
+}
+
+template <class Number>
+static stk_status
+launch(const draw_args *a, cudaStream_t stream, stk_error *err)
+{
+	static const char doing[] = "draw children on the device";
+	size_t bytes = settle_bytes(&a->slab.linear);
+	stk_status status = stk_cuda_status(
+		cudaFuncSetAttribute(draw_one<Number>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+							 (int) bytes),
+		doing, err);
+
+	if (status != STK_OK)
+		return status;
+	draw_one<Number><<<a->slab.n, SETTLE_THREADS, bytes, stream>>>(*a);
+	return stk_cuda_status(cudaGetLastError(), doing, err);
+}
+
+stk_status
+stk_linear_draw_launch(const stk_linear_call *call, const stk_linear_draw *draw,
+					   cudaStream_t stream, stk_error *err)
+{
+	size_t bytes;
+	linear_work work = linear_take(call->linear, &call->trie, call->n, call->work, &bytes);
+	stk_status status = STK_OK;
+
+	for (size_t first = 0; first < call->n && status == STK_OK; first += work.rows)
+	{
+		draw_args a = {linear_slab_at(call, &work, first, draw->temperatures), *draw};
+
+		status = linear_rows_launch(&a.slab, STK_LINEAR_TILE, STK_LINEAR_PART, stream, err);
+		if (status == STK_OK)
+			status = linear_filter_launch(&a.slab, stream, err);
+		if (status != STK_OK)
+			return status;
+		if (call->linear->type == STK_BINARY32)
+			status = launch<float>(&a, stream, err);
+		else if (call->linear->type == STK_BINARY16)
+			status = launch<__half>(&a, stream, err);
+		else
+			status = launch<__nv_bfloat16>(&a, stream, err);
+	}
+	return status;
+}
