@@ -48,19 +48,24 @@ gumbel_of(uint32_t word)
 	return 0.0 - stk_log_inline(0.0 - stk_log_inline(((double) word + 0.5) * 0x1p-32));
 }
 
-/* The same in binary32, off by less than GUMBEL_OFF; towards 1 by what is missing to it. */
-#define GUMBEL_OFF 1e-5f
+/*
+ * The same in binary32, off by less than GUMBEL_OFF. -log u by its series where u is within 2^-7 of
+ * 1: there it is small, and has to keep its digits. __logf is off by 2^-21 between 1/2 and 2, by 3
+ * ulp elsewhere (CUDA C++ Programming Guide).
+ */
+#define GUMBEL_OFF 2e-4f
 
 static __device__ inline float
 gumbel_near(uint32_t word)
 {
-	float minus_log;
+	bool high = word >> 31;
+	/* The distance from 1, or from 0. */
+	float m = ((float) (high ? ~word : word) + 0.5f) * 0x1p-32f;
+	float minus_log = -__logf(high ? 1 - m : m);
 
-	if (word >> 31)
-		minus_log = -log1pf(-((float) ~word + 0.5f) * 0x1p-32f);
-	else
-		minus_log = -logf(((float) word + 0.5f) * 0x1p-32f);
-	return -logf(minus_log);
+	if (high && m < 0x1p-7f)
+		minus_log = fmaf(m * m, fmaf(m, 1.0f / 3, 0.5f), m);
+	return -__logf(minus_log);
 }
 
 template <class Number>
@@ -112,25 +117,22 @@ __launch_bounds__(SETTLE_THREADS) draw_one(const draw_args a)
 		threshold = __fadd_rd(greatest, -2 * margin);
 		threshold = threshold > -INFINITY ? threshold : -INFINITY;
 	}
-	settle<Number>(b, s, c, x, keys, threshold, 1,
+	/* Of what has been settled nothing asks for the key again: its logit takes the place. */
+	settle<Number>(b, s, c, x, keys, threshold, 1, (unsigned char *) (x + s.linear.wide),
 				   [&](double logit, uint32_t k)
 				   {
 					   uint4 block = draw_block(d.seed, state, c.codes[k], d.level);
 
+					   keys[k] = (float) logit;
 					   return __dadd_rn(__ddiv_rn(logit, (double) temperature), gumbel_of(block.z));
 				   });
-	/* Its logit once more: what was compared has the gumbel in it. */
-	uint32_t k = b->children[0];
-	uint32_t token = s.offset + c.codes[k];
-	double logit = exact_dot(x, (const Number *) s.linear.weights + (size_t) token * s.linear.dim,
-							 s.linear.dim, s.aligned);
-
 	if (threadIdx.x == 0)
 	{
+		uint32_t k = b->children[0];
 		uint4 block = draw_block(d.seed, state, c.codes[k], d.level);
 
-		d.values[out] = (float) with_bias(logit, (const Number *) s.linear.bias, token);
-		d.tokens[out] = (int32_t) token;
+		d.values[out] = keys[k];
+		d.tokens[out] = (int32_t) (s.offset + c.codes[k]);
 		d.next[out] = stk_node_child(&s.trie, &c, k);
 		d.states[out] = (uint64_t) block.y << 32 | block.x;
 	}
@@ -141,7 +143,7 @@ static stk_status
 launch(const draw_args *a, cudaStream_t stream, stk_error *err)
 {
 	static const char doing[] = "draw children on the device";
-	size_t bytes = settle_bytes(&a->slab.linear);
+	size_t bytes = settle_bytes<Number>(&a->slab.linear);
 	stk_status status = stk_cuda_status(
 		cudaFuncSetAttribute(draw_one<Number>, cudaFuncAttributeMaxDynamicSharedMemorySize,
 							 (int) bytes),

@@ -18,6 +18,8 @@
 /* Numbers of a row that are at hand at once. */
 #define CHUNK 512
 
+static_assert(THREADS == STK_LINE_THREADS, "a block's pairs are what lines are for");
+
 typedef struct masked_args
 {
 	linear_slab slab;
@@ -57,45 +59,50 @@ clear(Out *row, uint32_t from, uint32_t to)
 		put(row + end + lane, -INFINITY);
 }
 
-/* The chunk's lanes of this thread for all rows. */
+/* Four weights times the same four elements of all rows, which lie CHUNK apart. */
+static __device__ inline void
+add_four(double (&lanes)[ROWS][4], const double *x, const float (&v)[4])
+{
+#pragma unroll
+	for (int r = 0; r < ROWS; r++)
+	{
+		double2 low = *(const double2 *) (x + r * CHUNK);
+		double2 high = *(const double2 *) (x + r * CHUNK + 2);
+
+		lanes[r][0] = fma((double) v[0], low.x, lanes[r][0]);
+		lanes[r][1] = fma((double) v[1], low.y, lanes[r][1]);
+		lanes[r][2] = fma((double) v[2], high.x, lanes[r][2]);
+		lanes[r][3] = fma((double) v[3], high.y, lanes[r][3]);
+	}
+}
+
+/* A chunk of the rows, widened, zeros behind their end; all threads. */
 template <class Number>
 static __device__ inline void
-add_products(double (&lanes)[ROWS][4], const double (*x)[CHUNK], const Number *w, uint32_t first,
-			 uint32_t n, bool aligned)
+widen_chunk(const linear_slab &s, const row_tile &tile, uint32_t from, double *x)
 {
-	uint32_t part = threadIdx.x % 2 * 4;
+	uint32_t n = min(s.linear.dim - from, (uint32_t) CHUNK);
 
-	for (uint32_t i = part; i < n; i += 8)
+	__syncthreads();
+#pragma unroll
+	for (uint32_t r = 0; r < ROWS; r++)
 	{
-		float v[4];
+		const Number *row =
+			(const Number *) s.x +
+			(size_t) s.work.order[tile.first + min(r, tile.rows - 1)] * s.linear.dim + from;
 
-		if (aligned && i + 4 <= n)
-			load_four(w + first + i, v);
-		else
-		{
-#pragma unroll
-			for (uint32_t j = 0; j < 4; j++)
-				v[j] = i + j < n ? widen(w[first + i + j]) : 0;
-		}
-#pragma unroll
-		for (int r = 0; r < ROWS; r++)
-		{
-			double2 low = *(const double2 *) &x[r][i];
-			double2 high = *(const double2 *) &x[r][i + 2];
-
-			lanes[r][0] = fma((double) v[0], low.x, lanes[r][0]);
-			lanes[r][1] = fma((double) v[1], low.y, lanes[r][1]);
-			lanes[r][2] = fma((double) v[2], high.x, lanes[r][2]);
-			lanes[r][3] = fma((double) v[3], high.y, lanes[r][3]);
-		}
+		for (uint32_t e = threadIdx.x; e < CHUNK; e += THREADS)
+			x[r * CHUNK + e] = e < n ? (double) widen(row[e]) : 0;
 	}
+	__syncthreads();
 }
 
 template <class Number, class Out>
 static __global__ void
 __launch_bounds__(THREADS) mask_logits(const masked_args a)
 {
-	__shared__ __align__(16) double x[ROWS][CHUNK];
+	extern __shared__ __align__(16) unsigned char room[];
+	double *x = (double *) room; /* [ROWS][CHUNK] */
 	__shared__ float logits[ROWS][CHILDREN];
 	const linear_slab &s = a.slab;
 	uint32_t ntiles = *s.work.ntiles;
@@ -116,23 +123,48 @@ __launch_bounds__(THREADS) mask_logits(const masked_args a)
 		if (here > 0)
 		{
 			uint32_t token = s.offset + c.codes[min(k, c.n - 1)];
-			const Number *w = (const Number *) s.linear.weights + (size_t) token * s.linear.dim;
+			const Number *own = (const Number *) s.linear.weights + (size_t) token * s.linear.dim;
+			uint32_t part = threadIdx.x % 2 * 4;
+			weight_lines<Number> w;
+			uint32_t count = (s.linear.dim + w.EACH - 1) / w.EACH;
 
-			for (uint32_t from = 0; from < s.linear.dim; from += CHUNK)
+			w.set(room + ROWS * CHUNK * sizeof(double), s.linear.dim);
+#pragma unroll
+			for (uint32_t i = 0; i < 4; i++)
 			{
-				uint32_t n = min(s.linear.dim - from, (uint32_t) CHUNK);
+				uint32_t at = first + threadIdx.x / 8 + i * (THREADS / 8);
 
-				__syncthreads();
-				for (uint32_t i = threadIdx.x; i < ROWS * CHUNK; i += THREADS)
+				w.from[i] = at < c.n ? (const Number *) s.linear.weights +
+										   ((size_t) s.offset + c.codes[at]) * s.linear.dim
+									 : NULL;
+			}
+			for (uint32_t line = 0; line < STK_LINE_TURNS - 1 && s.aligned; line++)
+				w.begin(line);
+			for (uint32_t line = 0; line < count; line++)
+			{
+				uint32_t from = line * w.EACH;
+				const Number *at;
+
+				if (from % CHUNK == 0)
+					widen_chunk<Number>(s, tile, from, x);
+				at = s.aligned ? w.take(line) : own + from;
+#pragma unroll 4
+				for (uint32_t e = part; e < w.EACH; e += 8)
 				{
-					uint32_t r = min(i / CHUNK, tile.rows - 1), e = i % CHUNK;
-					const Number *row =
-						(const Number *) s.x + (size_t) s.work.order[tile.first + r] * s.linear.dim;
+					float v[4];
 
-					x[i / CHUNK][e] = e < n ? (double) widen(row[from + e]) : 0;
+					if (from + e >= s.linear.dim)
+						break;
+					if (s.aligned)
+						take_four(at + e, v);
+					else
+					{
+#pragma unroll
+						for (uint32_t i = 0; i < 4; i++)
+							v[i] = from + e + i < s.linear.dim ? widen(at[e + i]) : 0;
+					}
+					add_four(lanes, x + from % CHUNK + e, v);
 				}
-				__syncthreads();
-				add_products(lanes, x, w, from, n, s.aligned);
 			}
 #pragma unroll
 			for (int r = 0; r < ROWS; r++)
@@ -181,12 +213,20 @@ template <class Number, class Out>
 static stk_status
 launch(const masked_args *a, cudaStream_t stream, stk_error *err)
 {
+	static const char doing[] = "mask logits on the device";
 	size_t blocks = (size_t) a->slab.n * a->parts;
+	size_t bytes = ROWS * CHUNK * sizeof(double) + lines_bytes<Number>();
+	stk_status status = stk_cuda_status(
+		cudaFuncSetAttribute(mask_logits<Number, Out>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+							 (int) bytes),
+		doing, err);
 
 	/* Tiles are at least an eighth of the rows, and known on the device only. */
 	blocks = blocks > 1 << 14 ? 1 << 14 : blocks;
-	mask_logits<Number, Out><<<(unsigned) blocks, THREADS, 0, stream>>>(*a);
-	return stk_cuda_status(cudaGetLastError(), "mask logits on the device", err);
+	if (status != STK_OK)
+		return status;
+	mask_logits<Number, Out><<<(unsigned) blocks, THREADS, bytes, stream>>>(*a);
+	return stk_cuda_status(cudaGetLastError(), doing, err);
 }
 
 template <class Number>

@@ -117,16 +117,15 @@ cut_tiles(const linear_slab &s, uint32_t rows_a_tile, uint32_t children_a_part)
 			s.work.order[i] = (uint32_t) keys[i];
 		if (heads[j])
 		{
-			uint32_t rows = 1;
-			row_tile *t = &s.work.tiles[numbers[j]];
-
-			while (rows < rows_a_tile && i + rows < s.n && keys[i + rows] >> 32 == keys[i] >> 32)
-				rows++;
-			t->first = i;
-			t->rows = rows;
-			t->items = items[j];
+			s.work.tiles[numbers[j]].first = i;
+			s.work.tiles[numbers[j]].items = items[j];
 		}
 	}
+	/* A tile's rows end where the next one's begin. */
+	__syncthreads();
+	for (uint32_t t = threadIdx.x; t < ntiles; t += THREADS)
+		s.work.tiles[t].rows =
+			(t + 1 < ntiles ? s.work.tiles[t + 1].first : s.n) - s.work.tiles[t].first;
 	if (threadIdx.x == 0)
 	{
 		s.work.tiles[ntiles].items = all;
@@ -220,6 +219,7 @@ pack_row(const linear_slab &s, uint32_t row)
 	float scale;
 	bool finite = true;
 
+#pragma unroll 16
 	for (uint32_t i = lane; i < s.linear.dim; i += 32)
 	{
 		float v = fabsf(widen(x[i]));
@@ -231,6 +231,7 @@ pack_row(const linear_slab &s, uint32_t row)
 	if (s.temperatures)
 		finite = finite && s.temperatures[row] > 0 && s.temperatures[row] < INFINITY;
 	scale = scale_of(greatest_of_warp(greatest), Number());
+#pragma unroll 8
 	for (uint32_t i = lane; i < s.linear.wide; i += 32)
 	{
 		float v = i < s.linear.dim ? widen(x[i]) * scale : 0;

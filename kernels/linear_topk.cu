@@ -90,7 +90,7 @@ __launch_bounds__(SETTLE_THREADS) choose_best(const topk_args a)
 			threshold = __fadd_rd(threshold, -2 * row_margin(s.linear, f));
 			threshold = threshold > -INFINITY ? threshold : -INFINITY;
 		}
-		settle<Number>(b, s, c, x, scores, threshold, a.k,
+		settle<Number>(b, s, c, x, scores, threshold, a.k, (unsigned char *) (x + s.linear.wide),
 					   [](double logit, uint32_t) { return logit; });
 		found = b->n;
 	}
@@ -110,7 +110,7 @@ static stk_status
 launch(const topk_args *a, cudaStream_t stream, stk_error *err)
 {
 	static const char doing[] = "choose the best children on the device";
-	size_t bytes = settle_bytes(&a->slab.linear);
+	size_t bytes = settle_bytes<Number>(&a->slab.linear);
 	stk_status status = stk_cuda_status(
 		cudaFuncSetAttribute(choose_best<Number>, cudaFuncAttributeMaxDynamicSharedMemorySize,
 							 (int) bytes),

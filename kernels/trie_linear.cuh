@@ -72,6 +72,42 @@ load_four(const __nv_bfloat16 *p, float (&v)[4])
 	v[3] = __uint_as_float(all.y & 0xffff0000);
 }
 
+/* The same in shared memory. */
+static __device__ inline void
+take_four(const float *p, float (&v)[4])
+{
+	float4 all = *(const float4 *) p;
+
+	v[0] = all.x;
+	v[1] = all.y;
+	v[2] = all.z;
+	v[3] = all.w;
+}
+
+static __device__ inline void
+take_four(const __half *p, float (&v)[4])
+{
+	uint2 all = *(const uint2 *) p;
+	float2 low = __half22float2(*(const __half2 *) &all.x);
+	float2 high = __half22float2(*(const __half2 *) &all.y);
+
+	v[0] = low.x;
+	v[1] = low.y;
+	v[2] = high.x;
+	v[3] = high.y;
+}
+
+static __device__ inline void
+take_four(const __nv_bfloat16 *p, float (&v)[4])
+{
+	uint2 all = *(const uint2 *) p;
+
+	v[0] = __uint_as_float(all.x << 16);
+	v[1] = __uint_as_float(all.x & 0xffff0000);
+	v[2] = __uint_as_float(all.y << 16);
+	v[3] = __uint_as_float(all.y & 0xffff0000);
+}
+
 /* What is known of a row: in the filter's units, scale times its own. */
 typedef struct row_facts
 {
@@ -140,7 +176,7 @@ exact_dot(const double *x, const Number *w, uint32_t dim, bool aligned)
 
 	if (aligned)
 	{
-#pragma unroll 4
+#pragma unroll 8
 		for (; i + 4 <= dim; i += 8)
 		{
 			float v[4];
@@ -166,6 +202,89 @@ exact_dot(const double *x, const Number *w, uint32_t dim, bool aligned)
 	return __dadd_rn(__dadd_rn(s[0], s[2]), __dadd_rn(s[1], s[3]));
 }
 
+/* A line of a token's weights that is on its way to, or in, shared memory: so many bytes. */
+#define STK_LINE 128
+/* Lines under way, and tokens that have one each: a pair of threads a token. */
+#define STK_LINE_TURNS 3
+#define STK_LINE_TOKENS 64
+#define STK_LINE_THREADS (2 * STK_LINE_TOKENS)
+
+/* From one token's line to the next's: so that the pairs of a warp meet in no bank. */
+template <class Number>
+static STK_BOTH_SIDES constexpr uint32_t
+line_stride()
+{
+	return STK_LINE + (sizeof(Number) == 4 ? 32 : 16);
+}
+
+template <class Number>
+static STK_BOTH_SIDES constexpr uint32_t
+lines_bytes()
+{
+	return STK_LINE_TURNS * STK_LINE_TOKENS * line_stride<Number>();
+}
+
+/*
+ * Weights of up to 64 tokens through shared memory, line by line: reading them as they are summed
+ * would touch a line of the cache for every 32 bytes. A thread copies a unit of four tokens.
+ */
+template <class Number> struct weight_lines
+{
+	static const uint32_t EACH = STK_LINE / sizeof(Number); /* numbers of a line */
+	const Number *from[4];
+	unsigned char *lines;
+	uint32_t dim;
+
+	__device__ void
+	set(unsigned char *room, uint32_t n)
+	{
+		lines = room;
+		dim = n;
+	}
+
+	/* The line is one of the rows', if it is there at all; all threads call it for each in turn. */
+	__device__ void
+	begin(uint32_t line)
+	{
+		uint32_t unit = threadIdx.x % 8;
+		uint32_t at = line * EACH + unit * (16 / (uint32_t) sizeof(Number));
+
+#pragma unroll
+		for (uint32_t i = 0; i < 4; i++)
+		{
+			uint32_t token = threadIdx.x / 8 + i * (STK_LINE_THREADS / 8);
+			unsigned char *to =
+				lines + (line % STK_LINE_TURNS * STK_LINE_TOKENS + token) * line_stride<Number>() +
+				unit * 16;
+
+			if (!from[i] || at >= dim)
+				continue;
+#if __CUDA_ARCH__ >= 800
+			copy_unit(shared_address(to), from[i] + at);
+#else
+			*(uint4 *) to = __ldg((const uint4 *) (from[i] + at));
+#endif
+		}
+#if __CUDA_ARCH__ >= 800
+		copies_commit();
+#endif
+	}
+
+	/* Have line `line`, and begin the one that is to be next but one; all threads. */
+	__device__ const Number *
+	take(uint32_t line)
+	{
+#if __CUDA_ARCH__ >= 800
+		copies_wait<STK_LINE_TURNS - 2>();
+#endif
+		__syncthreads();
+		begin(line + STK_LINE_TURNS - 1);
+		return (const Number *) (lines +
+								 (line % STK_LINE_TURNS * STK_LINE_TOKENS + threadIdx.x / 2) *
+									 line_stride<Number>());
+	}
+};
+
 template <class Number>
 static __device__ inline double
 with_bias(double dot, const Number *bias, uint32_t token)
@@ -173,13 +292,13 @@ with_bias(double dot, const Number *bias, uint32_t token)
 	return bias ? __dadd_rn(dot, (double) widen(bias[token])) : dot;
 }
 
-/* Do rows of dim numbers begin where four can be read at once? */
+/* Do weights of tokens begin where units of 16 bytes can be read at once? */
 static inline bool
-linear_aligned(const stk_device_linear *l, const void *x)
+linear_aligned(const stk_device_linear *l)
 {
-	size_t four = l->type == STK_BINARY32 ? 16 : 8;
+	size_t bytes = l->type == STK_BINARY32 ? 4 : 2;
 
-	return l->dim % 4 == 0 && (uintptr_t) l->weights % four == 0 && (uintptr_t) x % four == 0;
+	return l->dim * bytes % 16 == 0 && (uintptr_t) l->weights % 16 == 0;
 }
 
 /* Where a call's memory lies; NULL memory: how much there must be, in *bytes. */
@@ -238,7 +357,7 @@ linear_slab_at(const stk_linear_call *call, const linear_work *work, size_t firs
 	s.offset = call->offset;
 	s.n = (uint32_t) (call->n - first < work->rows ? call->n - first : work->rows);
 	s.first = (uint32_t) first;
-	s.aligned = linear_aligned(l, call->x);
+	s.aligned = linear_aligned(l);
 	s.failure = call->failure;
 	s.temperatures = temperatures ? temperatures + first : NULL;
 	return s;
