@@ -30,8 +30,6 @@ template <class Number>
 static __device__ inline float
 biased(const linear_slab &s, float score, float scale, uint32_t token)
 {
-	if (!s.linear.bias)
-		return score;
 	return score + widen(((const Number *) s.linear.bias)[token]) * (scale * s.linear.scale);
 }
 
@@ -159,15 +157,19 @@ score_item(const linear_slab &s, const row_tile &tile, const stk_node_children &
 #pragma unroll
 			for (uint32_t j = 0; j < 4; j++)
 			{
-#pragma unroll
-				for (uint32_t e = 0; e < 2; e++)
-				{
-					uint32_t k = part * STK_LINEAR_PART + n0 + j * 8 + lane % 4 * 2 + e;
+				uint32_t k = part * STK_LINEAR_PART + n0 + j * 8 + lane % 4 * 2;
+				float v[2] = {sums[m][j][2 * h], sums[m][j][2 * h + 1]};
 
-					if (k < c.n)
-						to[k] =
-							biased<Number>(s, sums[m][j][2 * h + e], scale, s.offset + c.codes[k]);
+				if (k >= c.n)
+					continue;
+				if (s.linear.bias)
+				{
+					v[0] = biased<Number>(s, v[0], scale, s.offset + c.codes[k]);
+					if (k + 1 < c.n)
+						v[1] = biased<Number>(s, v[1], scale, s.offset + c.codes[k + 1]);
 				}
+				/* A row has room for one behind an odd last. */
+				*(float2 *) (to + k) = make_float2(v[0], v[1]);
 			}
 		}
 	}
@@ -199,8 +201,9 @@ score_item(const linear_slab &s, const row_tile &tile, const stk_node_children &
 				sum = fmaf(__half2float(__ushort_as_half(x[j])),
 						   __half2float(__ushort_as_half(w[j])), sum);
 		}
-		s.work.scores[row * s.work.stride + k] =
-			biased<Number>(s, sum, s.work.facts[row].scale, token);
+		if (s.linear.bias)
+			sum = biased<Number>(s, sum, s.work.facts[row].scale, token);
+		s.work.scores[row * s.work.stride + k] = sum;
 	}
 }
 #endif
@@ -215,10 +218,8 @@ __launch_bounds__(THREADS, 2) score_children(const linear_slab s)
 	for (uint32_t item = blockIdx.x; item < items; item += gridDim.x)
 	{
 		row_tile tile = s.work.tiles[tile_of(s.work.tiles, ntiles, item)];
-		stk_node_children c =
-			children_below(s.trie, s.nodes[s.work.order[tile.first]], s.offset, s.linear.tokens);
 
-		score_item<Number>(s, tile, c, item - tile.items);
+		score_item<Number>(s, tile, tile.children, item - tile.items);
 	}
 }
 

@@ -111,8 +111,7 @@ __launch_bounds__(THREADS) mask_logits(const masked_args a)
 	{
 		row_tile tile = s.work.tiles[item / a.parts];
 		uint32_t part = item % a.parts;
-		stk_node_children c =
-			children_below(s.trie, s.nodes[s.work.order[tile.first]], s.offset, s.linear.tokens);
+		stk_node_children c = tile.children;
 		uint32_t parts = a.parts;
 		uint32_t first = part * CHILDREN;
 		uint32_t here = first < c.n ? min(c.n - first, (uint32_t) CHILDREN) : 0;

@@ -60,6 +60,7 @@ cut_tiles(const linear_slab &s, uint32_t rows_a_tile, uint32_t children_a_part)
 	uint32_t size = 1;
 	bool same = true;
 	uint32_t begins[EACH], numbers[EACH], items[EACH];
+	stk_node_children children[EACH];
 	uint32_t ntiles, all;
 
 	while (size < s.n)
@@ -94,10 +95,9 @@ cut_tiles(const linear_slab &s, uint32_t rows_a_tile, uint32_t children_a_part)
 		items[j] = 0;
 		if (head)
 		{
-			stk_node_children c =
+			children[j] =
 				children_below(s.trie, (stk_node) (keys[i] >> 32), s.offset, s.linear.tokens);
-
-			items[j] = (c.n + children_a_part - 1) / children_a_part;
+			items[j] = (children[j].n + children_a_part - 1) / children_a_part;
 		}
 	}
 	uint32_t heads[EACH];
@@ -119,6 +119,7 @@ cut_tiles(const linear_slab &s, uint32_t rows_a_tile, uint32_t children_a_part)
 		{
 			s.work.tiles[numbers[j]].first = i;
 			s.work.tiles[numbers[j]].items = items[j];
+			s.work.tiles[numbers[j]].children = children[j];
 		}
 	}
 	/* A tile's rows end where the next one's begin. */

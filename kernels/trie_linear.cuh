@@ -122,6 +122,7 @@ typedef struct row_tile
 	uint32_t first; /* in the sorted order */
 	uint32_t rows;
 	uint32_t items;
+	stk_node_children children; /* those that the layer has */
 } row_tile;
 
 /* The memory that a call works in, of a slab of rows. */
@@ -372,20 +373,21 @@ extern stk_status linear_filter_launch(const linear_slab *s, cudaStream_t stream
 /* Rows that a tile of the filter has. */
 #define STK_LINEAR_TILE 128
 
-/* The tile that piece of work `item` is of, among n tiles. */
+/* The tile that piece of work `item` is of, among n tiles; whole warps ask, with one item. */
 static __device__ inline uint32_t
 tile_of(const row_tile *tiles, uint32_t n, uint32_t item)
 {
 	uint32_t from = 0, to = n;
 
+	/* Of 32 places at once: reading them in turn would take as long as the work. */
 	while (to - from > 1)
 	{
-		uint32_t mid = from + (to - from) / 2;
+		uint32_t step = (to - from + 31) / 32;
+		uint32_t at = from + threadIdx.x % 32 * step;
+		unsigned begun = __ballot_sync(~0u, at < to && tiles[at].items <= item);
 
-		if (tiles[mid].items <= item)
-			from = mid;
-		else
-			to = mid;
+		from += (31 - (uint32_t) __clz((int) begun)) * step;
+		to = min(to, from + step);
 	}
 	return from;
 }

@@ -21,10 +21,6 @@ import io
 import sys
 from pathlib import Path
 
-import numpy
-
-NO_NODE = 0xFFFFFFFF
-
 
 class SemtokError(RuntimeError):
     """What the library says is wrong."""
@@ -129,7 +125,9 @@ class Head:
 
 
 def made_up(levels, codes, n, offsets, vocab):
-    """Ids as RecTokens lays them out, in an npz file's bytes."""
+    """Ids as RecTokens lays them out, in an npz file's bytes; and their tokens."""
+    import numpy
+
     ids = numpy.unique(numpy.random.default_rng(0).integers(0, codes, (n, levels)), axis=0)
     tokens = ids + numpy.array(offsets)
     row_ptrs, columns, most = [0], [], []
