@@ -118,7 +118,7 @@ __launch_bounds__(SETTLE_THREADS) draw_one(const draw_args a)
 		threshold = threshold > -INFINITY ? threshold : -INFINITY;
 	}
 	/* Of what has been settled nothing asks for the key again: its logit takes the place. */
-	settle<Number>(b, s, c, x, keys, threshold, 1, (unsigned char *) (x + s.linear.wide),
+	settle<Number>(b, s, c, x, keys, threshold, 1,
 				   [&](double logit, uint32_t k)
 				   {
 					   uint4 block = draw_block(d.seed, state, c.codes[k], d.level);
@@ -143,7 +143,7 @@ static stk_status
 launch(const draw_args *a, cudaStream_t stream, stk_error *err)
 {
 	static const char doing[] = "draw children on the device";
-	size_t bytes = settle_bytes<Number>(&a->slab.linear);
+	size_t bytes = settle_bytes(&a->slab.linear);
 	stk_status status = stk_cuda_status(
 		cudaFuncSetAttribute(draw_one<Number>, cudaFuncAttributeMaxDynamicSharedMemorySize,
 							 (int) bytes),

@@ -11,12 +11,12 @@
 /* Children that are looked at by the reference at once, with the best so far. */
 #define SETTLE_MOST 512
 /* Scores that a block keeps at hand; more are read again. */
-#define SETTLE_KEPT 1536
+#define SETTLE_KEPT 2048
 
 static_assert(STK_LINEAR_MOST_K + SETTLE_THREADS <= SETTLE_MOST, "some must come in each turn");
 
 /* Children and their values by the reference; the first `have` are settled. */
-typedef struct __align__(16) settled
+typedef struct settled
 {
 	double values[SETTLE_MOST];
 	uint32_t children[SETTLE_MOST];
@@ -24,11 +24,8 @@ typedef struct __align__(16) settled
 	float kept[SETTLE_KEPT];
 	float greatest[SETTLE_THREADS / 32];
 	float least[SETTLE_THREADS / 32];
-	uint32_t counts[2][SETTLE_THREADS / 32];
-}
-settled;
-
-static_assert(sizeof(settled) % 16 == 0, "lines lie behind it");
+	uint32_t counts[SETTLE_THREADS / 32];
+} settled;
 
 /* Is (a, i) before (b, j)? Values compare as numbers; children ascend by code. */
 static __device__ inline bool
@@ -84,69 +81,11 @@ range_of(settled *b, const float *scores, uint32_t n, float *least, float *great
 	return finite;
 }
 
-/* Fewer children are not worth the way through shared memory. */
-#define SETTLE_FEW 8
-
-static_assert(SETTLE_THREADS == STK_LINE_THREADS, "a block's pairs are what lines are for");
-
-/*
- * The reference's dot products of the block's row with up to 64 children's weights, a pair each,
- * which both get theirs.
- */
-template <class Number>
-static __device__ inline double
-dots_by_lines(settled *b, const linear_slab &s, const stk_node_children &c, const double *x,
-			  uint32_t first, uint32_t n, unsigned char *lines)
-{
-	weight_lines<Number> w;
-	uint32_t count = (s.linear.dim + w.EACH - 1) / w.EACH;
-	uint32_t part = threadIdx.x % 2 * 4;
-	double lanes[4] = {};
-	double sum[4];
-
-	w.set(lines, s.linear.dim);
-#pragma unroll
-	for (uint32_t i = 0; i < 4; i++)
-	{
-		uint32_t at = first + threadIdx.x / 8 + i * (STK_LINE_THREADS / 8);
-
-		w.from[i] = at < n ? (const Number *) s.linear.weights +
-								 ((size_t) s.offset + c.codes[b->children[at]]) * s.linear.dim
-						   : NULL;
-	}
-	/* All have left the lines before. */
-	__syncthreads();
-	for (uint32_t line = 0; line < STK_LINE_TURNS - 1; line++)
-		w.begin(line);
-	for (uint32_t line = 0; line < count; line++)
-	{
-		const Number *at = w.take(line);
-
-#pragma unroll
-		for (uint32_t e = 0; e < w.EACH; e += 8)
-		{
-			uint32_t i = line * w.EACH + e + part;
-			float v[4];
-
-			if (i >= s.linear.dim)
-				break;
-			take_four(at + e + part, v);
-#pragma unroll
-			for (int j = 0; j < 4; j++)
-				lanes[j] = fma((double) v[j], x[i + (uint32_t) j], lanes[j]);
-		}
-	}
-#pragma unroll
-	for (int j = 0; j < 4; j++)
-		sum[j] = __dadd_rn(lanes[j], __shfl_xor_sync(~0u, lanes[j], 1));
-	return __dadd_rn(__dadd_rn(sum[0], sum[2]), __dadd_rn(sum[1], sum[3]));
-}
-
-/* Logits of the children from `have` on, by the reference; lines: lines_bytes of shared memory. */
+/* Logits of the children from `have` on, by the reference: a pair of threads each. */
 template <class Number, class Value>
 static __device__ inline void
 score_by_reference(settled *b, const linear_slab &s, const stk_node_children &c, const double *x,
-				   uint32_t have, unsigned char *lines, Value value_of)
+				   uint32_t have, Value value_of)
 {
 	uint32_t n = b->n;
 
@@ -157,11 +96,11 @@ score_by_reference(settled *b, const linear_slab &s, const stk_node_children &c,
 		uint32_t token = s.offset + c.codes[k];
 		double dot;
 
-		if (s.aligned && n - first > SETTLE_FEW)
-			dot = dots_by_lines<Number>(b, s, c, x, first, n, lines);
-		else
-			dot = exact_dot(x, (const Number *) s.linear.weights + (size_t) token * s.linear.dim,
-							s.linear.dim, s.aligned);
+		/* None for the whole warp. */
+		if (first + threadIdx.x / 32 * 16 >= n)
+			continue;
+		dot = exact_dot(x, (const Number *) s.linear.weights + (size_t) token * s.linear.dim,
+						s.linear.dim, s.aligned);
 		dot = with_bias(dot, (const Number *) s.linear.bias, token);
 		if (i < n && threadIdx.x % 2 == 0)
 			b->values[i] = value_of(dot, k);
@@ -213,7 +152,7 @@ keep_best(settled *b, uint32_t k)
 template <class Number, class Value>
 static __device__ inline void
 settle(settled *b, const linear_slab &s, const stk_node_children &c, const double *x,
-	   const float *scores, float threshold, uint32_t k, unsigned char *lines, Value value_of)
+	   const float *scores, float threshold, uint32_t k, Value value_of)
 {
 	uint32_t have = 0;
 	uint32_t first = 0;
@@ -234,18 +173,19 @@ settle(settled *b, const linear_slab &s, const stk_node_children &c, const doubl
 			there += __syncthreads_count(may);
 			first += SETTLE_THREADS;
 		}
-		score_by_reference<Number>(b, s, c, x, have, lines, value_of);
+		score_by_reference<Number>(b, s, c, x, have, value_of);
 		keep_best(b, k);
 		have = b->n;
+		/* Before anybody adds to it. */
+		__syncthreads();
 	}
 }
 
-/* A block's shared memory: what is settled, its row, lines of weights. */
-template <class Number>
+/* A block's shared memory: what is settled, and its row. */
 static inline size_t
 settle_bytes(const stk_device_linear *l)
 {
-	return sizeof(settled) + (size_t) l->wide * sizeof(double) + lines_bytes<Number>();
+	return sizeof(settled) + (size_t) l->dim * sizeof(double);
 }
 
 #endif

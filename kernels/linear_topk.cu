@@ -43,11 +43,12 @@ near_kth(settled *b, const float *scores, uint32_t n, uint32_t k, float least, f
 		for (int step = 16; step > 0; step >>= 1)
 			count += __shfl_xor_sync(~0u, count, step);
 		if (threadIdx.x % 32 == 0)
-			b->counts[turn & 1][threadIdx.x / 32] = count;
+			b->counts[threadIdx.x / 32] = count;
 		__syncthreads();
 		count = 0;
 		for (int w = 0; w < SETTLE_THREADS / 32; w++)
-			count += b->counts[turn & 1][w];
+			count += b->counts[w];
+		__syncthreads();
 		if (count >= k)
 		{
 			low = middle;
@@ -90,7 +91,7 @@ __launch_bounds__(SETTLE_THREADS) choose_best(const topk_args a)
 			threshold = __fadd_rd(threshold, -2 * row_margin(s.linear, f));
 			threshold = threshold > -INFINITY ? threshold : -INFINITY;
 		}
-		settle<Number>(b, s, c, x, scores, threshold, a.k, (unsigned char *) (x + s.linear.wide),
+		settle<Number>(b, s, c, x, scores, threshold, a.k,
 					   [](double logit, uint32_t) { return logit; });
 		found = b->n;
 	}
@@ -110,7 +111,7 @@ static stk_status
 launch(const topk_args *a, cudaStream_t stream, stk_error *err)
 {
 	static const char doing[] = "choose the best children on the device";
-	size_t bytes = settle_bytes<Number>(&a->slab.linear);
+	size_t bytes = settle_bytes(&a->slab.linear);
 	stk_status status = stk_cuda_status(
 		cudaFuncSetAttribute(choose_best<Number>, cudaFuncAttributeMaxDynamicSharedMemorySize,
 							 (int) bytes),

@@ -104,7 +104,7 @@ extern "C"
 									   size_t n, size_t width, int32_t *tokens, uint32_t *next,
 									   semtok_stream stream, char *error, size_t error_bytes);
 
-	/* A code's cost in a beam: -log softmax over all codes, over those that may follow; or -logit. */
+	/* A code's cost in a beam: -log softmax of all codes, of those that may follow; or -logit. */
 	typedef enum semtok_norm
 	{
 		SEMTOK_NORM_FULL = 0,
