@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "gpu"))
 from table import picture  # noqa: E402
 
 WAYS = {"masked": ("fused masked", "kernel masked", "pytorch masked", "sparse pytorch masked"),
-        "topk": ("fused top-k", "sparse pytorch top-k"),
+        "topk": ("fused top-k", "sparse pytorch top-k", "gathered product and torch.topk"),
         "sampling": ("fused sampling", "sparse pytorch sampling")}
 TITLES = {"masked": "Masked logits of a layer", "topk": "Top-50 of a layer under a trie",
           "sampling": "Sampling from a layer under a trie"}
