@@ -125,9 +125,8 @@ check_numbers(const stk_train_plan *plan, stk_error *err)
 		return stk_fail(err, STK_EINVAL, "expected a finite diversity of at least 0");
 	if (!is_share(plan->decay))
 		return stk_fail(err, STK_EINVAL, "decay must be at least 0 and less than 1");
-	if (!is_within(p->delay, 0, plan->epochs - 1))
-		return stk_fail(err, STK_EINVAL, "expected a delay of 0 to %d epochs, not %d",
-						plan->epochs - 1, p->delay);
+	if (p->delay < 0)
+		return stk_fail(err, STK_EINVAL, "expected a delay of at least 0, not %d", p->delay);
 	if (p->patience < 0)
 		return stk_fail(err, STK_EINVAL, "expected patience of at least 0, not %d", p->patience);
 	return STK_OK;

@@ -60,7 +60,8 @@ typedef struct stk_rqvae_plan
 	bool flow;         /* later levels' commitment reaches the encoder; else only the first's */
 	double diversity;  /* weight of the entropy of the codes; >= 0, finite; 0 = off */
 	stk_rqvae_init init;
-	int delay; /* epochs before codewords are chosen, in which nothing is quantized; < epochs */
+	int delay; /* epochs in which nothing is quantized, before codewords are chosen for the rest; the
+				* last epoch has them in any case */
 
 	int patience; /* measurings without a better one that end the training; 0 = never */
 } stk_rqvae_plan;

@@ -284,11 +284,13 @@ static stk_status
 begin_epoch(training *t, stk_error *err)
 {
 	stk_rqvae_state *s = t->state;
+	int delay = t->plan->rqvae.delay;
+	int last = t->plan->epochs - 1;
 	double since = now(t);
 	stk_status status;
 
 	stk_batches_begin(&t->batches, t->plan->seed, (int) s->epoch + 1);
-	if (!s->quantized && s->epoch >= (uint32_t) t->plan->rqvae.delay)
+	if (!s->quantized && s->epoch >= (uint32_t) (delay < last ? delay : last))
 	{
 		status = stk_rqvae_choose(t->plan, &t->exec, t->x, t->n, t->batches.order, s, err);
 		if (status != STK_OK)

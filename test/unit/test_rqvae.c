@@ -584,7 +584,7 @@ bad_plans(void **state)
 	REFUSED(plan.rqvae.average = 1, STK_EINVAL, "average must be at least 0 and less than 1");
 	REFUSED(plan.rqvae.diversity = -1, STK_EINVAL, "expected a finite diversity of at least 0");
 	REFUSED(plan.decay = 1, STK_EINVAL, "decay must be at least 0 and less than 1");
-	REFUSED(plan.rqvae.delay = 6, STK_EINVAL, "expected a delay of 0 to 5 epochs, not 6");
+	REFUSED(plan.rqvae.delay = -1, STK_EINVAL, "expected a delay of at least 0, not -1");
 	REFUSED(plan.rqvae.patience = -1, STK_EINVAL, "expected patience of at least 0, not -1");
 }
 
@@ -736,6 +736,24 @@ reports(void **state)
 	stk_rqvae_state_free(&s);
 	forget(h);
 	free(x);
+}
+
+/* Codewords are there in the end, however long the delay. */
+static void
+delay_leaves_an_epoch(void **state)
+{
+	stk_train_plan plan = small_plan();
+	heard *h = listen(&plan);
+	stk_rqvae_state s;
+
+	(void) state;
+	plan.rqvae.delay = 100;
+	s = trained(&plan, h);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(h->reports[i].quantized, i == 5);
+	assert_true(s.quantized);
+	stk_rqvae_state_free(&s);
+	forget(h);
 }
 
 /* A level whose rows all fall to one code says so. */
@@ -999,6 +1017,7 @@ main(void)
 		cmocka_unit_test(loss_that_is_no_number),
 		cmocka_unit_test(patience_ends_it),
 		cmocka_unit_test(reports),
+		cmocka_unit_test(delay_leaves_an_epoch),
 		cmocka_unit_test(collapse_is_seen),
 		cmocka_unit_test(dead_codes_restart),
 		cmocka_unit_test(stops_anywhere),
