@@ -19,7 +19,7 @@ static const struct
 		{
 			.epochs = 100,
 			.batch_size = 640,
-			.decay = 0.99,
+			.decay = 0.95,
 			.restart_after = 20,
 			.rqvae =
 				{
@@ -30,7 +30,7 @@ static const struct
 					.decoder = {512, 512},
 					.activation = STK_RELU,
 					.standardize = STK_RQVAE_WHOLE,
-					.learning_rate = 1e-3,
+					.learning_rate = 3e-3,
 					.weight_decay = 1e-4,
 					.beta1 = 0.9,
 					.beta2 = 0.999,
@@ -38,7 +38,7 @@ static const struct
 					.warmup = 100,
 					.schedule = STK_RQVAE_COSINE,
 					.average = 0.999,
-					.commitment = 0.25,
+					.commitment = 0.05,
 					.flow = true,
 					.init = STK_RQVAE_LLOYD,
 				},

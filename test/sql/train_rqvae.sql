@@ -83,7 +83,7 @@ SELECT o AS options, pg_temp.refusal(refused(o)) FROM unnest(array['{"hiden": 1}
 	'{"preset": "tiger"}', '{"preset": 1}', '{"encoder": 512}', '{"encoder": [0]}', '{"encoder": [512, -1]}', '{"encoder": [1.5]}', '{"encoder": ["a"]}', '{"encoder": [16001]}', '{"encoder": [[1]]}',
 	'{"encoder": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}', '{"decoder": {}}', '{"latent": 0}', '{"latent": 16001}', '{"activation": "tanh"}', '{"activation": null}', '{"standardize": true}', '{"learning_rate": 0}', '{"learning_rate": -1}',
 	'{"learning_rate": 1e7}', '{"learning_rate": "fast"}', '{"beta1": 1}', '{"beta2": -0.1}', '{"epsilon": 0}', '{"weight_decay": -1}', '{"commitment": 1e7}', '{"commitment": -0.25}', '{"commitment": "Infinity"}', '{"diversity": -1}',
-	'{"clip": -1}', '{"average": 1}', '{"decay": 1}', '{"restart_after": -1}', '{"warmup": 0.5}', '{"schedule": "linear"}', '{"learnable": 1}', '{"flow": "yes"}', '{"start": "random"}', '{"delay": 1}', '{"patience": -1}',
+	'{"clip": -1}', '{"average": 1}', '{"decay": 1}', '{"restart_after": -1}', '{"warmup": 0.5}', '{"schedule": "linear"}', '{"learnable": 1}', '{"flow": "yes"}', '{"start": "random"}', '{"delay": -1}', '{"patience": -1}',
 	'{"checkpoint_every": 0}', '{"checkpoint_every": 1.5}', '{"resume": 1}', '{"eval_every": 1}', '[]']) AS o;
 SELECT pg_temp.refusal(s) FROM unnest(array[
 	$$SELECT semtok.train('no', 'SELECT x FROM sheet', method => 'rqvae', metric => 'ip')$$,
