@@ -1,6 +1,6 @@
 """Ids by RecTokens' own tokenizers, of a checkout that RECTOKENS names: rows, dim, train (rows of them
 to train on), method (rqkmeans, rqvae), levels, size, epochs, seed, threads; codes (out), again (out:
-decoded rows). Batches, rates and sizes as its training scripts have them. Without a checkout or
+decoded rows). Batches and rates as its training scripts have them, layers as its class. Without a checkout or
 PyTorch it says so and tells nothing."""
 
 import os
@@ -11,7 +11,7 @@ import rival
 
 BATCH = 640
 LATENT = 64
-HIDDEN = 512
+HIDDEN = 256
 RATE = 1e-3
 DECAY = 1e-4
 

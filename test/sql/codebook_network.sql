@@ -129,3 +129,4 @@ SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), '{"activatio
 
 SET client_min_messages = warning;
 DROP SCHEMA codebook_network CASCADE;
+SELECT count(semtok.drop_tokenizer(name)) AS dropped FROM (SELECT DISTINCT name FROM semtok.tokenizers) AS t;

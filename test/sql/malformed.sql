@@ -72,7 +72,7 @@ SELECT refuse_text('codebook', format('{"dim":1,"sizes":%s,"metric":"l2","data":
 -- nesting is refused at the first level that does not belong, however deep it is
 SELECT refuse_text('codebook', '{"dim":' || repeat('[', 100000));
 -- codebook: binary, aggregate, parts
-SELECT refuse_binary('codebook', h) FROM unnest(array['', '01', '0100010001000000', '02000100010000000100000000000000', '01030100010000000100000000000000', '01000000010000000100000000000000',
+SELECT refuse_binary('codebook', h) FROM unnest(array['', '01', '0100010001000000', '03000100010000000100000000000000', '01030100010000000100000000000000', '01000000010000000100000000000000',
 	'01002100010000000100000000000000', '01000100000000000100000000000000', '0100010001000000000000000000000000', '010001000100000001000100', '01000100010000000100000000', '0100010001000000010000000000803f00',
 	'0100010001000000010000000000c07f', '010001000100000001000000000080ff', '0100010001000000ffffffff0000803f', '01000100ffffffff010000000000803f']) WITH ORDINALITY t(h, n) ORDER BY n;
 SELECT refuse('SELECT ' || q) FROM unnest(array[$$codebook_agg(NULL, 0, '{1}')$$, $$codebook_agg(0, NULL, '{1}')$$, $$codebook_agg(0, 0, NULL)$$, $$codebook_agg(0, 0, '{1}', NULL)$$, $$codebook_agg(0, 0, '{1}', 'L1')$$,

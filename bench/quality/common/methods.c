@@ -12,6 +12,7 @@
 
 #include "common/rival.h"
 #include "core/rq.h"
+#include "core/rqvae.h"
 #include "core/train.h"
 #include "methods.h"
 
@@ -29,8 +30,8 @@ typedef struct point
 } point;
 
 static const point defaults = {1, 1};
-static const point points[POINTS] = {{0.5, 1},    {1, 1},    {2, 1},    {4, 1},
-									 {0.5, WIDE}, {1, WIDE}, {2, WIDE}, {4, WIDE}};
+static const point points[POINTS] = {{0.5, 1}, {0.5, WIDE}, {1, 1}, {1, WIDE},
+									 {2, 1},   {2, WIDE},   {4, 1}, {4, WIDE}};
 
 /* The problem that all methods are given. */
 typedef struct problem
@@ -49,8 +50,9 @@ typedef struct method
 				double *seconds);
 	bool narrow; /* it encodes greedily only */
 
-	/* Ours: */
+	/* Ours: a plan, or that of an RQ-VAE's preset, for so many epochs as `epochs` says. */
 	stk_train_plan plan;
+	stk_rqvae_preset preset;
 
 	/* Rivals': the script, and what it is told. */
 	const char *script;
@@ -93,7 +95,8 @@ use_codebook(problem *p, const stk_codebook *cb, int beam)
 				stk_rq_encode(rq, p->exec, p->data.all.x, n, beam, p->codes, NULL, &err), &err);
 	for (size_t i = 0; i < n; i++)
 		bench_check("decoding",
-					stk_rq_decode(cb, p->codes + i * LEVELS, LEVELS, p->again + i * dim, &err),
+					stk_rq_reconstruct(cb, p->exec, p->codes + i * LEVELS, LEVELS,
+									   p->again + i * dim, &err),
 					&err);
 	stk_rq_free(rq);
 }
@@ -134,6 +137,58 @@ run_ours(const method *m, problem *p, const point *at, uint64_t seed, double *se
 	return true;
 }
 
+/* The RQ-VAE trained last: points that differ by the beam alone share it. */
+typedef struct trained
+{
+	const method *by; /* NULL: none yet */
+	double length;
+	uint64_t seed;
+	double seconds;
+	stk_train_plan plan;
+	stk_rqvae_state state;
+} trained;
+
+static void
+train_rqvae(const method *m, const problem *p, double length, uint64_t seed, trained *t)
+{
+	size_t dim = p->data.all.dim;
+	float *x = bench_copy(p->data.all.x, p->data.train_n * dim);
+	stk_rqvae_hooks hooks = {0};
+	stk_error err = {0};
+	double began = bench_now();
+
+	if (t->by)
+		stk_rqvae_state_free(&t->state);
+	*t = (trained){.by = m, .length = length, .seed = seed};
+	t->plan = (stk_train_plan){
+		.metric = STK_L2, .levels = LEVELS, .dim = (int) dim, .seed = seed, .beam = 1};
+	for (int l = 0; l < LEVELS; l++)
+		t->plan.sizes[l] = CODES;
+	stk_rqvae_defaults(m->preset, &t->plan);
+	t->plan.epochs = scaled(m->epochs ? m->epochs : t->plan.epochs, length);
+	bench_check(m->name, stk_rqvae_state_init(&t->state, &t->plan, &p->exec->a), NULL);
+	bench_check(
+		m->name,
+		stk_rqvae_train(&t->plan, p->exec, x, p->data.train_n, NULL, 0, &hooks, &t->state, &err),
+		&err);
+	t->seconds = bench_now() - began;
+	free(x);
+}
+
+static bool
+run_rqvae(const method *m, problem *p, const point *at, uint64_t seed, double *seconds)
+{
+	static trained last;
+	stk_codebook cb;
+
+	if (last.by != m || last.length != at->length || last.seed != seed)
+		train_rqvae(m, p, at->length, seed, &last);
+	*seconds = last.seconds;
+	stk_rqvae_codebook(&last.plan, &last.state, stk_rqvae_result(&last.plan, &last.state), &cb);
+	use_codebook(p, &cb, at->beam);
+	return true;
+}
+
 static bool
 run_rival(const method *m, problem *p, const point *at, uint64_t seed, double *seconds)
 {
@@ -156,46 +211,62 @@ run_rival(const method *m, problem *p, const point *at, uint64_t seed, double *s
 	return true;
 }
 
-/* Mini-batches and moving averages as RecTokens has them by default: 20 epochs of 640 rows. */
+/* RecTokens' own tokenizers and its preset of ours are trained on as many batches. */
+#define RQVAE_EPOCHS 100
+
 static const method methods[] = {
-	{"ours: rqkmeans",
-	 run_ours,
-	 false,
-	 {.method = STK_TRAIN_RQKMEANS, .epochs = 25, .init = STK_INIT_KMEANSII},
-	 NULL,
-	 NULL,
-	 0},
-	{"ours: refined",
-	 run_ours,
-	 false,
-	 {.method = STK_TRAIN_RQKMEANS, .epochs = 5, .init = STK_INIT_KMEANSII, .refine = 20},
-	 NULL,
-	 NULL,
-	 0},
-	{"ours: balanced",
-	 run_ours,
-	 false,
-	 {.method = STK_TRAIN_RQKMEANS, .epochs = 25, .init = STK_INIT_KMEANSII, .balance = 1.5},
-	 NULL,
-	 NULL,
-	 0},
-	{"ours: ema",
-	 run_ours,
-	 false,
-	 {.method = STK_TRAIN_EMA,
-	  .epochs = 25,
-	  .batch_size = 1024,
-	  .init = STK_INIT_KMEANSII,
-	  .decay = 0.99,
-	  .restart_after = 20},
-	 NULL,
-	 NULL,
-	 0},
-	{"FAISS: ResidualQuantizer", run_rival, false, {0}, "faiss_codes.py", "rq", 10},
-	{"FAISS: the same, refined", run_rival, false, {0}, "faiss_codes.py", "refined", 10},
-	{"FAISS: LocalSearchQuantizer", run_rival, true, {0}, "faiss_codes.py", "lsq", 25},
-	{"RecTokens: RQKMeansTokenizer", run_rival, true, {0}, "rectokens_codes.py", "rqkmeans", 20},
-	{"RecTokens: RQVAETokenizer", run_rival, true, {0}, "rectokens_codes.py", "rqvae", 100},
+	{.name = "ours: rqkmeans",
+	 .run = run_ours,
+	 .plan = {.method = STK_TRAIN_RQKMEANS, .epochs = 25, .init = STK_INIT_KMEANSII}},
+	{.name = "ours: refined",
+	 .run = run_ours,
+	 .plan = {.method = STK_TRAIN_RQKMEANS, .epochs = 5, .init = STK_INIT_KMEANSII, .refine = 20}},
+	{.name = "ours: balanced",
+	 .run = run_ours,
+	 .plan =
+		 {.method = STK_TRAIN_RQKMEANS, .epochs = 25, .init = STK_INIT_KMEANSII, .balance = 1.5}},
+	{.name = "ours: ema",
+	 .run = run_ours,
+	 .plan = {.method = STK_TRAIN_EMA,
+			  .epochs = 25,
+			  .batch_size = 1024,
+			  .init = STK_INIT_KMEANSII,
+			  .decay = 0.99,
+			  .restart_after = 20}},
+	{.name = "ours: rqvae", .run = run_rqvae, .preset = STK_RQVAE_OURS},
+	{.name = "ours: rqvae, rectokens",
+	 .run = run_rqvae,
+	 .narrow = true,
+	 .preset = STK_RQVAE_RECTOKENS,
+	 .epochs = RQVAE_EPOCHS},
+	{.name = "FAISS: ResidualQuantizer",
+	 .run = run_rival,
+	 .script = "faiss_codes.py",
+	 .told = "rq",
+	 .epochs = 10},
+	{.name = "FAISS: the same, refined",
+	 .run = run_rival,
+	 .script = "faiss_codes.py",
+	 .told = "refined",
+	 .epochs = 10},
+	{.name = "FAISS: LocalSearchQuantizer",
+	 .run = run_rival,
+	 .narrow = true,
+	 .script = "faiss_codes.py",
+	 .told = "lsq",
+	 .epochs = 25},
+	{.name = "RecTokens: RQKMeansTokenizer",
+	 .run = run_rival,
+	 .narrow = true,
+	 .script = "rectokens_codes.py",
+	 .told = "rqkmeans",
+	 .epochs = 20},
+	{.name = "RecTokens: RQVAETokenizer",
+	 .run = run_rival,
+	 .narrow = true,
+	 .script = "rectokens_codes.py",
+	 .told = "rqvae",
+	 .epochs = RQVAE_EPOCHS},
 };
 
 #define METHODS (sizeof(methods) / sizeof(methods[0]))
@@ -286,6 +357,7 @@ int
 quality_run(const char *name)
 {
 	const char *rows = getenv("ROWS");
+	const char *only = getenv("ONLY");
 	problem p[SEEDS];
 	bench_exec e;
 
@@ -311,7 +383,10 @@ quality_run(const char *name)
 	printf("%-29s %-9s %14s %14s %11s %11s %11s %11s %11s %12s\n", "", "length", "error", "unique",
 		   "entropy", "code 1", "codes 1, 2", "of 10", "of 100", "seconds");
 	for (size_t i = 0; i < METHODS; i++)
-		try_method(&methods[i], p, !getenv("DEFAULTS_ONLY"));
+	{
+		if (!only || strstr(methods[i].name, only))
+			try_method(&methods[i], p, !getenv("DEFAULTS_ONLY"));
+	}
 	printf("\nlength: times the default epochs or rounds, and the beam of encoding, of the best of "
 		   "%d points;\n"
 		   "error: mean squared distance of a row held out from what its id decodes to; unique: "
