@@ -443,7 +443,7 @@ static void
 plans_that_are_refused(void **state)
 {
 	(void) state;
-	REFUSED(STK_EINVAL, plan.method = (stk_train_method) 2);
+	REFUSED(STK_EINVAL, plan.method = STK_TRAIN_METHODS);
 	REFUSED(STK_EINVAL, plan.method = (stk_train_method) -1);
 	REFUSED(STK_EINVAL, plan.metric = (stk_metric) 3);
 	REFUSED(STK_EINVAL, plan.init = (stk_init) 3);
