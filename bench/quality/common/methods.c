@@ -388,14 +388,14 @@ quality_run(const char *name)
 			try_method(&methods[i], p, !getenv("DEFAULTS_ONLY"));
 	}
 	printf("\nlength: times the default epochs or rounds, and the beam of encoding, of the best of "
-		   "%d points;\n"
-		   "error: mean squared distance of a row held out from what its id decodes to; unique: "
-		   "distinct\n"
-		   "ids of all rows; entropy: of a level's codes, nats; code 1, codes 1, 2: share of a "
-		   "row's %d\n"
-		   "nearest that begin with its codes; of 10, of 100: share of them among so many nearest "
-		   "by what\n"
-		   "ids decode to; seconds: of training\n",
+		   "%d\n"
+		   "points; error: squared distance of rows held out from what their ids decode to, as a "
+		   "share\n"
+		   "of their squared length; unique: distinct ids of all rows; entropy: of a level's "
+		   "codes, nats;\n"
+		   "code 1, codes 1, 2: share of a row's %d nearest that begin with its codes; of 10, of "
+		   "100:\n"
+		   "share of them among so many nearest by what ids decode to; seconds: of training\n",
 		   POINTS, NEIGHBOURS);
 	for (int seed = 0; seed < SEEDS; seed++)
 	{

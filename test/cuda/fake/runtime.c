@@ -30,13 +30,16 @@ typedef struct counter
 typedef struct block
 {
 	size_t bytes;
+	struct block *next; /* among all: what a device that has failed keeps is not lost */
+	struct block *before;
 	int device; /* -1: pinned */
-	char pad[64 - sizeof(size_t) - sizeof(int)];
+	char pad[64 - sizeof(size_t) - 2 * sizeof(struct block *) - sizeof(int)];
 } block;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static rule rules[RULES];
 static int nrules;
+static block *blocks;
 static bool scripted; /* the rules are the file's */
 static counter counters[CALLS];
 static int ncounters;
@@ -190,6 +193,11 @@ allocate(const char *call, void **out, size_t bytes, int device)
 		abort();
 	b->bytes = bytes;
 	b->device = device;
+	b->next = blocks;
+	b->before = NULL;
+	if (blocks)
+		blocks->before = b;
+	blocks = b;
 	if (device >= 0)
 		used[device] += bytes;
 	live++;
@@ -212,6 +220,12 @@ release(const char *call, void *memory_of)
 	pthread_mutex_lock(&lock);
 	if (b->device >= 0)
 		used[b->device] -= b->bytes;
+	if (b->before)
+		b->before->next = b->next;
+	else
+		blocks = b->next;
+	if (b->next)
+		b->next->before = b->before;
 	live--;
 	pthread_mutex_unlock(&lock);
 	free(b);
