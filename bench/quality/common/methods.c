@@ -294,7 +294,7 @@ static void
 print_row(const char *name, const char *which, const quality *of, int n)
 {
 	printf("%-29s %-9s", name, which);
-	print_figure(of, n, offsetof(quality, error), 7, 4);
+	print_figure(of, n, offsetof(quality, error), 7, of[0].error < 100 ? 4 : 0);
 	print_figure(of, n, offsetof(quality, unique), 6, 4);
 	print_figure(of, n, offsetof(quality, entropy), 5, 3);
 	print_figure(of, n, offsetof(quality, first), 5, 3);
@@ -389,13 +389,13 @@ quality_run(const char *name)
 	}
 	printf("\nlength: times the default epochs or rounds, and the beam of encoding, of the best of "
 		   "%d\n"
-		   "points; error: squared distance of rows held out from what their ids decode to, as a "
-		   "share\n"
-		   "of their squared length; unique: distinct ids of all rows; entropy: of a level's "
-		   "codes, nats;\n"
-		   "code 1, codes 1, 2: share of a row's %d nearest that begin with its codes; of 10, of "
-		   "100:\n"
-		   "share of them among so many nearest by what ids decode to; seconds: of training\n",
+		   "points; error: mean squared distance of a row held out from what its id decodes to; "
+		   "unique:\n"
+		   "distinct ids of all rows; entropy: of a level's codes, nats; code 1, codes 1, 2: share "
+		   "of a\n"
+		   "row's %d nearest that begin with its codes; of 10, of 100: share of them among so many "
+		   "nearest\n"
+		   "by what ids decode to; seconds: of training\n",
 		   POINTS, NEIGHBOURS);
 	for (int seed = 0; seed < SEEDS; seed++)
 	{
