@@ -285,8 +285,7 @@ stk_cuda_search(const stk_exec *exec, const stk_resident_trie *t, const stk_sear
 				stk_error *err)
 {
 	batch s = {.exec = exec, .t = t, .b = b, .start = root_of(t, b->tokenizer)};
-	size_t each = piece_queries(b);
-	size_t piece = 0;
+	size_t each, piece = 0;
 	stk_status status;
 
 	if (b->width < t->trie.view.depth)
@@ -301,8 +300,13 @@ stk_cuda_search(const stk_exec *exec, const stk_resident_trie *t, const stk_sear
 	}
 	s.row = stk_search_batch_terms(b) * term_bytes(b);
 	status = stk_gpu_use(t->gpu, err);
-	if (status == STK_OK)
-		status = stk_lanes_take(t->gpu, &s.lanes, err);
+	if (status != STK_OK)
+		return status;
+	/* By this device's size: steps on another may take less memory. */
+	each = piece_queries(b);
+	if (each == 0)
+		return stk_fail(err, STK_EDEVICE, "CUDA device %d: queries are too large", t->gpu->number);
+	status = stk_lanes_take(t->gpu, &s.lanes, err);
 	if (status != STK_OK)
 		return status;
 	for (size_t first = 0; first < b->n && status == STK_OK; first += each, piece++)
