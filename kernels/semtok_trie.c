@@ -132,6 +132,13 @@ read_set(const void *bytes, size_t length, const stk_csr_tokens *tokens, stk_sem
 static stk_status
 check_tokens(const stk_semset *set, const semtok_trie *t, stk_error *err)
 {
+	/* Those behind the longest id, too: a step reads a level's logits from its offset on. */
+	for (int i = 0; i < t->n_offsets; i++)
+	{
+		if (t->offsets[i] >= t->vocab)
+			return stk_fail(err, STK_EINVAL, "offset %u of level %d is not below vocab %u",
+							t->offsets[i], i, t->vocab);
+	}
 	if (t->n_offsets > 0 && t->n_offsets < set->depth)
 		return stk_fail(err, STK_EINVAL, "expected an offset for each of %d levels, not %d",
 						set->depth, t->n_offsets);
@@ -335,7 +342,10 @@ semtok_trie_beam_step(semtok_trie *t, int level, size_t queries, uint32_t parent
 		status = stk_cuda_status(cudaMemsetAsync(t->step.memory, 0, scratch, on),
 								 "begin a beam on the device", &err);
 	if (status != STK_OK)
+	{
+		t->step_queries = 0;
 		return tell(status, &err, error, error_bytes);
+	}
 	t->step_queries = queries;
 	t->step_width = width;
 	step = (stk_trie_step){.trie = t->there.view,

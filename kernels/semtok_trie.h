@@ -114,7 +114,8 @@ extern "C"
 
 	/*
  * One step of a beam: of each query, the best `width` of all that may follow its prefixes, the best
- * first; ties go to the lesser parent, then code. At most 1,024 parents, and as many kept.
+ * first; ties go to the lesser parent, then code. At most 1,024 parents, and as many kept. Steps of a
+ * trie use memory of its own, which grows with queries and width: one stream at a time.
  *
  *   n_parents    [queries]                  NULL: `parents` of each
  *   nodes        [queries][parents]

@@ -249,7 +249,7 @@ is_refused(const void *bytes, size_t len, uint32_t vocab, const uint32_t *offset
 int
 main(void)
 {
-	static const uint32_t offsets[LEVELS] = {10, 40, 70};
+	static const uint32_t offsets[LEVELS + 1] = {10, 40, 70, VOCAB};
 	stk_csr_tokens plain = {.vocab = VOCAB};
 	stk_csr_tokens moved = {.vocab = VOCAB, .n_offsets = LEVELS, .offsets = {10, 40, 70}};
 	stk_semset set;
@@ -264,6 +264,8 @@ main(void)
 			is_refused(bytes, len, 0, NULL, 0, SEMTOK_BAD_INPUT, "expected a vocab of 1") +
 			is_refused(bytes, len, VOCAB, offsets, 2, SEMTOK_BAD_INPUT,
 					   "expected an offset for each of 3 levels, not 2") +
+			is_refused(bytes, len, VOCAB, offsets, LEVELS + 1, SEMTOK_BAD_INPUT,
+					   "of level 3 is not below vocab") +
 			is_refused(bytes, len, 9, NULL, 0, SEMTOK_BAD_INPUT, "is not below vocab 9"));
 	must(semtok_trie_load(bytes, len, VOCAB, NULL, 0, NULL, &t, error, sizeof(error)) == SEMTOK_OK,
 		 "load", error);
