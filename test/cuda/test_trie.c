@@ -32,11 +32,13 @@ typedef enum shape
 	SHAPE_SPARSE, /* tails mostly */
 	SHAPE_LINE,   /* one child everywhere */
 	SHAPE_FULL,   /* nodes with 65,536 children */
+	SHAPE_CROWD,  /* of a step's candidates thousands cost the same */
 	N_SHAPES
 } shape;
 
-static const char *const shape_names[] = {"ids of one length", "ragged ids", "one-id tails",
-										  "one child everywhere", "65,536 children"};
+static const char *const shape_names[] = {"ids of one length", "ragged ids",
+										  "one-id tails",      "one child everywhere",
+										  "65,536 children",   "crowds of ties"};
 
 static void
 make_catalog(catalog *c, shape kind, bool small, int *levels, uint32_t *codes, prng *r)
@@ -65,6 +67,22 @@ make_catalog(catalog *c, shape kind, bool small, int *levels, uint32_t *codes, p
 			ids[i].codes[1] = (uint16_t) (i < all ? i : (i - all) * (65536 / all));
 		}
 		catalog_init(c, ids, 2 * all, false);
+	}
+	else if (kind == SHAPE_CROWD)
+	{
+		size_t all = small ? 2000 : 8000;
+		stk_semid *ids = calloc(all, sizeof(stk_semid));
+
+		*levels = 2;
+		*codes = 512;
+		for (size_t i = 0; i < all; i++)
+		{
+			ids[i] = (stk_semid){.tokenizer = 1, .levels = i % 2 ? 2 : 3};
+			ids[i].codes[0] = (uint16_t) prng_below(r, 24);
+			ids[i].codes[1] = (uint16_t) prng_below(r, *codes);
+			ids[i].codes[2] = ids[i].levels > 2 ? (uint16_t) prng_below(r, *codes) : 0;
+		}
+		catalog_init(c, ids, all, false);
 	}
 	else
 		even_catalog(c, n, *levels, *codes = 1 + *codes % 40, r);
@@ -121,10 +139,13 @@ typedef struct place
 } place;
 
 static place
-random_place(const there *t, prng *r)
+random_place(const there *t, bool crowded, prng *r)
 {
 	place p = {.index = prng_below(r, t->set.roots)};
 	int levels = (int) prng_below(r, (uint32_t) t->set.depth + 1);
+
+	/* Most where most of the codes follow. */
+	levels = crowded && prng_below(r, 4) > 0 ? 1 : levels;
 
 	p.node = t->here.root[p.index];
 	while (p.level < levels)
@@ -141,16 +162,17 @@ random_place(const there *t, prng *r)
 	return p;
 }
 
-/* All candidates of one query, by core's own terms; returns how many live. */
+/* All candidates of one query, by given terms or core's own; returns how many live. */
 static size_t
 list_candidates(const there *t, const stk_trie_step *s, const place *places, const double *cost,
-				uint32_t n, const float *logits, const double *temperature, candidate *out)
+				uint32_t n, const float *logits, const double *given, const double *temperature,
+				candidate *out)
 {
 	size_t live = 0;
 
 	for (uint32_t i = 0; i < n; i++)
 	{
-		const float *row = logits + (s->row_each ? i * s->stride : 0);
+		size_t at = s->row_each ? i * s->stride : 0;
 		stk_node_children children = stk_node_list(&t->here, places[i].node);
 		stk_decode_options options;
 		stk_child *list;
@@ -164,11 +186,14 @@ list_candidates(const there *t, const stk_trie_step *s, const place *places, con
 		stk_decode_defaults(&options);
 		options.temperature = temperature ? temperature[s->row_each ? i : 0] : 0;
 		terms_init(&own, &options, &stk_malloc);
-		must(terms_read_row(&own, s->norm, row, s->size, &read, &code) == STK_OK, "row", "");
+		must(terms_read_row(&own, s->norm, logits + at, s->size, &read, &code) == STK_OK, "row",
+			 "");
 		list = calloc(to - from, sizeof(stk_child));
 		for (uint32_t c = from; c < to; c++)
 			list[c - from].code = t->set.code[places[i].level + 1][c];
 		must(terms_of_children(&own, s->norm, &read, list, to - from) == STK_OK, "terms", "");
+		for (uint32_t c = 0; c < to - from && given; c++)
+			own.cost[c] = list[c].code < s->size ? given[at + list[c].code] : INFINITY;
 		for (uint32_t c = 0; c < to - from; c++)
 		{
 			candidate *k = &out[live];
@@ -185,22 +210,27 @@ list_candidates(const there *t, const stk_trie_step *s, const place *places, con
 
 /* Steps from random prefixes; returns differences. */
 static unsigned long
-try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, prng *r)
+try_step(const there *t, shape kind, int p, bool small, uint32_t codes, size_t *compared, prng *r)
 {
-	uint32_t n = 1 + prng_below(r, p % 4 == 0 ? 40 : 3), parents = 1 + prng_below(r, 60);
+	/* Crowds of so many queries that one block has all prefixes of each, and cuts its pool again. */
+	bool crowded = kind == SHAPE_CROWD, given = p % 4 < 2 && p % 3 != STK_NORM_MASKED;
+	uint32_t n = (crowded && !small && p % 4 == 0 ? 140 : 1) + prng_below(r, p % 4 == 0 ? 40 : 3);
+	uint32_t parents = (crowded ? 20 : 1) + prng_below(r, crowded ? 30 : 60);
 	stk_trie_step s = {.trie = t->trie.view,
 					   .n = n,
 					   .parents = parents,
-					   .width = 1 + prng_below(r, p % 5 == 0 ? STK_STEP_MOST : 80),
+					   .width = 1 + prng_below(r, p % 5 == 0 ? STK_STEP_MOST
+												  : crowded  ? 500
+															 : 80),
 					   .size = p % 6 == 0 ? 1 + prng_below(r, codes) : codes,
 					   .norm = (stk_norm) (p % 3),
-					   .row_each = p % 7 != 0,
+					   .row_each = crowded ? p % 4 == 1 : p % 7 != 0,
 					   .leaves = p % 2,
 					   .by_path = p % 8 >= 6};
 	size_t rows, kept = (size_t) n * s.width, all = (size_t) n * parents, most = 0;
 	place *places = calloc(all, sizeof(place));
 	stk_node *nodes = calloc(all, sizeof(stk_node));
-	double *cost = calloc(all, sizeof(double)), *temperature;
+	double *cost = calloc(all, sizeof(double)), *added, *temperature;
 	uint32_t *n_parents = calloc(n, sizeof(uint32_t)), *n_out = calloc(n, sizeof(uint32_t));
 	uint32_t *numbers = malloc(kept * sizeof(uint32_t));
 	stk_node *out_nodes = malloc(kept * sizeof(stk_node));
@@ -218,7 +248,14 @@ try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, pr
 	rows = s.row_each ? all : n;
 	logits = malloc(rows * s.stride * sizeof(float));
 	temperature = malloc(rows * sizeof(double));
+	added = malloc(rows * s.stride * sizeof(double));
 	fill_logits(logits, rows * s.stride, (uint32_t) p, r);
+	for (size_t i = 0; i < rows * s.stride; i++)
+	{
+		if (crowded && logits[i] > -INFINITY)
+			logits[i] = (float) prng_below(r, 16) / 2;
+		added[i] = 0.0 - (double) logits[i];
+	}
 	for (size_t i = 0; i < rows; i++)
 		temperature[i] = prng_below(r, 2) ? 1 : 0.1 + 3 * prng_uniform(r);
 	for (uint32_t q = 0; q < n; q++)
@@ -230,9 +267,11 @@ try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, pr
 		{
 			size_t at = (size_t) q * parents + i;
 
-			places[at] = random_place(t, r);
+			places[at] = random_place(t, crowded, r);
 			nodes[at] = places[at].node;
 			cost[at] = prng_below(r, 4) ? prng_uniform(r) * 9 - (s.norm == STK_NORM_NONE) : 0;
+			if (crowded)
+				cost[at] = prng_below(r, 4) / 2.0;
 			sum += stk_node_list(&t->here, nodes[at]).n;
 		}
 		most = sum > most ? sum : most;
@@ -242,6 +281,7 @@ try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, pr
 	s.cost = device_copy(cost, all * sizeof(double));
 	s.n_parents = device_copy(n_parents, n * sizeof(uint32_t));
 	s.logits = device_copy(logits, rows * s.stride * sizeof(float));
+	s.terms = given ? device_copy(added, rows * s.stride * sizeof(double)) : NULL;
 	s.temperature = p % 5 == 3 ? device_copy(temperature, rows * sizeof(double)) : NULL;
 	s.n_out = device_memory(n * sizeof(uint32_t));
 	s.out_number = device_memory(kept * sizeof(uint32_t));
@@ -267,9 +307,10 @@ try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, pr
 		{
 			size_t first = (size_t) q * parents, at = (size_t) q * s.width;
 			size_t row = s.row_each ? first : q;
-			size_t live = list_candidates(t, &s, places + first, cost + first, n_parents[q],
-										  logits + row * s.stride,
-										  s.temperature ? temperature + row : NULL, list);
+			size_t live =
+				list_candidates(t, &s, places + first, cost + first, n_parents[q],
+								logits + row * s.stride, given ? added + row * s.stride : NULL,
+								s.temperature ? temperature + row : NULL, list);
 			size_t expected = live < s.width ? live : s.width;
 
 			qsort(list, live, sizeof(candidate), compare_candidates);
@@ -288,6 +329,7 @@ try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, pr
 	MUST_CUDA(cudaFree((void *) (uintptr_t) s.cost));
 	MUST_CUDA(cudaFree((void *) (uintptr_t) s.n_parents));
 	MUST_CUDA(cudaFree((void *) (uintptr_t) s.logits));
+	MUST_CUDA(cudaFree((void *) (uintptr_t) s.terms));
 	MUST_CUDA(cudaFree((void *) (uintptr_t) s.temperature));
 	MUST_CUDA(cudaFree(s.n_out));
 	MUST_CUDA(cudaFree(s.out_number));
@@ -306,6 +348,7 @@ try_step(const there *t, int p, bool small, uint32_t codes, size_t *compared, pr
 	free(out_cost);
 	free(dropped);
 	free(logits);
+	free(added);
 	free(list);
 	return wrong;
 }
@@ -419,7 +462,7 @@ test_shape(const engines *e, shape kind, int problems, bool small, prng *r)
 	int left = 0;
 	char what[80], more[80];
 
-	if (kind == SHAPE_FULL && !small)
+	if ((kind == SHAPE_FULL || kind == SHAPE_CROWD) && !small)
 		problems = (problems + 3) / 4;
 	for (int p = 0; p < problems; p++)
 	{
@@ -431,7 +474,7 @@ test_shape(const engines *e, shape kind, int problems, bool small, prng *r)
 
 		make_catalog(&c, kind, small, &levels, &codes, r);
 		there_init(&t, &c);
-		wrong_steps += try_step(&t, p, small, codes, &steps, r);
+		wrong_steps += try_step(&t, kind, p, small, codes, &steps, r);
 		/* Now and then queries are deeper than the ids, or less so. */
 		levels += p % 7 == 6 && levels < STK_MAX_LEVELS ? 1 : 0;
 		levels -= p % 4 == 2 && levels > 1 ? 1 : 0;
