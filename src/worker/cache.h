@@ -1,7 +1,7 @@
 /*
- * Codebooks and sets that the worker keeps, by the hash of their stored form, with what engines have
- * made of them: of a set a trie. All in the budget: where that is short, those least recently pinned go, except what is
- * pinned. Any thread may call any of this.
+ * Codebooks and sets that the worker keeps, by the hash of their stored form, with what engines
+ * have made of them: of a set a trie. All in the budget: where that is short, those least recently
+ * pinned go, except what is pinned. Any thread may call any of this.
  */
 #ifndef STK_CACHE_H
 #define STK_CACHE_H

@@ -298,7 +298,7 @@ read_rows(void *ctx, size_t first, size_t count, float *x, stk_error *err)
 						err);
 }
 
-/* Put a state where its report will name it. One that cannot be written is none: the next may be. */
+/* Put a state where its report will name it. One not written is none: the next may be. */
 static int
 put_state(launch_run *r, const uint8_t *state)
 {

@@ -124,7 +124,7 @@ put_bytes(stk_job *job, uint64_t at, const void *from, size_t bytes, stk_error *
 	return stk_job_write(job, job->search.found_at + at, from, bytes, err);
 }
 
-/* What a piece has found for n queries from the at-th on is for those of the job from the first-th on. */
+/* A piece's n queries from the at-th on are the job's from the first-th on: write what they found. */
 static stk_status
 put_found(stk_job *job, uint64_t first, uint64_t n, const piece *p, uint64_t at, stk_error *err)
 {

@@ -109,14 +109,17 @@ expect_found(client *c, const asking *a)
 	assert_memory_equal(m.found.inside, a->expected, m.found.bytes);
 }
 
+typedef size_t (*writer)(uint8_t *out, uint64_t request, const stk_load *m);
+
+/* Have the bytes kept by this name, by the kind of request that the writer makes. */
 static uint64_t
-send_trie(client *c, const uint8_t *hash, const uint8_t *stored, size_t bytes)
+send_stored(client *c, writer compose, const uint8_t *hash, const uint8_t *stored, size_t bytes)
 {
 	uint8_t out[STK_HEADER_BYTES + STK_BODY_MAX];
 	stk_load m = {.data = {.bytes = bytes, .inside = stored}};
 
 	memcpy(m.hash, hash, STK_HASH_BYTES);
-	send_message(c, out, stk_write_trie(out, ++c->last, &m), -1);
+	send_message(c, out, compose(out, ++c->last, &m), -1);
 	return c->last;
 }
 
@@ -143,7 +146,8 @@ searches_are_gathered(void **state)
 	}
 	send_search(&clients[0], &a[0]);
 	expect(&clients[0], STK_MSG_MISSING, a[0].request);
-	expect(&clients[0], STK_MSG_DONE, send_trie(&clients[0], ids.hash, ids.stored, ids.bytes));
+	expect(&clients[0], STK_MSG_DONE,
+		   send_stored(&clients[0], stk_write_trie, ids.hash, ids.stored, ids.bytes));
 	a[2].cost[TERMS + 3] = NAN;
 	for (int i = 0; i < CLIENTS; i++)
 		send_search(&clients[i], &a[i]);
@@ -187,16 +191,18 @@ lies_are_refused(void **state)
 	start(&d, true);
 	join(&d, &c);
 	asking_make(&a, &ids, 3, 1);
-	/* Another set by this name, a codebook's load of it, bytes that contradict themselves. */
+	/* As a codebook, another set by this name, bytes that contradict themselves. */
+	request = send_stored(&c, stk_write_load, ids.hash, ids.stored, ids.bytes);
+	expect_failure(&c, request, STK_FAILED_DATA);
 	ids.stored[ids.bytes - 8] ^= 1;
-	request = send_trie(&c, ids.hash, ids.stored, ids.bytes);
+	request = send_stored(&c, stk_write_trie, ids.hash, ids.stored, ids.bytes);
 	expect_failure(&c, request, STK_FAILED_DATA);
 	assert_int_equal(stk_hash(ids.stored, 40, ids.hash, NULL), STK_OK);
-	request = send_trie(&c, ids.hash, ids.stored, 40);
+	request = send_stored(&c, stk_write_trie, ids.hash, ids.stored, 40);
 	expect_failure(&c, request, STK_FAILED_DATA);
 	ids.stored[ids.bytes - 8] ^= 1;
 	assert_int_equal(stk_hash(ids.stored, ids.bytes, ids.hash, NULL), STK_OK);
-	expect(&c, STK_MSG_DONE, send_trie(&c, ids.hash, ids.stored, ids.bytes));
+	expect(&c, STK_MSG_DONE, send_stored(&c, stk_write_trie, ids.hash, ids.stored, ids.bytes));
 	/* Room for shorter ids than the set has. */
 	a.m.width = LEVELS - 1;
 	send_search(&c, &a);
