@@ -125,6 +125,19 @@ stk_device_for_train(const stk_server *s, const stk_train_message *m)
 	return stk_speeds_choose_device(&s->speeds, &work) ? s->shop.device : s->shop.cores;
 }
 
+/* Once, however often the same is met. */
+static void
+tell_reason(stk_server *s, const char *reason)
+{
+	for (unsigned i = 0; i < STK_TOLD; i++)
+	{
+		if (strcmp(s->fallback[i], reason) == 0)
+			return;
+	}
+	stk_log_line("%s; the processor computes instead", reason);
+	snprintf(s->fallback[s->told++ % STK_TOLD], sizeof(s->fallback[0]), "%s", reason);
+}
+
 void
 stk_device_report(stk_server *s, const stk_launch *l)
 {
@@ -133,10 +146,7 @@ stk_device_report(stk_server *s, const stk_launch *l)
 	if (l->fallbacks > 0)
 	{
 		s->fallbacks += l->fallbacks;
-		/* Once, however often the same is met. */
-		if (strcmp(s->fallback, l->fallback) != 0)
-			stk_log_line("%s; the processor computes instead", l->fallback);
-		memcpy(s->fallback, l->fallback, sizeof(s->fallback));
+		tell_reason(s, l->fallback);
 		snprintf(s->last_error, sizeof(s->last_error), "%.*s", (int) sizeof(s->last_error) - 1,
 				 l->fallback);
 	}

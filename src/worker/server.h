@@ -44,6 +44,9 @@ typedef struct stk_session
 	stk_seat seats[STK_CLASSES];
 } stk_session;
 
+/* Reasons for doing without a device that are remembered: different work meets different ones. */
+#define STK_TOLD 4
+
 typedef struct stk_server
 {
 	stk_settings settings;
@@ -77,8 +80,9 @@ typedef struct stk_server
 	uint64_t rows;
 	uint64_t searches;
 	uint64_t failures;
-	uint64_t fallbacks; /* from the device to the cores */
-	char fallback[160]; /* the reason that the log was told last */
+	uint64_t fallbacks;           /* from the device to the cores */
+	char fallback[STK_TOLD][160]; /* the reasons that the log was told last */
+	unsigned told;                /* of so many, all in all */
 	char last_error[STK_TEXT_BYTES];
 
 	uint8_t scratch[STK_HEADER_BYTES + STK_BODY_MAX]; /* a message being written */

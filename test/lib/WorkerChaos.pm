@@ -47,8 +47,10 @@ sub chaos
 		my $verb = $verbs_here[ int rand @verbs_here ];
 		my $sql = statement($verb, $c->{number});
 		my $limit = $c->{timeout} ? 1 + int rand 40 : 0;
-		@$c{qw(verb disturbed killed asked)} = ($verb, $c->{timeout} ? 'timeout' : '', 0, 0);
-		$c->{timeout} = 0;
+		# The limit may end its own RESET, and what comes next then, too.
+		@$c{qw(verb disturbed killed asked)} = ($verb, $c->{timeout} || $c->{limited} ? 'timeout' : '', 0, 0);
+		@$c{qw(timeout limited)} = (0, $limit > 0);
+		$sql = "RESET statement_timeout; $sql" if !$limit;
 		$c->{session}->send($limit ? "SET statement_timeout = $limit; $sql; RESET statement_timeout" : $sql);
 	};
 	my $latency = sub { push @{ $seen{latencies}{ $_[0] } }, time - $_[1] };

@@ -148,13 +148,15 @@ all_right($session, 'auto, where the device is faster');
 is(one('fallbacks'), 0, 'and well');
 log_lines();
 
-# A lack of memory: the processor computes, once it is over the device. One line, however often.
+# A lack of memory: the processor computes, once it is over the device. One line, however often, for
+# rows and one for tries.
 fake('launch 2');
 all_right($session, 'no memory');
 cmp_ok(my $fallbacks = one('fallbacks'), '>=', 2, 'fallbacks are counted');
 is(one('last_error'), 'CUDA device 0: could not encode rows on the device: the device has no memory left', 'and told');
 $log = log_lines();
-is(count_of(qr/the device has no memory left; the processor computes instead/, $log), 1, 'once in the log');
+is(count_of(qr/could not encode rows on the device: the device has no memory left; the processor computes instead/, $log), 1, 'once in the log');
+is(count_of(qr/could not search a trie: the device has no memory left; the processor computes instead/, $log), 1, 'and once for searches');
 fake();
 all_right($session, 'memory again');
 is(one('fallbacks'), $fallbacks, 'no more of them');
