@@ -27,6 +27,7 @@ pieces(size_t n, size_t piece)
 typedef struct product
 {
 	const stk_dense *tile;
+	const stk_monitor *monitor;
 	stk_matrix a;
 	stk_matrix b;
 	float *c;
@@ -97,6 +98,12 @@ multiply_task(void *arg, size_t index, int thread)
 	size_t m = smaller(p->rows, p->m - begin);
 	float *block = p->blocks + (size_t) thread * p->rows * BLOCK_TERMS;
 
+	if (stk_should_stop(p->monitor))
+	{
+		if (p->first == 0)
+			memset(p->c + begin * p->n, 0, m * p->n * sizeof(float));
+		return;
+	}
 	for (size_t i = 0; i < m; i += height)
 	{
 		const float *from = p->a.data + (begin + i) * p->a.row + p->first * p->a.column;
@@ -145,7 +152,13 @@ void
 stk_gemm(const stk_exec *exec, float *scratch, stk_matrix a, stk_matrix b, float *c, size_t m,
 		 size_t n, size_t k)
 {
-	product p = {.tile = stk_dense_of(exec->cpu), .a = a, .b = b, .c = c, .m = m, .n = n};
+	product p = {.tile = stk_dense_of(exec->cpu),
+				 .monitor = exec->monitor,
+				 .a = a,
+				 .b = b,
+				 .c = c,
+				 .m = m,
+				 .n = n};
 	size_t panels = pieces(n, p.tile->columns);
 
 	p.rows = task_rows(p.tile, exec, m);

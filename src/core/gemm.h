@@ -41,7 +41,8 @@ extern size_t stk_gemm_scratch(int threads, size_t m, size_t n, size_t k);
  *   b  k x n
  *   c  [m][n]  out; apart from a and b
  *
- * On exec->pool's threads, in the caller's floating-point environment. Never fails.
+ * On exec->pool's threads, in the caller's floating-point environment. Never fails; where the
+ * monitor says to stop, the rest of c is numbers without meaning, and the caller is to ask it, too.
  */
 extern void stk_gemm(const stk_exec *exec, float *scratch, stk_matrix a, stk_matrix b, float *c,
 					 size_t m, size_t n, size_t k);

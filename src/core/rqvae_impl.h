@@ -3,6 +3,9 @@
  * between its halves. Everything runs on exec's pool and in the caller's floating-point
  * environment; rows are taken in chunks that do not depend on the threads, and what is added up
  * over rows is added chunk by chunk, in binary64.
+ *
+ * Where exec's monitor says to stop, the tasks of a batch are cut short and what comes out has no
+ * meaning: who has a batch worked on asks the monitor behind it.
  */
 #ifndef STK_RQVAE_IMPL_H
 #define STK_RQVAE_IMPL_H
@@ -11,7 +14,7 @@
 #include "pack.h"
 #include "rqvae.h"
 
-/* Rows of a network that looks forward only. */
+/* Rows of a network that looks forward only, or between two looks at the monitor. */
 #define STK_RQVAE_PIECE 2048
 /* Rows, and numbers of a long array, that are one task. */
 #define STK_RQVAE_CHUNK 32
@@ -56,7 +59,10 @@ extern stk_status stk_rqvae_net_init(stk_rqvae_net *net, const stk_exec *exec,
 									 const stk_train_plan *plan, const stk_rqvae_shape *shape,
 									 size_t rows, bool backward);
 extern void stk_rqvae_net_free(stk_rqvae_net *net);
-/* Bytes of that beside packed codewords and groups of rows, with these threads; SIZE_MAX at overflow. */
+/*
+ * Bytes of that beside packed codewords and groups of rows, with these threads; SIZE_MAX at
+ * overflow.
+ */
 extern size_t stk_rqvae_net_bytes(const stk_train_plan *plan, const stk_rqvae_shape *shape,
 								  size_t rows, bool backward, int threads);
 
@@ -120,7 +126,7 @@ extern stk_status stk_rqvae_choose(const stk_train_plan *plan, const stk_exec *e
 /* How many rows codewords are chosen for. */
 extern size_t stk_rqvae_sample_rows(const stk_train_plan *plan, size_t n);
 
-/* Take mean and scale from rows x [n][inputs], as the plan says. STK_ENOMEM. */
+/* Take mean and scale from rows x [n][inputs], as the plan says. STK_ENOMEM, STK_ECANCELED. */
 extern stk_status stk_rqvae_take_scale(const stk_train_plan *plan, const stk_exec *exec,
 									   const float *x, size_t n, stk_rqvae_state *state);
 /* to = (x - mean) * scale, [n][inputs]; to may be x. */

@@ -99,10 +99,9 @@ measure_pieces(measuring *m, const stk_exec *exec, const stk_rqvae_state *state,
 	{
 		size_t some = n - first < m->net.rows ? n - first : m->net.rows;
 
+		status = measure_piece(m, state, x + first * inputs, some, finite);
 		if (stk_should_stop(exec->monitor))
 			status = STK_ECANCELED;
-		else
-			status = measure_piece(m, state, x + first * inputs, some, finite);
 	}
 	*finite = *finite && isfinite(m->totals[0] + m->commits);
 	if (status == STK_OK && *finite)

@@ -184,6 +184,8 @@ bias_task(void *arg, size_t index, int thread)
 	size_t n = chunk_rows(j->n, index, &first);
 
 	(void) thread;
+	if (stk_should_stop(j->net->exec->monitor))
+		return;
 	for (size_t i = first; i < first + n; i++)
 	{
 		float *y = j->to + i * j->width;
@@ -248,6 +250,8 @@ slope_task(void *arg, size_t index, int thread)
 	float *g = j->to + first * j->width;
 
 	(void) thread;
+	if (stk_should_stop(j->net->exec->monitor))
+		return;
 	if (activation == STK_RELU)
 	{
 		stk_dense_of(j->net->exec->cpu)->relu_slope(g, j->from + first * j->width, n * j->width);

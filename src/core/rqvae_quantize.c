@@ -107,6 +107,8 @@ share_task(void *arg, size_t index, int thread)
 	size_t n = chunk_rows(j->n, index, &first);
 
 	(void) thread;
+	if (stk_should_stop(net->exec->monitor))
+		return;
 	for (size_t i = first; i < first + n; i++)
 	{
 		float *p = net->scores + i * size;

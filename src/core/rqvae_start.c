@@ -13,6 +13,7 @@
 /* Rows of a sample for each codeword of the largest level, and Lloyd's iterations on them. */
 #define SAMPLE_ROWS 64
 #define SAMPLE_EPOCHS 25
+
 typedef struct scale_job
 {
 	const stk_rqvae_state *state;
@@ -20,6 +21,7 @@ typedef struct scale_job
 	float *to;
 	size_t n;
 	double *variances; /* [inputs] out */
+	const stk_monitor *monitor;
 } scale_job;
 
 static void
@@ -34,6 +36,11 @@ moments_task(void *arg, size_t index, int thread)
 	double squares[STRIP] = {0};
 
 	(void) thread;
+	if (stk_should_stop(j->monitor))
+	{
+		memset(j->variances + first, 0, width * sizeof(double));
+		return;
+	}
 	for (size_t i = 0; i < j->n; i++)
 		for (size_t k = 0; k < width; k++)
 			sums[k] += j->x[i * inputs + first + k];
@@ -66,7 +73,7 @@ stk_rqvae_take_scale(const stk_train_plan *plan, const stk_exec *exec, const flo
 					 stk_rqvae_state *state)
 {
 	size_t inputs = state->shape.inputs;
-	scale_job job = {.state = state, .x = x, .n = n};
+	scale_job job = {.state = state, .x = x, .n = n, .monitor = exec->monitor};
 	double all = 0;
 
 	if (plan->rqvae.standardize == STK_RQVAE_AS_IS)
@@ -81,7 +88,7 @@ stk_rqvae_take_scale(const stk_train_plan *plan, const stk_exec *exec, const flo
 		state->scale[i] = scale_of(
 			plan->rqvae.standardize == STK_RQVAE_EACH ? job.variances[i] : all / (double) inputs);
 	stk_free(&exec->a, job.variances);
-	return STK_OK;
+	return stk_should_stop(exec->monitor) ? STK_ECANCELED : STK_OK;
 }
 
 static void
@@ -124,13 +131,13 @@ encode_sample(const stk_train_plan *plan, const stk_exec *exec, const stk_rqvae_
 	{
 		size_t n = count - first < net.rows ? count - first : net.rows;
 
-		if (stk_should_stop(exec->monitor))
-			status = STK_ECANCELED;
 		for (size_t i = 0; i < n; i++)
 			memcpy(net.x + i * inputs, x + order[first + i] * inputs, inputs * sizeof(float));
-		if (status == STK_OK && !stk_rqvae_encode(&net, n))
+		if (!stk_rqvae_encode(&net, n))
 			status = stk_fail(err, STK_EINVAL, "latent vectors are not finite before step %llu",
 							  (unsigned long long) state->step + 1);
+		if (stk_should_stop(exec->monitor))
+			status = STK_ECANCELED;
 		if (status == STK_OK)
 			memcpy(z + first * latent, net.residuals[0], n * latent * sizeof(float));
 	}
@@ -138,7 +145,7 @@ encode_sample(const stk_train_plan *plan, const stk_exec *exec, const stk_rqvae_
 	return status;
 }
 
-/* k-means++ of z [n][latent], level by level, which become residuals. */
+/* Drawn from z [n][latent] by the plan's init, level by level: z becomes residuals. */
 static stk_status
 choose_plainly(const stk_train_plan *plan, const stk_exec *exec, float *z, size_t n,
 			   uint32_t largest, stk_rqvae_state *state, stk_error *err)

@@ -222,6 +222,8 @@ step(stk_rqvae_device *d, size_t n, bool quantize, const stk_rqvae_pace *pace, s
 	update u = {.d = d};
 	stk_status status = stk_rqvae_gradients(&d->net, n, quantize, loss, finite);
 
+	if (stk_should_stop(d->exec.monitor))
+		return STK_ECANCELED;
 	if (status != STK_OK || !*finite)
 		return status;
 	loss->norm = gradient_norm(&u);

@@ -399,6 +399,26 @@ run(training *t, stk_error *err)
 	return status;
 }
 
+/* Put rows x [n][dim] on the state's scale; from [n]: where they came from. */
+static stk_status
+standardize_piece(const training *t, float *x, size_t n, const size_t *from, stk_error *err)
+{
+	size_t dim = (size_t) t->plan->dim;
+
+	if (stk_should_stop(t->exec.monitor))
+		return STK_ECANCELED;
+	stk_rqvae_standardize_rows(t->state, &t->exec, x, n, x);
+	for (size_t i = 0; i < n; i++)
+	{
+		if (t->exec.cpu->reference->finite(x + i * dim, dim))
+			continue;
+		if (err)
+			err->row = from[i];
+		return stk_fail(err, STK_ERANGE, "standardized row is out of range for type real");
+	}
+	return STK_OK;
+}
+
 /* Put the rows in order and on the state's scale. */
 static stk_status
 prepare(training *t, float *x, stk_error *err)
@@ -415,15 +435,11 @@ prepare(training *t, float *x, stk_error *err)
 		status = stk_train_rows_sort(&t->exec, x, t->n, dim, from);
 	if (status == STK_OK && s->step == 0)
 		status = stk_rqvae_take_scale(t->plan, &t->exec, x, t->n, s);
-	if (status == STK_OK)
-		stk_rqvae_standardize_rows(s, &t->exec, x, t->n, x);
-	for (size_t i = 0; i < t->n && status == STK_OK; i++)
+	for (size_t first = 0; first < t->n && status == STK_OK; first += STK_RQVAE_PIECE)
 	{
-		if (t->exec.cpu->reference->finite(x + i * dim, dim))
-			continue;
-		if (err)
-			err->row = from[i];
-		status = stk_fail(err, STK_ERANGE, "standardized row is out of range for type real");
+		size_t n = t->n - first < STK_RQVAE_PIECE ? t->n - first : STK_RQVAE_PIECE;
+
+		status = standardize_piece(t, x + first * dim, n, from + first, err);
 	}
 	stk_free(a, from);
 	spent(t, STARTING, since);

@@ -76,11 +76,52 @@ all_shapes(void **state)
 	machines_stop(&machine);
 }
 
+/* Once the monitor says to stop no more is multiplied: each task asks, in each block of terms. */
+static void
+stops_when_asked(void **state)
+{
+	enum
+	{
+		M = 600,
+		N = 20,
+		K = 800,
+		TASKS = 7 * 3
+	};
+	long left = 4;
+	stk_monitor monitor = {stop_countdown, &left};
+	stk_exec exec = {.a = stk_malloc, .cpu = &stk_cpu_portable, .monitor = &monitor};
+	float *a = malloc(M * K * sizeof(float));
+	float *b = malloc(K * N * sizeof(float));
+	float *c = malloc(M * N * sizeof(float));
+	float *scratch = malloc(stk_gemm_scratch(1, M, N, K) * sizeof(float));
+	size_t whole = 0;
+
+	(void) state;
+	for (size_t i = 0; i < M * K; i++)
+		a[i] = 1;
+	for (size_t i = 0; i < K * N; i++)
+		b[i] = 1;
+	memset(c, 0xff, M * N * sizeof(float));
+	stk_gemm(&exec, scratch, stk_matrix_rows(a, K), stk_matrix_rows(b, N), c, M, N, K);
+	assert_int_equal(left, 4 - TASKS);
+	for (size_t i = 0; i < M * N; i++)
+	{
+		assert_true(c[i] == 0 || c[i] == 384);
+		whole += c[i] == 384;
+	}
+	assert_int_equal(whole, 4 * 96 * N);
+	free(a);
+	free(b);
+	free(c);
+	free(scratch);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_shapes),
+		cmocka_unit_test(stops_when_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

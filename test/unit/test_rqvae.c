@@ -2,6 +2,7 @@
  * Training an RQ-VAE: what upstream's tests ask of one, by their names; the same bits whatever the
  * machine, after a resume and for any order of the rows; what stops it; what it says.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -807,28 +808,47 @@ dead_codes_restart(void **state)
 	}
 }
 
+/* Train until the monitor has been asked *left times; what was cut short is never a result. */
+static stk_status
+train_until(const stk_train_plan *plan, const float *x, const float *heldout, long *left)
+{
+	stk_monitor monitor = {stop_countdown, left};
+	stk_exec exec = exec_with(&stk_malloc, &monitor);
+	stk_rqvae_state s;
+	stk_status status;
+
+	assert_int_equal(stk_rqvae_state_init(&s, plan, &stk_malloc), STK_OK);
+	status = train_on(plan, &exec, x, ROWS, heldout, heldout ? 50 : 0, NULL, &s, NULL);
+	stk_rqvae_state_free(&s);
+	assert_int_equal(status, *left < 0 ? STK_ECANCELED : STK_OK);
+	return status;
+}
+
 static void
 stops_anywhere(void **state)
 {
 	stk_train_plan plan = plan_with(4 + 16);
 	float *x = make_rows(ROWS);
 	long looks = 0;
-	stk_status status = STK_ECANCELED;
 
 	(void) state;
-	for (; status == STK_ECANCELED; looks += 1 + looks / 4)
-	{
-		long left = looks;
-		stk_monitor monitor = {stop_countdown, &left};
-		stk_exec exec = exec_with(&stk_malloc, &monitor);
-		stk_rqvae_state s;
-
-		assert_int_equal(stk_rqvae_state_init(&s, &plan, &stk_malloc), STK_OK);
-		status = train_on(&plan, &exec, x, ROWS, x, 50, NULL, &s, NULL);
-		stk_rqvae_state_free(&s);
-	}
-	assert_int_equal(status, STK_OK);
+	for (long left = 0; train_until(&plan, x, x, &left) == STK_ECANCELED; left = looks)
+		looks += 1 + looks / 4;
 	assert_true(looks > 20);
+	/* The last looks one by one, within a step or a measuring: nobody else asks behind them. */
+	plan = plan_with(1 + 4 + 16);
+	for (int heldout = 0; heldout < 2; heldout++)
+	{
+		long left = LONG_MAX;
+
+		assert_int_equal(train_until(&plan, x, heldout ? x : NULL, &left), STK_OK);
+		looks = LONG_MAX - left;
+		for (long k = 1; k <= (long) unit_size(40, 20, 5) && k <= looks; k++)
+		{
+			left = looks - k;
+			assert_int_equal(train_until(&plan, x, heldout ? x : NULL, &left), STK_ECANCELED);
+		}
+	}
 	free(x);
 }
 
