@@ -365,21 +365,30 @@ read_state(stk_rqvae_device *d, stk_rqvae_state *state)
 	stk_error err = {.level = -1};
 	part parts[MOST_PARTS];
 	int n = parts_of(d, state, parts);
-	float *wide = malloc(d->wide * sizeof(float));
-	stk_status status = wide ? stk_gpu_use(d->trainer->gpu, &err) : STK_ENOMEM;
+	size_t all = 0, at = 0;
+	uint8_t *bytes;
+	stk_status status;
 
-	for (int i = 0; i < n && status == STK_OK; i++)
+	for (int i = 0; i < n; i++)
+		all += parts[i].bytes;
+	bytes = malloc(all);
+	status = bytes ? stk_gpu_use(d->trainer->gpu, &err) : STK_ENOMEM;
+	/* All of it before any: a device that fails meanwhile leaves the state as it was. */
+	for (int i = 0; i < n && status == STK_OK; at += parts[i++].bytes)
+		status = stk_trainer_copy_out(d->trainer, bytes + at, parts[i].there, parts[i].bytes, &err);
+	at = 0;
+	for (int i = 0; i < n && status == STK_OK; at += parts[i++].bytes)
 	{
 		const part *p = &parts[i];
 
-		status =
-			stk_trainer_copy_out(d->trainer, p->floats ? wide : p->here, p->there, p->bytes, &err);
-		if (status == STK_OK && p->floats)
-			collect(d, wide, p->floats, p->here);
+		if (p->floats)
+			collect(d, (const float *) (const void *) (bytes + at), p->floats, p->here);
+		else
+			memcpy(p->here, bytes + at, p->bytes);
 	}
 	if (status == STK_OK)
 		state->step = d->step;
-	free(wide);
+	free(bytes);
 	return stk_trainer_settle(d->trainer, status, &err);
 }
 
