@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "access/xact.h"
 #include "common/cryptohash.h"
 #include "common/file_perm.h"
 #include "common/sha2.h"
@@ -32,6 +33,16 @@ typedef struct CheckpointHeader
 	pg_crc32c crc; /* of the state */
 	uint64 bytes;  /* of the state */
 } CheckpointHeader;
+
+/* One that is to go when the transaction commits; in TopTransactionContext. */
+typedef struct CheckpointUsed
+{
+	struct CheckpointUsed *next;
+	SubTransactionId subtransaction; /* in which that was said */
+	Checkpoint checkpoint;
+} CheckpointUsed;
+
+static CheckpointUsed *used = NULL;
 
 /* What rows are, whatever their order: two sums of their hashes, and how many there are. */
 static void
@@ -181,12 +192,61 @@ CheckpointWrite(const Checkpoint *c, const uint8 *state, Size bytes)
 	(void) durable_rename(path, c->path, ERROR);
 }
 
-void
+static void
 CheckpointRemove(const Checkpoint *c)
 {
 	if (unlink(c->path) < 0 && errno != ENOENT)
 		ereport(WARNING, (errcode_for_file_access(),
 						  errmsg("could not remove checkpoint \"%s\": %m", c->path)));
+}
+
+/* A prepared transaction may yet be rolled back: its checkpoints stay. */
+static void
+CheckpointTransactionEnds(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+		for (CheckpointUsed *u = used; u; u = u->next)
+			CheckpointRemove(&u->checkpoint);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		used = NULL;
+}
+
+static void
+CheckpointSubtransactionEnds(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+							 void *arg)
+{
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	for (CheckpointUsed **at = &used; *at;)
+	{
+		CheckpointUsed *u = *at;
+
+		if (u->subtransaction == mine && event == SUBXACT_EVENT_ABORT_SUB)
+		{
+			*at = u->next;
+			continue;
+		}
+		if (u->subtransaction == mine)
+			u->subtransaction = parent;
+		at = &u->next;
+	}
+}
+
+void
+CheckpointRemoveAtCommit(const Checkpoint *c)
+{
+	static bool registered = false;
+	CheckpointUsed *u = MemoryContextAlloc(TopTransactionContext, sizeof(CheckpointUsed));
+
+	if (!registered)
+	{
+		RegisterXactCallback(CheckpointTransactionEnds, NULL);
+		RegisterSubXactCallback(CheckpointSubtransactionEnds, NULL);
+		registered = true;
+	}
+	*u = (CheckpointUsed){
+		.next = used, .subtransaction = GetCurrentSubTransactionId(), .checkpoint = *c};
+	used = u;
 }
 
 void

@@ -30,7 +30,8 @@ extern void CheckpointInit(Checkpoint *c, const char *name, const char *how, con
 extern uint8 *CheckpointRead(const Checkpoint *c, Size bytes);
 /* Keep a state, durably; it takes the place of the one before. */
 extern void CheckpointWrite(const Checkpoint *c, const uint8 *state, Size bytes);
-extern void CheckpointRemove(const Checkpoint *c);
+/* Remove it when the transaction commits: what came of it is there then. */
+extern void CheckpointRemoveAtCommit(const Checkpoint *c);
 
 /* Remove what nobody has gone on from for a month. */
 extern void CheckpointSweep(void);

@@ -262,7 +262,7 @@ TrainingRestarted(void *ctx, int epoch)
 		t->nlog--;
 	if (epoch == 0)
 		t->nlog = 0;
-	t->step = epoch;
+	t->step = epoch > 0 ? epoch : t->resumed;
 	TrainingPhase(t, "training");
 }
 
@@ -361,8 +361,8 @@ TrainingDescribe(const Training *t)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfo(&text, "%s %s %s %d %d", t->verb, t->how, stk_metric_name(t->plan.metric),
-					 t->plan.dim, t->plan.eval_every);
+	appendStringInfo(&text, "%s %s %s %s %d %d", t->verb, stk_method_of(t->plan.method)->name,
+					 t->how, stk_metric_name(t->plan.metric), t->plan.dim, t->plan.eval_every);
 	for (int l = 0; l < t->plan.levels; l++)
 		appendStringInfo(&text, " %u", t->plan.sizes[l]);
 	return text.data;
@@ -397,7 +397,7 @@ TrainingResume(Training *t, stk_train_result *result)
 	memcpy(result->state, state, t->state_bytes);
 	pfree(state);
 	t->plan.resume = true;
-	t->step = epoch;
+	t->step = t->resumed = epoch;
 	ereport(NOTICE, (errmsg("training \"%s\" goes on behind epoch %d of %d", t->name, epoch,
 							t->plan.epochs)));
 }
@@ -474,6 +474,6 @@ TrainingFinish(Training *t, const stk_train_result *result, NewTokenizer *tokeni
 	tokenizer->nlog = t->nlog;
 	id = TokenizerInsert(tokenizer);
 	if (t->kept)
-		CheckpointRemove(&t->checkpoint);
+		CheckpointRemoveAtCommit(&t->checkpoint);
 	return id;
 }

@@ -37,6 +37,7 @@ typedef struct Training
 	const char *phase;   /* that semtok.stat_progress shows */
 	TimestampTz noticed; /* when the last NOTICE went out, at first when the rows were read */
 	int step;            /* epochs so far, over all levels */
+	int resumed;         /* those behind the checkpoint that it went on from; 0 = none */
 	bool kept;           /* there may be a checkpoint: */
 	Checkpoint checkpoint;
 	Size state_bytes; /* of a method that has a state; else 0 */

@@ -132,14 +132,22 @@ foreach my $offload (qw(off on))
 		like($err, $anew, "$what: no checkpoint of this");
 		ok(-e $file, 'which stays');
 	}
+	# What a training is rolled back with has it again.
+	foreach my $back ('ROLLBACK', 'ROLLBACK TO s; COMMIT')
+	{
+		(undef, undef, $err) = $node->psql('postgres', "$quickly BEGIN; SAVEPOINT s; " . training('mine', ', "resume": true') . "; $back");
+		like($err, qr/goes on behind epoch/, "$back: it went on");
+		ok(-e $file, 'and the checkpoint stays');
+	}
 	open(my $damaged, '+<', $file) or die $!;
 	seek $damaged, -100, 2;
 	print $damaged 'x';
 	close $damaged;
-	(undef, undef, $err) = $node->psql('postgres', "$quickly " . training('mine', ', "resume": true'));
+	(undef, undef, $err) = $node->psql('postgres', "$quickly BEGIN; SAVEPOINT s; " . training('mine', ', "resume": true') . '; RELEASE s; COMMIT');
 	like($err, qr/WARNING:  checkpoint "semtok_checkpoints\/[^"]*" is damaged/, 'a damaged one is said to be');
 	like($err, $anew, 'and is none');
 	is(last_version('mine'), $right, 'what is learnt from the beginning is right');
+	is(-e $file, undef, 'and the checkpoint goes when that is committed');
 }
 
 # What nobody has gone on from for a month goes.
