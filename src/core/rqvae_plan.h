@@ -31,7 +31,7 @@ typedef enum stk_rqvae_schedule
 /* Where codewords come from. */
 typedef enum stk_rqvae_init
 {
-	STK_RQVAE_FIRST_BATCH = 0, /* k-means++ of the first batch, level by level */
+	STK_RQVAE_FIRST_BATCH = 0, /* drawn from the first batch by the plan's init, level by level */
 	STK_RQVAE_LLOYD = 1        /* k-means of a sample of latent vectors, level by level */
 } stk_rqvae_init;
 
