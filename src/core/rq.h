@@ -119,8 +119,8 @@ extern stk_status stk_rq_reconstruct(const stk_codebook *cb, const stk_exec *exe
 
 /*
  * What the codebook measures against under its metric: a copy of x, normalised when the metric
- * is cosine. x [dim] is a latent vector where there is a network. out may be x. Returns STK_EINVAL when a value is not finite or a zero vector cannot
- * be normalised.
+ * is cosine. x [dim] is a latent vector where there is a network. out may be x. Returns STK_EINVAL
+ * when a value is not finite or a zero vector cannot be normalised.
  */
 extern stk_status stk_rq_prepare_row(const stk_codebook *cb, const float *x, float *out,
 									 stk_error *err);

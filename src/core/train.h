@@ -123,9 +123,11 @@ typedef struct stk_train_result
 {
 	float *codewords; /* [sum of sizes][dim] the caller's; in too with resume */
 	double *counts;   /* [sum of sizes] the caller's; in too with resume */
-	uint8_t
-		*state; /* [stk_method.state_bytes] of a method that has one, which then leaves codewords
-					 * and counts alone; the caller's; in too with resume */
+	/*
+	 * [stk_method.state_bytes] of a method that has one, which then leaves codewords and counts
+	 * alone; the caller's; in too with resume.
+	 */
+	uint8_t *state;
 	stk_evaluation rows;    /* out: of the finished codebook on the rows */
 	stk_evaluation heldout; /* out: on those held out; all zero without any */
 	stk_train_which which;  /* out: the rows that err->row counts */

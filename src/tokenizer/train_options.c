@@ -391,6 +391,10 @@ TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"eval_every\" needs \"eval_source\""),
 						errhint("It is a query that returns held-out embeddings.")));
+	if (plan->rqvae.patience > 0 && plan->eval_every == 0 && !to->fit)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"patience\" needs \"eval_every\""),
+						errhint("It counts measurings on held-out rows.")));
 }
 
 static char *

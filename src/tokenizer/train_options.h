@@ -25,8 +25,9 @@ extern stk_train_method TrainMethodByName(const char *name);
 
 /*
  * Read options, which may be NULL, for plan->method, with plan->batch_size as it is or without one;
- * what is not given has the method's defaults, or for partial_fit is as it was; beam may stay 0. An unknown key, a key of another
- * method, a value of the wrong type or out of range is an error (22023).
+ * what is not given has the method's defaults, or for partial_fit is as it was; beam may stay 0. An
+ * unknown key, a key of another method, a value of the wrong type or out of range is an error
+ * (22023).
  */
 extern void TrainOptionsRead(const Jsonb *options, stk_train_plan *plan, TrainOptions *to);
 

@@ -87,14 +87,17 @@ TrainingPhase(Training *t, const char *phase)
 	ProgressPhase(phase);
 }
 
+/* The metric is between latent vectors where a method has any: rows may be zero then. */
 static Source
 TrainingSource(const Training *t)
 {
+	bool latent = stk_method_of(t->plan.method)->state_bytes != NULL;
+
 	return (Source){.query = t->source,
 					.argument = "source",
 					.what = psprintf("training \"%s\"", t->name),
 					.dim = t->plan.dim,
-					.metric = t->plan.metric};
+					.metric = latent ? STK_L2 : t->plan.metric};
 }
 
 void
@@ -337,10 +340,10 @@ TrainingRoom(const stk_train_plan *plan)
 {
 	const stk_method *method = stk_method_of(plan->method);
 	Size state = method->state_bytes ? method->state_bytes(plan) : 0;
-	Size bytes = stk_codebook_bytes(plan->levels, plan->sizes, plan->dim);
-
 	/* A state is longer than the codebook that is made of it. */
-	if (bytes == 0 || !AllocSizeIsValid(Max(bytes, state) + VARHDRSZ))
+	Size bytes = state > 0 ? state : stk_codebook_bytes(plan->levels, plan->sizes, plan->dim);
+
+	if (bytes == 0 || !AllocSizeIsValid(bytes + VARHDRSZ))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 state > 0 ? errmsg("what a training of these sizes and %d dimensions keeps is too "

@@ -83,7 +83,7 @@ SELECT o AS options, pg_temp.refusal(refused(o)) FROM unnest(array['{"hiden": 1}
 	'{"preset": "tiger"}', '{"preset": 1}', '{"encoder": 512}', '{"encoder": [0]}', '{"encoder": [512, -1]}', '{"encoder": [1.5]}', '{"encoder": ["a"]}', '{"encoder": [16001]}', '{"encoder": [[1]]}',
 	'{"encoder": [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}', '{"decoder": {}}', '{"latent": 0}', '{"latent": 16001}', '{"activation": "tanh"}', '{"activation": null}', '{"standardize": true}', '{"learning_rate": 0}', '{"learning_rate": -1}',
 	'{"learning_rate": 1e7}', '{"learning_rate": "fast"}', '{"beta1": 1}', '{"beta2": -0.1}', '{"epsilon": 0}', '{"weight_decay": -1}', '{"commitment": 1e7}', '{"commitment": -0.25}', '{"commitment": "Infinity"}', '{"diversity": -1}',
-	'{"clip": -1}', '{"average": 1}', '{"decay": 1}', '{"restart_after": -1}', '{"warmup": 0.5}', '{"schedule": "linear"}', '{"learnable": 1}', '{"flow": "yes"}', '{"start": "random"}', '{"delay": -1}', '{"patience": -1}',
+	'{"clip": -1}', '{"average": 1}', '{"decay": 1}', '{"restart_after": -1}', '{"warmup": 0.5}', '{"schedule": "linear"}', '{"learnable": 1}', '{"flow": "yes"}', '{"start": "random"}', '{"delay": -1}', '{"patience": -1}', '{"patience": 3}',
 	'{"checkpoint_every": 0}', '{"checkpoint_every": 1.5}', '{"resume": 1}', '{"eval_every": 1}', '[]']) AS o;
 SELECT pg_temp.refusal(s) FROM unnest(array[
 	$$SELECT semtok.train('no', 'SELECT x FROM sheet', method => 'rqvae', metric => 'ip')$$,
@@ -107,6 +107,8 @@ SELECT semtok.train('few', source, method => 'rqvae', levels => 2, codes => 16, 
 	FROM unnest(array['SELECT x FROM sheet WHERE id = 1', 'SELECT array[1, 2, 3]::real[] FROM sheet', 'SELECT x FROM sheet WHERE id < 6', 'SELECT array_fill(0::real, array[4])']) AS source;
 SELECT t.version, count(*), bool_and(value <> 'NaN' AND abs(value) < 'Infinity') AS finite FROM semtok.training_log AS l JOIN semtok.tokenizers AS t ON t.id = l.tokenizer WHERE t.name = 'few' GROUP BY t.version ORDER BY 1;
 SELECT pg_temp.refusal(s) FROM unnest(array[$$SELECT semtok.encode('few', x) FROM sheet LIMIT 1$$]) AS s;
+-- The metric is between latent vectors: an embedding may be zero.
+SELECT semtok.train('few', 'SELECT x FROM sheet UNION ALL SELECT array_fill(0::real, array[12])', method => 'rqvae', metric => 'cosine', levels => 1, codes => 4, epochs => 1, options => '{"encoder": [8], "latent": 2}') IS NOT NULL AS ok;
 -- Levels that collapse are warned of.
 SET client_min_messages = warning;
 SELECT semtok.train('few', 'SELECT array[1, 2, 3]::real[] FROM sheet', method => 'rqvae', levels => 1, codes => 32, epochs => 1, options => '{"encoder": [8], "latent": 2}') IS NOT NULL AS ok;
