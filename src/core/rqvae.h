@@ -177,7 +177,10 @@ typedef struct stk_rqvae_device_ops
 	 * error here: it is among the losses, and what follows means nothing. STK_EIO as above.
 	 */
 	stk_status (*run)(stk_rqvae_device *d, stk_rqvae_run *run);
-	/* Copy step and everything that steps change to a state of the same plan. STK_EIO as above. */
+	/*
+	 * Copy step and everything that steps change to a state of the same plan. STK_EIO as above; the
+	 * state is as it was then.
+	 */
 	stk_status (*read)(stk_rqvae_device *d, stk_rqvae_state *state);
 	void (*free)(stk_rqvae_device *d);
 } stk_rqvae_device_ops;
