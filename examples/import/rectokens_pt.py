@@ -11,9 +11,9 @@ Needs torch and safetensors, and for RQKMeansTokenizer also rectokens: such a fi
 itself, and reading it runs what is pickled there. Give --trust for files that you trust.
 
 RQKMeansTokenizer: codebooks.0, codebooks.1, … and counts.0, …, so that semtok.partial_fit continues it.
-RQVAETokenizer: the codebooks, which are of the encoder's output; semtok encodes what RecTokens' encoder
-makes of an embedding, not the embedding. The encoder and the decoder are kept beside them. Its moving
-averages are not counts of rows, so there are none.
+RQVAETokenizer: the codebooks with the encoder and the decoder, so that semtok encodes embeddings and
+decodes to them; config '{"encoder": null}' leaves these out, for vectors that RecTokens' encoder has made.
+Its moving averages are not counts of rows, so there are none.
 """
 
 import argparse
