@@ -50,13 +50,14 @@ CompareNumbers(const void *a, const void *b)
 
 /*
  * Numbers of the layers of these names, ascending. Other modules stand between them, always as many:
- * activations, say.
+ * activations, say; or one more behind each layer but the first, as GRID's dropouts do.
  */
 static int
 FindNumbers(const stk_safetensors *file, const char *name, int *numbers)
 {
 	int n = 0;
 	int step;
+	bool dropout;
 
 	for (size_t i = 0; i < file->n; i++)
 	{
@@ -75,10 +76,14 @@ FindNumbers(const stk_safetensors *file, const char *name, int *numbers)
 	/* A second that is missing makes the first step twice the others. */
 	if (n > 2 && numbers[2] - numbers[1] < step)
 		step = numbers[2] - numbers[1];
+	dropout = n > 2 && step > 1 && numbers[2] - numbers[1] == step + 1;
 	for (int i = 1; i < n; i++)
-		if (numbers[i] - numbers[i - 1] != step)
-			TensorNeeded(file,
-						 psprintf("%s" WEIGHT, CodebookTensorName(name, numbers[i - 1] + step)));
+	{
+		int expected = numbers[i - 1] + step + (dropout && i > 1);
+
+		if (numbers[i] != expected)
+			TensorNeeded(file, psprintf("%s" WEIGHT, CodebookTensorName(name, expected)));
+	}
 	return n;
 }
 

@@ -122,6 +122,15 @@ SELECT edit, try_state(edit) FROM unnest(array[$$UPDATE s SET shape = '6,5' WHER
 	$$INSERT INTO s VALUES ('encoder.net.1.running_mean', '1', '\x00000000')$$, $$INSERT INTO s VALUES ('decoder.net.4.weight', '1,6', '\x000000000000000000000000000000000000000000000000'), ('decoder.net.4.bias', '1', '\x00000000')$$,
 	$$INSERT INTO s VALUES ('standardize.mean', '6', '\x000000000000000000000000000000000000000000000000')$$, $$INSERT INTO s VALUES ('standardize.mean', '1', '\x00000000'), ('standardize.scale', '1', '\x00000000')$$,
 	$$INSERT INTO s SELECT replace(name, 'net.2', 'net.1000000'), shape, data FROM state WHERE name LIKE 'encoder.net.2%'$$]) AS edit;
+-- Layers as GRID numbers them, with a dropout behind each but the first; and others, one of which is missing then
+CREATE TABLE deep AS SELECT format('{"dim":2,"sizes":[1],"metric":"l2","data":"%s","inputs":2,"activation":"relu","standardized":0,"encoder":[2,2,2,2],"decoder":[2,2,2,2],"network":"%s"}', packed(numbers(2, 8)), packed(numbers(48, 9)))::codebook AS c;
+CREATE FUNCTION renamed(four text, six text) RETURNS bytea LANGUAGE sql STABLE AS
+	$$SELECT decode(replace(replace(encode(codebook_to_safetensors(c), 'hex'), encode('coder.net.4.', 'hex'), encode(convert_to('coder.net.' || four || '.', 'UTF8'), 'hex')),
+		encode('coder.net.6.', 'hex'), encode(convert_to('coder.net.' || six || '.', 'UTF8'), 'hex')), 'hex') FROM deep$$;
+SELECT codebook_from_safetensors(renamed('4', '6')) = c AS rectokens, codebook_from_safetensors(renamed('5', '8')) = c AS grid FROM deep;
+SELECT codebook_from_safetensors(renamed('4', '8'));
+SELECT codebook_from_safetensors(renamed('5', '9'));
+SELECT codebook_from_safetensors(renamed('7', '8'));
 SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), config) FROM book, (VALUES ('{"encoder": "encoder.net.0"}'::jsonb)) AS v(config);
 SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), '{"encoder": 7}') FROM book;
 SELECT semtok.import_safetensors('bad', codebook_to_safetensors(c), '{"decoder": "back.{l}"}') FROM book;
