@@ -375,6 +375,22 @@ read_all(const training *t, const stk_rows *rows, float **x, stk_error *err)
 	return *x ? read_rows(t, rows, 0, rows->n, *x, err) : STK_ENOMEM;
 }
 
+/* Held-out rows of a method that measures them itself, sorted: no order of theirs tells. */
+static stk_status
+read_heldout(const training *t, const stk_rows *rows, float **x, stk_error *err)
+{
+	const stk_allocator *a = &t->exec.a;
+	size_t *from = stk_alloc_array(a, rows->n, sizeof(size_t));
+	stk_status status = read_all(t, rows, x, err);
+
+	if (status == STK_OK && !from)
+		status = STK_ENOMEM;
+	if (status == STK_OK)
+		status = stk_train_rows_sort(&t->exec, *x, rows->n, (size_t) t->plan->dim, from);
+	stk_free(a, from);
+	return status;
+}
+
 /* Learn and refine. */
 static stk_status
 learn(training *t, const stk_rows *rows, const stk_rows *heldout, stk_train_result *result,
@@ -396,7 +412,7 @@ learn(training *t, const stk_rows *rows, const stk_rows *heldout, stk_train_resu
 	if (heldout && method->state_bytes)
 	{
 		t->which = STK_ROWS_HELDOUT;
-		status = read_all(t, heldout, &held, err);
+		status = read_heldout(t, heldout, &held, err);
 		t->which = STK_ROWS_TRAINING;
 		run.heldout = held;
 		run.heldout_n = heldout->n;

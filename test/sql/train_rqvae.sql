@@ -42,7 +42,7 @@ SELECT md5(codebook_send(codebook) || state) = :'before' AS unchanged FROM semto
 
 -- The same rows in another order, another number of checkpoints and the default decoder said: the same bits.
 SELECT semtok.train('v', 'SELECT x FROM sheet WHERE id % 10 > 0 ORDER BY id DESC', method => 'rqvae', codes => array[16, 16], epochs => 40, batch_size => 90,
-	options => '{"encoder": [32, 16], "decoder": [16, 32], "latent": 4, "learning_rate": 0.003, "warmup": 10, "average": 0.9, "eval_every": 10, "eval_source": "SELECT x FROM sheet WHERE id % 10 = 0"}') IS NOT NULL AS ok;
+	options => '{"encoder": [32, 16], "decoder": [16, 32], "latent": 4, "learning_rate": 0.003, "warmup": 10, "average": 0.9, "eval_every": 10, "eval_source": "SELECT x FROM sheet WHERE id % 10 = 0 ORDER BY id DESC"}') IS NOT NULL AS ok;
 SELECT count(DISTINCT hash) AS codebooks, count(DISTINCT state) AS states FROM semtok.tokenizer WHERE name = 'v';
 -- Another seed: others.
 SELECT semtok.train('v', 'SELECT x FROM sheet WHERE id % 10 > 0', method => 'rqvae', levels => 2, codes => 16, epochs => 4, seed => 7, options => '{"encoder": [32, 16], "latent": 4}') IS NOT NULL AS ok;
