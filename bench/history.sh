@@ -1,8 +1,9 @@
 #!/bin/bash
-# What it costs to keep what changed for semtok.changes: ROWS rows inserted in statements of 10,000 into a
-# table of ITEMS ids of 3 levels of 256 codes, every tenth row deleted, VACUUM; by history_limit. The
-# smallest keeps an eighth of the trie, as every index does. The server's seconds of processor time
-# (user and system) of the best of RUNS runs, for it matters less what else the machine does.
+# What it costs to keep what changed for semtok.changes: ROWS rows inserted in statements of 10,000
+# into a table of ITEMS ids of 3 levels of 256 codes, every tenth row deleted, VACUUM; by
+# history_limit. The smallest keeps an eighth of the trie, as every index does. The server's seconds
+# of processor time (user and system), which depend least on what else the machine does; the least of
+# RUNS runs.
 #
 #   ITEMS=1000000 ROWS=500000 RUNS=3 bench/history.sh
 set -euo pipefail

@@ -393,9 +393,9 @@ tile_of(const row_tile *tiles, uint32_t n, uint32_t item)
 }
 
 /*
- * How far a row's filter scores, in the filter's units, may be from the reference's (numerics.md):
- * what packing row and weights loses, the tensor unit's truncation in groups of 16 and the sum so
- * far, the bias's rounding, and the reference's own error, which is far less than what is added.
+ * How far a row's filter scores, in the filter's units, may be from the reference's: what packing
+ * row and weights loses, the tensor unit's truncation in groups of 16 and the sum so far, the
+ * bias's rounding, and the reference's own error, which is far less than what is added.
  */
 static __device__ inline float
 row_margin(const stk_device_linear &l, const row_facts &f)

@@ -1,10 +1,10 @@
-"""RecTokens' own kernels and baselines on its grid, one line a cell as they come: rows, tokens, children,
-baseline, microseconds; or why there is no figure. PyTorch's dense product, too.
+"""RecTokens' own kernels and baselines on its grid, one line a cell as they come: rows, tokens,
+children, baseline, microseconds; or why there is no figure. PyTorch's dense product, too.
 
     RECTOKENS=checkout python3 bench/gpu-trie/linear_rivals.py SECONDS
 
-SECONDS is when to stop: its kernels are tuned anew for each shape, so that what matters comes first. What
-did not get its turn is named. Times: triton's do_bench, median, without that tuning.
+SECONDS is when to stop: its kernels are tuned anew for each shape, so that what matters comes first.
+What did not get its turn is named. Times: triton's do_bench, median, without that tuning.
 """
 import os
 import sys

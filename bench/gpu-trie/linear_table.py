@@ -1,10 +1,11 @@
-"""RecTokens' grid of a layer under a trie, from what bench_linear and linear_rivals.py printed: a table, and a
-picture of each of masked logits, top-k and sampling.
+"""RecTokens' grid of a layer under a trie, from what bench_linear and linear_rivals.py printed: a
+table, and a picture of each of masked logits, top-k and sampling.
 
     python3 linear_table.py OURS RIVALS CSV PICTURES
 
-OURS has the lines of `bench_linear grid`. RIVALS may be empty; where a cell's baselines had no turn its picture
-has a dash. PICTURES is the beginning of three files' names. What was lost is named on standard output.
+OURS has the lines of `bench_linear grid`. RIVALS may be empty; where a cell's baselines had no turn
+its picture has a dash. PICTURES is the beginning of three files' names. What was lost is named on
+standard output.
 """
 
 import csv

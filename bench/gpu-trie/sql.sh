@@ -1,15 +1,15 @@
 #!/bin/bash
-# Beam searches in a set, SQL end to end: in the session, by the worker's cores and, on a machine with
-# a CUDA device, on that: queries a second and how long calls take, with one session and with many.
-# The rows must be the same.
+# Beam searches in a set, SQL end to end: in the session, by the worker's cores and, on a machine
+# with a CUDA device, on that: queries a second and how long calls take, with one session and with
+# many. The rows must be the same.
 #
 #   bench/gpu-trie/sql.sh BUNDLE
 #
-#   BUNDLE  a folder whose setup.sh starts a private PostgreSQL with semtok, and defines pg (run one of
-#           its programs), pg_conf (add lines to postgresql.conf), pg_restart and pg_log
+#   BUNDLE  a folder whose setup.sh starts a private PostgreSQL with semtok, and defines pg (run one
+#           of its programs), pg_conf (add lines to postgresql.conf), pg_restart and pg_log
 #
-# ITEMS=1000000 LEVELS=3 CODES=256 QUERIES=4096 BATCH=256 BEAM=50 K=10 SESSIONS="1 16" SECONDS_EACH=10,
-# DEVICES="session cpu cuda". Builds nothing, and needs no network.
+# ITEMS=1000000 LEVELS=3 CODES=256 QUERIES=4096 BATCH=256 BEAM=50 K=10 SESSIONS="1 16"
+# SECONDS_EACH=10 DEVICES="session cpu cuda". Builds nothing, and needs no network.
 set -euo pipefail
 items=${ITEMS:-1000000} levels=${LEVELS:-3} codes=${CODES:-256} queries=${QUERIES:-4096} batch=${BATCH:-256}
 beam=${BEAM:-50} k=${K:-10} sessions=${SESSIONS:-1 16} each=${SECONDS_EACH:-10} devices=${DEVICES:-session cpu cuda}

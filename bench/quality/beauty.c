@@ -1,5 +1,6 @@
 /*
- * How good ids are by each way of training, ours and the rivals': Amazon Beauty's 12,101 items as text embeddings of 384 dimensions.
+ * How good ids are by each way of training, ours and the rivals': Amazon Beauty's 12,101 items, as
+ * text embeddings of 384 dimensions.
  */
 #include "common/methods.h"
 

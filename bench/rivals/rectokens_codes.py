@@ -1,7 +1,7 @@
-"""Ids by RecTokens' own tokenizers, of a checkout that RECTOKENS names: rows, dim, train (rows of them
-to train on), method (rqkmeans, rqvae), levels, size, epochs, seed, threads; codes (out), again (out:
-decoded rows). Batches and rates as its training scripts have them, layers as its class. Without a checkout or
-PyTorch it says so and tells nothing."""
+"""Ids by RecTokens' own tokenizers, of a checkout that RECTOKENS names: rows, dim, train (rows of
+them to train on), method (rqkmeans, rqvae), levels, size, epochs, seed, threads; codes (out), again
+(out: decoded rows). Batches and rates as its training scripts have them, layers as its class. Without
+a checkout or PyTorch it says so and tells nothing."""
 
 import os
 import sys

@@ -164,8 +164,8 @@ tail_room(SemtrieReader *reader, size_t codes)
 }
 
 /*
- * Copy the codes of a tail, four at a time: what is read behind the last one is the row's TID or the
- * reference of several, what is written there is room for coming tails.
+ * Copy the codes of a tail, four at a time: what is read behind the last one is the row's TID or
+ * the reference of several, what is written there is room for coming tails.
  */
 static inline void
 copy_tail(uint16 *tail, const SemtrieRunChild *from)

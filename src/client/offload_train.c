@@ -113,8 +113,8 @@ RemoteReports(const stk_train_plan *plan)
 }
 
 /*
- * Take the state that a report names, if it is whole: what is written meanwhile is none. It is where
- * another attempt goes on from.
+ * Take the state that a report names, if it is whole: what is written meanwhile is none. It is
+ * where another attempt goes on from.
  */
 static void
 RemoteTakeState(RemoteTraining *remote, stk_train_report *report)

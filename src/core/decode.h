@@ -4,8 +4,8 @@
  * scores prefixes as it goes; searches for a query, whose logits are given, and searches that ask
  * for logits are made of it.
  *
- * Costs are -log p: sums of the levels' terms, left to right from +0 (numerics.md's rule); a score
- * is 0 less the cost. What is computed here has the same bits on every machine.
+ * Costs are -log p: sums of the levels' terms, left to right from +0; a score is 0 less the cost.
+ * What is computed here has the same bits on every machine.
  *
  * With a temperature T > 0 logits are divided by it and results are drawn, none twice:
  *

@@ -36,8 +36,8 @@ typedef struct stk_dense
 	void (*pack_rows)(const float *from, size_t line, size_t term, size_t terms, float *to);
 	void (*pack_columns)(const float *from, size_t line, size_t term, size_t terms, float *to);
 	/*
-	 * A tile of a product: c[r][j] = c[r][j] (fresh: 0) + a[0][r] b[0][j] + a[1][r] b[1][j] ..., each
-	 * term fused.
+	 * A tile of a product: c[r][j] = c[r][j] (fresh: 0) + a[0][r] b[0][j] + a[1][r] b[1][j] ...,
+	 * each term fused.
 	 *
 	 *   a  [k][rows]
 	 *   b  [k][columns]

@@ -63,8 +63,8 @@ stk_softmax_greatest(const float *z, size_t n, double *max)
 /*
  * The sum of exp((z - max) / temperature) in fixed point, its terms in share (NULL: nobody wants
  * them), and the quotients' negatives in cost: the bits of stk_exp and of `(uint64_t) (exp *
- * STK_FIXED_ONE + 0.5)`, several lanes at a time. Terms below exp(-700), which are 0 in fixed point, are
- * taken for that, and so are logits above max. A vector of doubles is `width` long.
+ * STK_FIXED_ONE + 0.5)`, several lanes at a time. Terms below exp(-700), which are 0 in fixed
+ * point, are taken for that, and so are logits above max. A vector of doubles is `width` long.
  */
 #define DEFINE_SUM(name, width, target)                                                            \
 	typedef double name##_reals __attribute__((vector_size((width) * sizeof(double))));            \

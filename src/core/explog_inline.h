@@ -113,8 +113,8 @@ stk_log_inline(double x)
 {
 	/*
 	 * For each 32nd of the significands from 0.6875 to 1.375: a short (9 bits) approximation of the
-	 * reciprocal of its middle, and minus its logarithm as a multiple of 2^-42 and the rest. The two
-	 * parts around 1 have reciprocal 1, so that log keeps its relative accuracy there.
+	 * reciprocal of its middle, and minus its logarithm as a multiple of 2^-42 and the rest. The
+	 * two parts around 1 have reciprocal 1, so that log keeps its relative accuracy there.
 	 */
 	static const double log_table[32][3] = {
 		{0x1.7p+0, -0x1.739d7f6bbdp-2, -0x1.a7389314feb5p-52},

@@ -2,9 +2,9 @@
  * A training method: one file behind one struct, which method.c lists. Nothing else asks which
  * method a plan names.
  *
- * A method makes a codebook, and what encodes and decodes by a codebook (rq.h) does not ask where it
- * comes from. So a method is how to learn one, what may be said about that in a plan, and what it
- * takes.
+ * A method makes a codebook, and what encodes and decodes by a codebook (rq.h) does not ask where
+ * it comes from. So a method is how to learn one, what may be said about that in a plan, and what
+ * it takes.
  */
 #ifndef STK_METHOD_H
 #define STK_METHOD_H
@@ -54,7 +54,9 @@ typedef struct stk_method_run
 	const float *heldout; /* [heldout_n][dim], of a method that measures them itself; else NULL */
 	size_t heldout_n;
 	int look_every; /* epochs between those whose codewords progress reads; >= 1 */
-	/* After every epoch of every level; of a method that measures itself, report alone is called. */
+	/*
+	 * After every epoch of every level; of a method that measures itself, report alone is called.
+	 */
 	void (*progress)(void *ctx, const stk_train_progress *p);
 	void (*report)(void *ctx, const stk_train_report *r);
 	void *ctx;
@@ -97,8 +99,8 @@ typedef struct stk_method
 	stk_status (*store)(const stk_train_plan *plan, const stk_allocator *a, const uint8_t *state,
 						uint8_t **out, size_t *bytes, stk_error *err);
 	/*
-	 * Let a state that a training came to be where another one begins, by this plan; epoch: how many
-	 * epochs a state has behind it. STK_ECORRUPT: no state of this plan.
+	 * Let a state that a training came to be where another one begins, by this plan; epoch: how
+	 * many epochs a state has behind it. STK_ECORRUPT: no state of this plan.
 	 */
 	stk_status (*again)(stk_train_plan *plan, const stk_allocator *a, uint8_t *state,
 						stk_error *err);

@@ -130,7 +130,9 @@ work(const stk_train_plan *plan)
 {
 	stk_rqvae_shape shape;
 
-	/* Forward once, and backward for weights and for inputs; codewords are only measured against. */
+	/*
+	 * Forward once, and backward for weights and for inputs; codewords are only measured against.
+	 */
 	stk_rqvae_shape_of(plan, &shape);
 	return 3.0 * (double) shape.network + (double) shape.codes * shape.latent;
 }

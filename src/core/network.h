@@ -51,13 +51,13 @@ extern stk_status stk_network_shape(stk_network *net, uint32_t inputs, stk_activ
 									const uint32_t *encoder_out, int n_encoder,
 									const uint32_t *decoder_out, int n_decoder, stk_error *err);
 /*
- * Numbers of a network: mean and scale of a standardized one, then weights and biases of each layer,
- * the encoder's first.
+ * Numbers of a network: mean and scale of a standardized one, then weights and biases of each
+ * layer, the encoder's first.
  */
 extern uint64_t stk_network_floats(const stk_network *net);
 /*
- * What an embedding's way to its latent vector costs, as many of the multiply-adds that a filter does
- * in binary32 take as long; 0 without a network.
+ * What an embedding's way to its latent vector costs, as many of the multiply-adds that a filter
+ * does in binary32 take as long; 0 without a network.
  */
 extern double stk_network_multiply_adds(const stk_network *net);
 /* Let the views point into floats, which are in that order. */

@@ -26,8 +26,8 @@ extern stk_status stk_rq_prepare(const stk_codebook *cb, const stk_reference *re
 								 const float *x, float *out, size_t row, stk_error *err);
 
 /*
- * What is encoded of the embedding *x: the latent vector of a codebook with a network, which *x then
- * is; *made owns it, NULL where there is none, and is to be freed whatever happens.
+ * What is encoded of the embedding *x: the latent vector of a codebook with a network, which *x
+ * then is; *made owns it, NULL where there is none, and is to be freed whatever happens.
  */
 extern stk_status stk_rq_latent(const stk_codebook *cb, const stk_exec *exec, const float **x,
 								float **made, stk_error *err);

@@ -29,9 +29,9 @@
  *
  * Codewords that are not learnable follow r_l of their rows by moving averages (ema.h), level by
  * level, with the codes and residuals above; dead ones restart as there. Learnable ones restart the
- * same way once AdamW has moved the rest, and their moments are 0 then. Under cosine the first level's
- * codewords are kept at length 1. Last, averages: a <- a + (1 - keep) (p - a), codewords too, and
- * under cosine the first level's at length 1 as well.
+ * same way once AdamW has moved the rest, and their moments are 0 then. Under cosine the first
+ * level's codewords are kept at length 1. Last, averages: a <- a + (1 - keep) (p - a), codewords
+ * too, and under cosine the first level's at length 1 as well.
  *
  * On the processor the same state comes out whatever the threads and the vector unit. A device
  * agrees to tolerance, and with itself bit for bit.
@@ -173,8 +173,8 @@ typedef struct stk_rqvae_device_ops
 						 const stk_rqvae_state *state, const float *x, size_t n,
 						 stk_rqvae_device **out);
 	/*
-	 * Take steps. The monitor is asked at every step: STK_ECANCELED. A loss that is not finite is no
-	 * error here: it is among the losses, and what follows means nothing. STK_EIO as above.
+	 * Take steps. The monitor is asked at every step: STK_ECANCELED. A loss that is not finite is
+	 * no error here: it is among the losses, and what follows means nothing. STK_EIO as above.
 	 */
 	stk_status (*run)(stk_rqvae_device *d, stk_rqvae_run *run);
 	/*
@@ -227,8 +227,8 @@ typedef struct stk_rqvae_hooks
 	/* After every epoch; may be NULL. */
 	void (*report)(void *ctx, const stk_rqvae_report *r);
 	/*
-	 * After every checkpoint_every epochs but the last: the state, between two steps, all of it read
-	 * back. What it returns other than STK_OK ends the training with that status. May be NULL.
+	 * After every checkpoint_every epochs but the last: the state, between two steps, all of it
+	 * read back. What it returns other than STK_OK ends the training with that status. May be NULL.
 	 */
 	stk_status (*checkpoint)(void *ctx, const stk_rqvae_state *state);
 	int checkpoint_every;         /* 0 = never */
@@ -250,8 +250,9 @@ typedef struct stk_rqvae_hooks
  * without the interruption, on one engine.
  *
  * STK_EINVAL (no rows, a row that is not finite: err->row; a plan that stk_rqvae_check refuses; a
- * loss that is not finite: the message names the step, err->row is SIZE_MAX), STK_ERANGE, STK_ENOMEM,
- * STK_ECANCELED, and what checkpoint returned. state is then as it was after its last whole epoch.
+ * loss that is not finite: the message names the step, err->row is SIZE_MAX), STK_ERANGE,
+ * STK_ENOMEM, STK_ECANCELED, and what checkpoint returned. state is then as it was after its last
+ * whole epoch.
  */
 extern stk_status stk_rqvae_train(const stk_train_plan *plan, const stk_exec *exec, float *x,
 								  size_t n, const float *heldout, size_t heldout_n,

@@ -108,8 +108,8 @@ extern stk_status stk_rqvae_gradients(stk_rqvae_net *net, size_t n, bool quantiz
 									  stk_rqvae_loss *loss, bool *finite);
 
 /*
- * The diversity of one level, whose codes and residuals are there, and its gradient, weighted: added
- * to gradient [n][latent], which may be NULL. Returns the loss, without its weight.
+ * The diversity of one level, whose codes and residuals are there, and its gradient, weighted:
+ * added to gradient [n][latent], which may be NULL. Returns the loss, without its weight.
  */
 extern double stk_rqvae_diversity(stk_rqvae_net *net, size_t n, int level, float *gradient);
 

@@ -1,7 +1,7 @@
 /*
- * What to train an RQ-VAE with, in numbers: one part of a training's plan, which goes where the plan
- * goes. Levels, sizes, the dimension of the embeddings, epochs, batch size, seed, metric, decay and
- * restart_after are members of stk_train_plan (train.h) that other methods have, too.
+ * What to train an RQ-VAE with, in numbers: one part of a training's plan, which goes where the
+ * plan goes. Levels, sizes, the dimension of the embeddings, epochs, batch size, seed, metric,
+ * decay and restart_after are members of stk_train_plan (train.h) that other methods have, too.
  */
 #ifndef STK_RQVAE_PLAN_H
 #define STK_RQVAE_PLAN_H

@@ -108,7 +108,7 @@ typedef struct stk_train_report
 	stk_train_number numbers[STK_TRAIN_MAX_NUMBERS];
 	/* As result->state after this epoch, so that the training can go on from here; or NULL. */
 	const uint8_t *state;
-	int place; /* in a message: where in the request's file the state is, from 1; 0 = there is none */
+	int place; /* in a message: the state's in the request's file, from 1; 0 = there is none */
 } stk_train_report;
 
 /* Which rows an error is about. */

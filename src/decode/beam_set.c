@@ -1,5 +1,6 @@
 /*
- * Beam searches over a set: by a worker where it takes them, else in the session. Rows are the same.
+ * Beam searches over a set: by a worker where it takes them, else in the session. Rows are the
+ * same.
  */
 #include "postgres.h"
 

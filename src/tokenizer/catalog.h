@@ -72,8 +72,8 @@ extern void TokenizerRequireCodebook(const TokenizerInfo *info);
  */
 extern CodebookEntry *TokenizerCodebook(const TokenizerInfo *info, MemoryContext owner);
 /*
- * The metric that embeddings themselves must suit: l2, which takes any, where a network makes latent
- * vectors of them.
+ * The metric that embeddings themselves must suit: l2, which takes any, where a network makes
+ * latent vectors of them.
  */
 extern stk_metric TokenizerRowMetric(const TokenizerInfo *info);
 
@@ -101,7 +101,7 @@ extern size_t TokenizerCodewords(int levels, const uint32 *sizes);
  * none.
  */
 extern double *TokenizerCounts(const TokenizerInfo *info);
-/* The state that its training left, palloc'd; NULL when it has none. What it holds is not checked. */
+/* The state that its training left, palloc'd; NULL when it has none. Its content is not checked. */
 extern bytea *TokenizerState(const TokenizerInfo *info);
 /* Its options, an object; palloc'd. And as JSON text. */
 extern Jsonb *TokenizerOptions(const TokenizerInfo *info);

@@ -26,7 +26,7 @@ typedef struct Checkpoint
 extern void CheckpointInit(Checkpoint *c, const char *name, const char *how, const Sample *rows,
 						   const Sample *heldout);
 
-/* The state that was kept, [bytes] in the current context; NULL when there is none of this length. */
+/* The state that was kept, [bytes] in the current context; NULL: there is none of this length. */
 extern uint8 *CheckpointRead(const Checkpoint *c, Size bytes);
 /* Keep a state, durably; it takes the place of the one before. */
 extern void CheckpointWrite(const Checkpoint *c, const uint8 *state, Size bytes);

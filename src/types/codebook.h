@@ -34,8 +34,8 @@ extern const uint8 *CodebookHash(const CodebookEntry *entry); /* [CODEBOOK_HASH_
 /* The stored form that the hash is of; *bytes is its length. */
 extern const uint8 *CodebookStored(const CodebookEntry *entry, Size *bytes);
 /*
- * What the codewords are measured against: x [inputs] itself, or what the network's encoder makes of
- * it, palloc'd.
+ * What the codewords are measured against: x [inputs] itself, or what the network's encoder makes
+ * of it, palloc'd.
  */
 extern const float *CodebookLatent(const stk_codebook *cb, const float *x);
 /*

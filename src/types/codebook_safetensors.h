@@ -55,8 +55,8 @@ extern double *CodebookFileCounts(const stk_safetensors *file, const CodebookNam
 
 /*
  * A file of a codebook, its metric in the metadata; one with a network has the names of RecTokens'
- * RQVAETokenizer, and the activation in the metadata. counts [sum of sizes] and options, a JSON text,
- * may be NULL. palloc'd.
+ * RQVAETokenizer, and the activation in the metadata. counts [sum of sizes] and options, a JSON
+ * text, may be NULL. palloc'd.
  */
 extern bytea *CodebookMakeFile(const stk_codebook *cb, const double *counts, const char *options);
 

@@ -1,6 +1,6 @@
 /*
- * Equality, hashing and naming by content, for the types whose equal values have equal bytes: codebook
- * and semset.
+ * Equality, hashing and naming by content, for the types whose equal values have equal bytes:
+ * codebook and semset.
  */
 #include "postgres.h"
 

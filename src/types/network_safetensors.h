@@ -26,7 +26,10 @@ typedef struct NetworkTensors
  */
 extern void NetworkFind(const stk_safetensors *file, const CodebookNames *names, int dim,
 						NetworkTensors *found);
-/* Its numbers, in the order of stk_network_floats; NaN and infinity are errors that name the tensor. */
+/*
+ * Its numbers, in the order of stk_network_floats; NaN and infinity are errors that name the
+ * tensor.
+ */
 extern void NetworkReadFloats(const NetworkTensors *found, float *floats);
 /* Describe a network's tensors in a header, in the order of stk_network_copy. */
 extern void NetworkDescribe(StringInfo header, const stk_network *net, uint64 *offset);

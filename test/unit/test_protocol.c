@@ -249,7 +249,9 @@ sample(stk_kind kind, bool most, message *m, asked *q)
 	}
 }
 
-/* All of an RQ-VAE's plan there and back, with room for its states; and a state that nobody wants. */
+/*
+ * All of an RQ-VAE's plan there and back, with room for its states; and a state that nobody wants.
+ */
 static void
 networks_travel(void **state)
 {

@@ -187,7 +187,9 @@ encode(const stk_train_plan *plan, const stk_rqvae_state *s, const float *x, siz
 	free(z);
 }
 
-/* --- upstream's tests of its RQ-VAE; fit_step_raises has no counterpart: there is no fit_step --- */
+/*
+ * --- upstream's tests of its RQ-VAE; fit_step_raises has no counterpart: there is no fit_step ---
+ */
 
 static void
 forward_shapes(void **state)

@@ -1,7 +1,7 @@
 /*
- * Gradients of an RQ-VAE's loss beside finite differences, in binary64, of the loss written plainly:
- * linear layers, activations, mean squared error, normalisation, straight-through, commitment,
- * codebook loss and diversity. What carries no gradient is held at its value.
+ * Gradients of an RQ-VAE's loss beside finite differences, in binary64, of the loss written
+ * plainly: linear layers, activations, mean squared error, normalisation, straight-through,
+ * commitment, codebook loss and diversity. What carries no gradient is held at its value.
  */
 #include <setjmp.h>
 #include <stdarg.h>

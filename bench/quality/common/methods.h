@@ -8,7 +8,8 @@
 
 /*
  * Print the table for a data set of bench_rows_load. ROWS in the environment: at most so many rows;
- * DEFAULTS_ONLY: each method at its defaults; ONLY: methods with this in their name. For main to return.
+ * DEFAULTS_ONLY: each method at its defaults; ONLY: methods with this in their name. For main to
+ * return.
  */
 extern int quality_run(const char *name);
 
