@@ -3,17 +3,18 @@
 #   make && make install     as any PGXS extension; PG_CONFIG selects the server
 #   make installcheck        pg_regress and isolation tests against a running server
 #   make demo                see it work: installs what is missing, builds, plays scenes (./tmp)
-#   make test                the same set-up, then every test
+#   make test                the same set-up, then every test; some of them: test/run SUITE...
 #   make unit                core's unit tests, without a server
 #   make unit-worker         those of semtokd's parts
 #   make mutate              see a test fail for each part of the filters' certificate taken away
 #   make fuzz                core's parsers against generated input (clang; FUZZ_SECONDS each)
-#   make sqlsmith            random queries by sqlsmith against all types and verbs (SQLSMITH_SECONDS)
+#   make sqlsmith            random queries against all types and verbs (SQLSMITH_SECONDS)
 #   make torture             workers, supervisor and sessions killed under load, N=5 minutes; times
-#   make bench               benchmarks, each with its baseline
-#   make bench-core          only build those of core, which need no server
-#   make cuda                semtokd's engine for CUDA devices, where nvcc is; make install-cuda
-#   make cuda-test           its tests and measurements, to run where there is a device
+#   make bench               benchmarks, each with its baseline; some of them: bench/run NAME...
+#   make bench-core          only build those that need no server: of core, semtokd and ids' quality
+#   make cuda                semtokd's engine for CUDA devices, where nvcc is
+#   make install-cuda        install it, and semtok_trie.h, the C interface of its tries
+#   make cuda-test           its tests and measurements; bench/gpu/run runs them where a device is
 
 EXTENSION = semtok
 EXTVERSION = 0.1.0
@@ -33,12 +34,13 @@ SEMTOKD_FAULTS_OBJS = $(patsubst src/%.c,test/faults/%.o,$(SEMTOKD_SOURCES) src/
 
 # The extension's SQL, one file per subject, in the order they depend on each other.
 SQL_PARTS = $(addprefix sql/,schema.sql embedding.sql semid.sql codebook.sql semset.sql \
-	semquery.sql semtrie.sql tokenizer.sql import.sql trace.sql trigger.sql decode.sql beam.sql scorer.sql \
-	mask.sql worker.sql)
+	semquery.sql semtrie.sql tokenizer.sql import.sql trace.sql trigger.sql decode.sql beam.sql \
+	scorer.sql mask.sql worker.sql)
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 # From each released version to the next: semtok--OLD--NEW.sql
 DATA = $(sort $(wildcard sql/upgrades/*.sql))
-EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/faults test/unit/bin test/fuzz/bin bench/core/bin kernels/bin test/cuda/bin test/results test/regression.diffs test/regression.out output_iso \
+EXTRA_CLEAN = $(SEMTOKD) $(SEMTOKD_OBJS) test/faults test/unit/bin test/fuzz/bin bench/core/bin \
+	kernels/bin test/cuda/bin test/results test/regression.diffs test/regression.out output_iso \
 	tmp_check log
 
 REGRESS = $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
@@ -109,7 +111,7 @@ install-semtokd: $(SEMTOKD)
 	$(MKDIR_P) '$(DESTDIR)$(pkglibdir)/semtok'
 	$(INSTALL_PROGRAM) $(SEMTOKD) '$(DESTDIR)$(pkglibdir)/semtok/semtokd'
 uninstall-semtokd:
-	rm -f '$(DESTDIR)$(pkglibdir)/semtok/semtokd' '$(DESTDIR)$(pkglibdir)/semtok/semtok_cuda.so' '$(DESTDIR)$(pkglibdir)/semtok/semtok_trie.h'
+	rm -f $(patsubst %,'$(DESTDIR)$(pkglibdir)/semtok/%',semtokd semtok_cuda.so semtok_trie.h)
 
 # Core's unit tests: each test/unit/test_*.c is one program over core, engine and cmocka. Another
 # compiler, sanitizers or an emulator: CC=… UNIT_SANITIZE=… UNIT_RUN=… with a UNIT_BIN of its own;
@@ -135,7 +137,8 @@ mutate: $(UNIT_OBJS)
 
 # The worker's parts, which take libcrypto too, and a semtokd of the same objects, which is run as
 # they are: each test/worker/test_*.c. A thread that the end of the program finds is no leak.
-WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faults.c %/protocol.c %/found.c,$(sort $(wildcard src/worker/*.c))))
+WORKER_OBJS = $(patsubst src/%.c,$(UNIT_BIN)/%.o,$(filter-out %/semtokd.c %/faults.c %/protocol.c \
+	%/found.c,$(sort $(wildcard src/worker/*.c))))
 WORKER_TESTS = $(patsubst test/worker/%.c,$(UNIT_BIN)/worker-%,$(sort $(wildcard test/worker/test_*.c)))
 
 $(UNIT_BIN)/worker-test_%: test/worker/test_%.c $(WORKER_OBJS) $(UNIT_OBJS) $(wildcard test/unit/*.h test/worker/*.h)
@@ -217,9 +220,10 @@ $(BENCH_BIN)/quality-%: bench/quality/%.c $(BENCH_QUALITY) $(BENCH_COMMON) $(UNI
 .SECONDARY: $(BENCH_COMMON) $(BENCH_CLIENT) $(BENCH_QUALITY)
 bench-core: $(BENCH_PROGRAMS) $(BENCH_WORKER_PROGRAMS) $(BENCH_QUALITY_PROGRAMS)
 
-# The engine for CUDA devices, a library that semtokd opens: kernels/*.cu by nvcc for devices from
-# Turing to Blackwell, and as PTX for what comes after; the rest by $(CC). Its own copy of the little
-# it needs of core, the CUDA runtime within it. CUDA_ARCHS=90 for one kind of device only.
+# The engine for CUDA devices, a library that semtokd opens, and programs that run a model do, too
+# (kernels/semtok_trie.h): kernels/*.cu by nvcc for devices from Turing to Blackwell, and as PTX for
+# what comes after; the rest by $(CC). Its own copy of the little it needs of core, the CUDA runtime
+# within it. CUDA_ARCHS=90 for one kind of device only.
 NVCC = nvcc
 CUDA_ARCHS = 75 80 86 89 90 100
 CUDA_HOME = $(patsubst %/bin/,%,$(dir $(shell command -v $(NVCC))))
@@ -234,12 +238,14 @@ KERNEL_ARCHS = $(CUDA_ARCHS)
 CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt -lm -pthread
 KERNEL_OBJS = $(patsubst kernels/%.cu,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.cu)))
 CUDA_ENGINE_OBJS = $(patsubst kernels/%.c,$(CUDA_BIN)/%.o,$(sort $(wildcard kernels/*.c)))
-CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o csr_read.o dot.o network_shape.o npy.o npz.o packed_trie.o pool.o semid.o semset.o status.o)
+CUDA_OBJS = $(KERNEL_OBJS) $(CUDA_ENGINE_OBJS) $(addprefix $(CUDA_BIN)/,alloc.o codebook.o csr_read.o \
+	dot.o network_shape.o npy.o npz.o packed_trie.o pool.o semid.o semset.o status.o)
 CUDA_TEST_BIN = test/cuda/bin
-TRAINER_OBJS = beam_shape.o encode_error.o gpu.o lane.o measure_cuda.o train_batches.o train_blas.o train_cuda.o \
-	train_rqvae.o train_rqvae_step.o trainer.o semtok_trie.o trie.o
+TRAINER_OBJS = beam_shape.o encode_error.o gpu.o lane.o measure_cuda.o train_batches.o train_blas.o \
+	train_cuda.o train_rqvae.o train_rqvae_step.o trainer.o semtok_trie.o trie.o
 CUDA_TESTS = $(patsubst test/cuda/%.c,$(CUDA_TEST_BIN)/%,$(sort $(wildcard test/cuda/*.c)))
-CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c src/engine/*.c)) src/worker/speed.c)
+CUDA_TEST_OBJS = $(patsubst src/%.c,$(CUDA_TEST_BIN)/%.o,$(sort $(wildcard src/core/*.c \
+	src/engine/*.c)) src/worker/speed.c)
 CUDA_HEADERS = $(wildcard kernels/*.h kernels/*.cuh src/core/*.h src/engine/*.h)
 
 # Hopper's own instructions want their own target, sm_90a, in sm_90's place.
@@ -277,10 +283,11 @@ $(CUDA_TEST_BIN)/semtok_cuda.so: $(CUDA_BIN)/semtok_cuda.so
 	@mkdir -p $(@D)
 	cp $< $@
 
-# The engine once more with a fake of CUDA, whose calls fail when they are told to: by any compiler, for
-# the tests where there is neither nvcc nor a device.
+# The engine once more with a fake of CUDA, whose calls fail when they are told to: by any compiler,
+# for the tests where there is neither nvcc nor a device.
 FAKE_CUDA_BIN = $(UNIT_BIN)/cuda
-FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_%.c kernels/semtok_trie.c,$(wildcard kernels/*.c)) $(wildcard test/cuda/fake/*.c src/core/*.c))
+FAKE_CUDA_SOURCES = $(sort $(filter-out kernels/train_%.c kernels/semtok_trie.c,$(wildcard kernels/*.c)) \
+	$(wildcard test/cuda/fake/*.c src/core/*.c))
 FAKE_CUDA_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -Werror $(SEMTOK_CFLAGS) \
 	-Itest/cuda/fake -Isrc -Ikernels -DSEMTOK_VERSION='"$(EXTVERSION)"' -DHANG_SECONDS=1.0 -DPIECE_BYTES=262144
 FAKE_CUDA_OBJS = $(patsubst %.c,$(FAKE_CUDA_BIN)/%.o,$(FAKE_CUDA_SOURCES))

@@ -56,8 +56,8 @@ extern "C"
 
 	/*
  * Load a trie from ordinary memory: a semset's stored form (its binary form in SQL without the 4
- * bytes of its length), or an npz file as RecTokens, STATIC and semtok.export_csr write them.
- * Waits.
+ * bytes of its length), or an npz file as semset_to_npz writes it, with the arrays of RecTokens or
+ * STATIC. Waits.
  *
  *   vocab    tokens that the model has
  *   offsets  [n_offsets] token of code 0 at each level; n_offsets 0: tokens are codes

@@ -7,13 +7,14 @@ r"""Turn a tokenizer that RecTokens saved (.pt) into a safetensors file for semt
     SELECT semtok.import_safetensors('items', decode(:'file', 'base64'));
     SQL
 
-Needs torch and safetensors, and for RQKMeansTokenizer also rectokens: such a file is the pickled object
-itself, and reading it runs what is pickled there. Give --trust for files that you trust.
+Needs torch and safetensors, and for RQKMeansTokenizer also rectokens: such a file is the pickled
+object itself, and reading it runs what is pickled there. Give --trust for files that you trust.
 
-RQKMeansTokenizer: codebooks.0, codebooks.1, … and counts.0, …, so that semtok.partial_fit continues it.
-RQVAETokenizer: the codebooks with the encoder and the decoder, so that semtok encodes embeddings and
-decodes to them; config '{"encoder": null}' leaves these out, for vectors that RecTokens' encoder has made.
-Its moving averages are not counts of rows, so there are none.
+RQKMeansTokenizer: codebooks.0, codebooks.1, … and counts.0, …, so that semtok.partial_fit continues
+it. RQVAETokenizer: codebooks, encoder and decoder, so that semtok encodes embeddings and decodes to
+them. Its moving averages are not counts of rows, so there are none, and partial_fit is refused.
+With the config {"encoder": null} import_safetensors takes the codebooks alone, which encode latent
+vectors.
 """
 
 import argparse

@@ -1,16 +1,21 @@
-"""A language model on a CUDA device that can only say items which exist: PyTorch runs the model, semtok's
-trie on the device is the constraint, and no logit comes back to the processor while it generates.
+"""A language model on a CUDA device that can only say items which exist.
 
-    python3 masked_decode.py [--library semtok_cuda.so] [--trie FILE] [--model FOLDER] [--batch 8] [--fused]
+PyTorch runs the model, semtok's trie on the device is the constraint, and no logit comes back to the
+processor while it generates.
 
-FILE holds the items' ids: what semtok.export_csr wrote (or RecTokens, or STATIC), an npz file of arrays
-stored uncompressed; without one, some ids are made up. FOLDER is a model as Hugging Face saves it; without
-one, a small Llama with random weights takes its place. Item tokens come after the model's own, a range of
---codes a level; a model that was not trained with them gets random embeddings for them.
+    python3 masked_decode.py [--library semtok_cuda.so] [--trie FILE] [--model FOLDER] [--batch 8]
+                             [--fused]
 
-It generates an id for each row of a batch: by semtok_trie_mask, which turns logits of what may not follow
-into -inf, and an ordinary softmax after it; or, with --fused, by semtok_linear_sample, which takes the last
-hidden state and never computes the other logits. Then it checks that every id is one of the file's.
+FILE holds the items' ids: what semset_to_npz in SQL made, an npz file with the arrays of RecTokens
+or STATIC, stored uncompressed; without one, some ids are made up. FOLDER is a model as Hugging Face
+saves it; without one, a small Llama with random weights takes its place. Item tokens come after the
+model's own, a range of --codes a level; a model that was not trained with them gets random
+embeddings for them.
+
+It generates an id for each row of a batch: by semtok_trie_mask, which turns logits of what may not
+follow into -inf, and an ordinary softmax after it; or, with --fused, by semtok_linear_sample, which
+takes the last hidden state and never computes the other logits. Then it checks that every id is one
+of the file's.
 
 semtok_trie.h says what the functions of semtok_cuda.so do; make install-cuda installs both.
 """

@@ -1,17 +1,22 @@
--- RecTokens' recipe train_rqvae_beauty.gin: an RQ-VAE with hidden layers of 512, 3 levels of 256 codes.
+-- RecTokens' recipe train_rqvae_beauty.gin: an RQ-VAE with hidden layers of 512, 3 levels of 256
+-- codes.
 --
---    psql -f examples/recipes/rqvae_beauty.sql
+--   psql -f examples/recipes/rqvae_beauty.sql DATABASE
 --
--- It wants a table items (id int, embedding real[]) of Amazon's beauty items. Every twentieth item is held
--- out, as there; epochs may be said otherwise: psql -v epochs=20 ...
+-- It wants a table items (id int, embedding real[]) of Amazon's beauty items. Every twentieth item
+-- is held out, as there; 1000 epochs unless -v epochs=… says otherwise.
 \if :{?epochs}
 \else
 \set epochs 1000
 \endif
 -- Interrupted, the same call with "resume": true goes on from its checkpoint.
-SELECT semtok.train('beauty_rqvae', 'SELECT embedding FROM items WHERE id % 20 > 0', method => 'rqvae', levels => 3,
-	codes => 256, epochs => :epochs, batch_size => 640, init => 'kmeans++',
-	options => '{"preset": "rectokens", "encoder": [512, 512], "latent": 64, "learning_rate": 0.001, "weight_decay": 0.0001,
-		"checkpoint_every": 10, "eval_source": "SELECT embedding FROM items WHERE id % 20 = 0", "eval_every": 10}') AS tokenizer;
+SELECT semtok.train('beauty_rqvae', 'SELECT embedding FROM items WHERE id % 20 > 0',
+	method => 'rqvae', levels => 3, codes => 256, epochs => :epochs,
+	batch_size => 640, init => 'kmeans++',
+	options => '{"preset": "rectokens", "encoder": [512, 512], "latent": 64,
+		"learning_rate": 0.001, "weight_decay": 0.0001, "checkpoint_every": 10,
+		"eval_source": "SELECT embedding FROM items WHERE id % 20 = 0", "eval_every": 10}')
+	AS tokenizer;
 SELECT level, mse, relative_error, usage, entropy, unique_fraction
-	FROM semtok.evaluate('beauty_rqvae', 'SELECT embedding FROM items') ORDER BY level NULLS FIRST;
+	FROM semtok.evaluate('beauty_rqvae', 'SELECT embedding FROM items')
+	ORDER BY level NULLS FIRST;

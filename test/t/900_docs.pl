@@ -201,7 +201,7 @@ ok(index($readme =~ s/\s+/ /gr, $built) >= 0, "and that a btree on semids $built
 foreach my $file (glob("$top/bench/results/*.txt"))
 {
 	my ($name) = $file =~ m{([^/]+)\.txt$};
-	my $path = $name =~ s/^(worker|gpu|decode)-/$1\//r;
+	my $path = $name =~ s/^(worker|gpu|decode|quality)-/$1\//r;
 	my $result = slurp_file($file);
 	my @programs = $name =~ /^cuda_/ ? (split /\n/, $result)[0] =~ m{\b((?:test/cuda|bench/gpu)/\w+)}g : ();
 	ok((grep { -e "$top/$_" } "bench/core/$name.c", "bench/$path.c", "bench/$path.sh", "test/$name", map { ($_, "$_.c") } @programs),
@@ -212,14 +212,15 @@ foreach my $file (glob("$top/bench/results/*.txt"))
 # Every training option is described.
 ($status, $out, $err) = $node->psql('example', q{
 	SELECT semtok.train('x', 'SELECT 1', options => '{"": 1}');
-	SELECT semtok.train('x', 'SELECT 1', method => 'ema', options => '{"": 1}');}, on_error_stop => 0);
+	SELECT semtok.train('x', 'SELECT 1', method => 'ema', options => '{"": 1}');
+	SELECT semtok.train('x', 'SELECT 1', method => 'rqvae', options => '{"": 1}');}, on_error_stop => 0);
 my @lists = $err =~ /^HINT:  Options of [^:]*: (.*)\.$/mg;
-is(scalar(@lists), 2, 'training names its options');
+is(scalar(@lists), 3, 'training names its options');
 foreach my $list (@lists)
 {
 	foreach my $option (split /, /, $list)
 	{
-		like($reference, qr/^\|.*`$option`: .*\|/m, "the reference describes option $option");
+		like($reference, qr/^\| (?:`\w+`[^|`]*)*?`$option`/m, "the reference describes option $option");
 	}
 }
 
