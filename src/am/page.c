@@ -43,13 +43,14 @@ SemtriePageIs(Page page, SemtriePageKind kind, uint64 id, uint32 position)
 
 /*
  * Where a new index begins to number its delta's pages: beyond what the one that it replaces can
- * have reached, so that versions of that are too old. 64 pages a millisecond are more than can be
- * filled; a version of 63 bits has room for them until the year 2557 (2139 where blocks are 32 kB).
+ * have reached, so that versions of that are too old. A page in 16 microseconds is more than can be
+ * filled, and no index is replaced as soon; a version of 63 bits has room for them until the year
+ * 2557 (2139 where blocks are 32 kB).
  */
 static uint64
 first_seq(void)
 {
-	return (uint64) (GetCurrentTimestamp() / 1000) << 6;
+	return (uint64) GetCurrentTimestamp() >> 4;
 }
 
 /* An index without rows. */
