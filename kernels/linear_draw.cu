@@ -7,8 +7,8 @@
  * child. Bound: integer arithmetic.
  */
 #include "core/explog_inline.h"
-#include "core/philox.h"
 #include "linear_settle.cuh"
+#include "philox.cuh"
 
 typedef struct draw_args
 {
@@ -20,26 +20,8 @@ typedef struct draw_args
 static __device__ inline uint4
 draw_block(uint64_t seed, uint64_t state, uint32_t code, int level)
 {
-	uint32_t c0 = (uint32_t) state, c1 = (uint32_t) (state >> 32), c2 = code;
-	uint32_t c3 = (uint32_t) STK_RANDOM_PATH << 16 | (uint32_t) level;
-	uint32_t k0 = (uint32_t) seed, k1 = (uint32_t) (seed >> 32);
-
-#pragma unroll
-	for (int i = 0; i < 10; i++)
-	{
-		uint32_t high0 = __umulhi(0xD2511F53, c0);
-		uint32_t high1 = __umulhi(0xCD9E8D57, c2);
-		uint32_t low0 = 0xD2511F53 * c0;
-		uint32_t low1 = 0xCD9E8D57 * c2;
-
-		c0 = high1 ^ c1 ^ k0;
-		c1 = low1;
-		c2 = high0 ^ c3 ^ k1;
-		c3 = low0;
-		k0 += 0x9E3779B9;
-		k1 += 0xBB67AE85;
-	}
-	return make_uint4(c0, c1, c2, c3);
+	return philox_block(seed, make_uint4((uint32_t) state, (uint32_t) (state >> 32), code,
+										 (uint32_t) STK_RANDOM_PATH << 16 | (uint32_t) level));
 }
 
 static __device__ inline double
